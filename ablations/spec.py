@@ -1,0 +1,293 @@
+"""What an ablation is: typed data, checked when built, and its expansion into runs.
+
+Called by the ablations themselves and by `harness.run`. Calls no jax and opens no file.
+"""
+
+import dataclasses
+import difflib
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from models import FAMILIES, CNNConfig, MLPConfig
+from models.options import choice, flag, fraction, not_negative, positive, traced
+
+# What a label may hold: it becomes part of a folder's name.
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
+
+
+class SpecError(ValueError):
+    """An ablation that makes no sense; the message is one line for the one who wrote it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Describes the optimizer.
+
+    Attributes:
+      kind: "adam" (decay rates 0.9 and 0.999, epsilon 1e-7 as in Keras) or "sgd".
+      learning_rate: constant over the run.
+      momentum: of sgd; 0 keeps no velocity.
+      weight_decay: decoupled from the gradient (AdamW), times the learning rate.
+
+    Source: Kingma and Ba 2015; Loshchilov and Hutter 2019.
+    """
+
+    kind: str = "adam"
+    learning_rate: float = traced(1e-3)
+    momentum: float = traced(0.0)
+    weight_decay: float = traced(0.0)
+
+    def __post_init__(self) -> None:
+        choice("kind", self.kind, ("adam", "sgd"))
+        not_negative("learning_rate", self.learning_rate)
+        fraction("momentum", self.momentum)
+        not_negative("weight_decay", self.weight_decay)
+        if self.learning_rate == 0:
+            raise ValueError("learning_rate must be above 0")
+        if self.kind == "adam" and self.momentum:
+            raise ValueError('momentum belongs to kind="sgd"; adam has its own')
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """Stops a run whose monitored value has not improved by more than min_delta for `patience` epochs.
+
+    Attributes:
+      monitor: "validation_accuracy" (higher is better) or "validation_loss" (lower is better).
+      min_delta: smallest change that counts as an improvement.
+      patience: epochs without improvement before the run stops.
+    """
+
+    monitor: str = "validation_accuracy"
+    min_delta: float = 0.0
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        choice("monitor", self.monitor, ("validation_accuracy", "validation_loss"))
+        not_negative("min_delta", self.min_delta)
+        positive("patience", self.patience)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Describes the random changes made to each training image.
+
+    Attributes:
+      shift_px: largest shift in pixels along each axis, filling with zeros.
+      flip: whether an image is mirrored left to right with probability 1/2.
+    """
+
+    shift_px: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shift_px != 0:
+            positive("shift_px", self.shift_px)
+        flag("flip", self.flip)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Says everything about a run but its seed.
+
+    Attributes:
+      dataset: a name that `harness.data.load` knows.
+      model: a config of one of the model families.
+      batch_size: examples per step; the last step of an epoch takes what is left.
+      epochs: passes over the training examples, at most.
+      early_stopping: None trains all epochs.
+      label_smoothing: share of the target spread over all classes.
+      train_size: None trains on all training examples, a number on the first so many of them.
+      validation_size: examples held out of the training set, the same ones in every run.
+      precision: "float32", or "bfloat16" for the forward and backward passes over float32 parameters.
+    """
+
+    dataset: str
+    model: MLPConfig | CNNConfig = MLPConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    batch_size: int = 128
+    epochs: int = 20
+    early_stopping: EarlyStopping | None = None
+    augment: AugmentConfig = AugmentConfig()
+    label_smoothing: float = traced(0.0)
+    train_size: int | None = None
+    validation_size: int = 5000
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.dataset or not isinstance(self.dataset, str):
+            raise ValueError(f"dataset must be a name, not {self.dataset!r}")
+        if type(self.model) not in FAMILIES:
+            families = ", ".join(family.__name__ for family in FAMILIES)
+            raise ValueError(f"model must be one of {families}; not {self.model!r}")
+        for field in ("batch_size", "epochs", "validation_size"):
+            positive(field, getattr(self, field))
+        if self.train_size is not None:
+            positive("train_size", self.train_size)
+        fraction("label_smoothing", self.label_smoothing)
+        choice("precision", self.precision, ("float32", "bfloat16"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """A setting that the ablation varies.
+
+    Attributes:
+      path: the field it sets, such as "model" or "optimizer.learning_rate", or several that change together.
+      levels: label -> value (for several paths, a tuple of values); the first is the reference level.
+    """
+
+    path: str | tuple[str, ...]
+    levels: Mapping[str, Any]
+
+    def settings(self, label: str) -> dict[str, Any]:
+        """Maps each path to its value at a level."""
+        value = self.levels[label]
+        return {self.path: value} if isinstance(self.path, str) else dict(zip(self.path, value, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One cell trained once with one seed.
+
+    Attributes:
+      labels: factor -> level, in the ablation's order.
+      config: the base with the labels' settings made.
+    """
+
+    labels: Mapping[str, str]
+    seed: int
+    config: RunConfig
+
+    @property
+    def cell(self) -> str:
+        """Names the cell; "baseline" where the ablation has no factor."""
+        return ",".join(f"{factor}={label}" for factor, label in self.labels.items()) or "baseline"
+
+    @property
+    def run_id(self) -> str:
+        """Names the run's folder."""
+        return f"{self.cell},seed={self.seed}".replace(" ", "_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """A study of one question, checked in full when built.
+
+    Attributes:
+      question: one line; what the table answers.
+      base: the run that the factors change.
+      factors: name -> Factor; the cell of all reference levels is the baseline.
+      design: "full_factorial", or "one_at_a_time": the baseline and each other level of each factor alone.
+      seeds: every cell is trained once with each, so that cells can be compared in pairs.
+      overrides: path -> value, set in every run after its factors; a derived ablation differs in these.
+
+    Raises:
+      SpecError: for a path that does not exist, a level that does not fit, or anything else that cannot run.
+    """
+
+    question: str
+    base: RunConfig
+    factors: Mapping[str, Factor] = dataclasses.field(default_factory=dict)
+    design: str = "full_factorial"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise SpecError("an ablation needs a question")
+        if self.design not in ("full_factorial", "one_at_a_time"):
+            raise SpecError(f"design must be one of full_factorial, one_at_a_time; not {self.design!r}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise SpecError(f"seeds must be different whole numbers of at least 0, not {self.seeds!r}")
+        for name, factor in self.factors.items():
+            _check_factor(name, factor)
+            paths = (factor.path,) if isinstance(factor.path, str) else factor.path
+            for path in self.overrides:
+                if any(varied == path or varied.startswith(f"{path}.") for varied in paths):
+                    raise SpecError(f'"{path}" cannot be overridden: the factor "{name}" varies it')
+        runs = self.runs()
+        for kind, names in (("cells", {run.cell for run in runs}), ("runs", {run.run_id for run in runs})):
+            expected = len(runs) if kind == "runs" else len(runs) // len(self.seeds)
+            if len(names) != expected:
+                raise SpecError(f"two {kind} have the same name: labels may not differ in spaces alone")
+
+    def runs(self) -> list[Run]:
+        """Expands the design into runs, cell by cell with all seeds of each."""
+        return [Run(labels, seed, self._config(labels)) for labels in self._cells() for seed in self.seeds]
+
+    def _cells(self) -> list[dict[str, str]]:
+        if self.design == "full_factorial":
+            levels = itertools.product(*(factor.levels for factor in self.factors.values()))
+            return [dict(zip(self.factors, labels, strict=True)) for labels in levels]
+        reference = {name: next(iter(factor.levels)) for name, factor in self.factors.items()}
+        return [reference] + [reference | {name: label} for name, factor in self.factors.items()
+                              for label in list(factor.levels)[1:]]
+
+    def _config(self, labels: Mapping[str, str]) -> RunConfig:
+        config = self.base
+        for name, label in labels.items():
+            for path, value in self.factors[name].settings(label).items():
+                try:
+                    config = with_value(config, path, value)
+                except ValueError as error:
+                    raise SpecError(f'factor "{name}", level "{label}": {error}') from None
+        for path, value in self.overrides.items():
+            try:
+                config = with_value(config, path, value)
+            except ValueError as error:
+                raise SpecError(f'override "{path}": {error}') from None
+        return config
+
+
+def _check_factor(name: str, factor: Factor) -> None:
+    paths = (factor.path,) if isinstance(factor.path, str) else factor.path
+    if not factor.levels or not paths:
+        raise SpecError(f'factor "{name}" needs a path and at least one level')
+    for label, value in factor.levels.items():
+        if not _LABEL.fullmatch(label):
+            raise SpecError(f'factor "{name}": a label holds letters, digits, spaces and ._+- only, not {label!r}')
+        if len(paths) > 1 and (not isinstance(value, tuple) or len(value) != len(paths)):
+            raise SpecError(f'factor "{name}", level "{label}": needs a tuple of {len(paths)} values, one per path')
+    if not _LABEL.fullmatch(name) or "seed" == name:
+        raise SpecError(f'a factor\'s name holds letters, digits, spaces and ._+- only and is not "seed": {name!r}')
+
+
+def with_value(config: Any, path: str, value: Any) -> Any:
+    """Copies a config with the field at a dotted path replaced.
+
+    Raises:
+      SpecError: if the path leads nowhere, listing the fields that are there.
+      ValueError: if the field refuses the value.
+    """
+    head, _, rest = path.partition(".")
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise SpecError(f'"{path}" leads into {config!r}, which has no fields')
+    fields = [field.name for field in dataclasses.fields(config)]
+    if head not in fields:
+        close = difflib.get_close_matches(head, fields, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SpecError(f'{type(config).__name__} has no field "{head}"{hint} (valid: {", ".join(fields)})')
+    if rest:
+        value = with_value(getattr(config, head), rest, value)
+    elif (old := getattr(config, head)) is not None and not _fits(old, value):
+        raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
+    return dataclasses.replace(config, **{head: value})
+
+
+def _fits(old: Any, value: Any) -> bool:
+    """Whether a value may stand where old stood; the field's own check says the rest."""
+    if isinstance(old, bool) or isinstance(value, bool):
+        return isinstance(old, bool) and isinstance(value, bool)
+    if isinstance(old, float):
+        return isinstance(value, int | float | tuple)
+    if isinstance(old, str | int):
+        return isinstance(value, type(old))
+    return True
+
+
+def is_traced(field: dataclasses.Field[Any]) -> bool:
+    """Whether runs that differ in this field, both times not zero, share a compiled program."""
+    return bool(field.metadata.get("traced"))

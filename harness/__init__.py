@@ -1,0 +1,1 @@
+"""Trains ablations and reports them: `harness.run`, `harness.report`."""

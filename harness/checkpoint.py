@@ -1,0 +1,64 @@
+"""Checkpoints of unfinished runs; the only module that knows Orbax. Called by `harness.fit`.
+
+A run's folder holds one checkpoint per saved epoch, named by the epoch; a save becomes visible by a rename, so what
+is there is whole.
+"""
+
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be restored; the message is one line."""
+
+
+def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, float]) -> None:
+    """Saves a run after an epoch and drops its older checkpoints.
+
+    Args:
+      folder: the run's checkpoints.
+      state: a pytree of arrays, of one run.
+      progress: numbers about the work so far that belong to no state, such as seconds spent.
+    """
+    target = folder.resolve() / str(epoch)
+    if not target.exists():
+        ocp.save(target, jax.tree.map(np.asarray, state), custom_metadata=progress)
+    for path in _saved(folder)[:-1]:
+        shutil.rmtree(path)
+
+
+def restore(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, float]] | None:
+    """Restores the latest checkpoint.
+
+    Args:
+      like: a state of the structure, shapes and types that were saved.
+
+    Returns:
+      the state and the progress that were saved; None if there is no checkpoint.
+
+    Raises:
+      CheckpointError: if the checkpoint is damaged or of another network.
+    """
+    if not (saved := _saved(folder)):
+        return None
+    path = saved[-1].resolve()
+    # Orbax restores containers by their own names, so the leaves alone travel and the structure comes from `like`.
+    try:
+        state = ocp.load(path, jax.tree.map(np.asarray, like))
+        metadata = ocp.metadata(path).custom_metadata
+    except Exception as error:  # Orbax raises many kinds for one cause: the folder is not what was saved.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"checkpoint {path} cannot be restored ({reason}); "
+                              "delete this folder to train the run from its start") from error
+    return jax.tree.map(lambda leaf, expected: np.asarray(leaf, expected.dtype), state, like), dict(metadata)
+
+
+def _saved(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Lists whole checkpoints, oldest first; what Orbax was still writing has another kind of name."""
+    paths = folder.iterdir() if folder.exists() else ()
+    return sorted((path for path in paths if path.name.isdigit()), key=lambda path: int(path.name))

@@ -1,0 +1,37 @@
+"""What the command lines share: flags are parsed and expected errors end in one line on stderr, never a traceback."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+
+class UsageError(Exception):
+    """A command that cannot be carried out as given; the message is one line."""
+
+
+def run(main: Callable[[], None], *expected: type[Exception]) -> None:
+    """Runs a command's main function and exits.
+
+    Args:
+      main: reads FLAGS itself; its return means success.
+      expected: errors that are the user's to mend, each with a one-line message.
+    """
+    def guarded(arguments: Sequence[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise UsageError(f'unexpected argument "{arguments[1]}": every option is a flag, --name=value; see --help')
+            main()
+        except (UsageError, *expected) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(arguments: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
+        sys.exit(2)

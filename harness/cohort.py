@@ -1,0 +1,31 @@
+"""Cohorts: runs that share one compiled program. Called by `harness.executor`, which trains each cohort together."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from ablations.spec import Run, is_traced
+
+
+def partition(runs: Iterable[Run]) -> list[list[Run]]:
+    """Groups runs that differ in traced values and seeds alone, in order of first appearance."""
+    cohorts: dict[Any, list[Run]] = {}
+    for run in runs:
+        cohorts.setdefault(signature(run.config), []).append(run)
+    return list(cohorts.values())
+
+
+def signature(config: Any) -> Any:
+    """Describes the program a config needs: the config with each traced value reduced to whether it is zero.
+
+    A zero leaves its part out of the program, so that a network without dropout draws no masks.
+    """
+    if not dataclasses.is_dataclass(config):
+        return config
+    fields = dataclasses.fields(config)
+    parts = ((field.name, getattr(config, field.name), is_traced(field)) for field in fields)
+    return (type(config), *((name, _presence(value) if traced else signature(value)) for name, value, traced in parts))
+
+
+def _presence(value: float | tuple[float, ...]) -> Any:
+    return tuple(bool(item) for item in value) if isinstance(value, tuple) else bool(value)

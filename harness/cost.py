@@ -1,0 +1,47 @@
+"""What a run's network costs in parameters, operations and memory. Called by `harness.executor`."""
+
+import math
+from typing import Any
+
+import jax
+
+from harness.records import Cost
+from harness.train import Program, TrainState
+
+
+def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[int, ...],
+            compiled_bytes: int | None = None) -> Cost:
+    """Counts a run's parameters and operations, and estimates the memory of a training step.
+
+    The estimate counts float32 parameters, a gradient for each, the optimizer's state, and every layer's output for
+    one batch at the run's precision. Data, evaluation and temporaries are in `compiled_bytes` alone.
+
+    Args:
+      state: of one run, or its abstract shapes.
+      compiled_bytes: what the compiled program says of itself; None if it does not.
+    """
+    config = program.config
+    rows = program.network(state.weights, rates["model"]).rows(input_shape)
+    number_bytes = 2 if config.precision == "bfloat16" else 4
+    parameters = tree_bytes(state.weights)
+    optimizer = tree_bytes(state.opt_state)
+    gradients = tree_bytes(state.weights.params)
+    outputs = sum(math.prod(row.output_shape) for row in rows)
+    activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
+    return Cost(
+        layers=tuple(row._asdict() for row in rows), parameters=sum(row.parameters for row in rows),
+        macs_per_example=sum(row.macs for row in rows), parameters_bytes=parameters, gradients_bytes=gradients,
+        optimizer_bytes=optimizer, activations_bytes=activations,
+        memory_estimate_bytes=parameters + gradients + optimizer + activations, compiled_bytes=compiled_bytes,
+        measured_peak_bytes=_peak_bytes())
+
+
+def tree_bytes(tree: Any) -> int:
+    """Counts the bytes of all arrays in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _peak_bytes() -> int | None:
+    """Reads the most memory in use on the first device so far; None where the platform does not tell."""
+    stats = jax.devices()[0].memory_stats()
+    return None if stats is None else stats.get("peak_bytes_in_use")

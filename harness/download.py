@@ -1,0 +1,64 @@
+"""Fetches one archive over HTTP: resumable, with progress, and never a file under its final name before it is whole.
+
+Called by `harness.archives` alone, which knows the address, size and sha256.
+"""
+
+import hashlib
+from pathlib import Path
+
+import filelock
+import requests
+from tqdm import tqdm
+
+from harness.decoded import DataError
+
+_TIMEOUT_S = (5, 30)  # to connect, between two blocks: offline must fail soon, a slow server may take its time
+_BLOCK_BYTES = 1 << 20
+
+
+def fetch(url: str, size: int, sha256: str, target: Path) -> None:
+    """Downloads `url` to `target`, continuing a part that an interrupted call left beside it.
+
+    Raises:
+      requests.RequestException: if the server cannot be reached or the transfer breaks; the part is kept.
+      DataError: if what arrived is not what was asked for; the part is deleted.
+    """
+    # Asked before any folder is made, so that an attempt without a network leaves nothing behind.
+    requests.head(url, timeout=_TIMEOUT_S).close()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(target.with_name(target.name + ".lock")):
+        if target.exists():  # another process was faster
+            return
+        part = target.with_name(target.name + ".part")
+        have = part.stat().st_size if part.exists() else 0
+        if have < size:
+            _transfer(url, size, have, part)
+        found, found_bytes = file_sha256(part), part.stat().st_size
+        if found != sha256:
+            part.unlink()
+            raise DataError(
+                f"downloading {url} gave sha256 {found} ({found_bytes} bytes), expected {sha256} ({size} bytes); "
+                "it was deleted: try again, or place the file by hand"
+            )
+        part.rename(target)
+
+
+def file_sha256(path: Path) -> str:
+    """Hashes a file without holding it in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _transfer(url: str, size: int, have: int, part: Path) -> None:
+    # "identity" keeps a server from compressing on the fly, which would upset sizes and ranges.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+        response.raise_for_status()
+        if response.status_code != requests.codes.partial_content:  # a server may ignore the range and send all
+            have = 0
+        with (
+            part.open("ab" if have else "wb") as file,
+            tqdm(total=size, initial=have, unit="B", unit_scale=True, desc=part.stem) as progress,
+        ):
+            for block in response.iter_content(_BLOCK_BYTES):
+                progress.update(file.write(block))

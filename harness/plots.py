@@ -1,0 +1,139 @@
+"""Learning curves as PNG bytes, the same bytes for the same curves.
+
+`harness.report` calls it. Every cell is told apart by colour, line style and marker at once, so that greyscale and
+colour-blind readers lose nothing.
+"""
+
+import io
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.summary import CellRow, Summary
+from harness.tables import printable
+
+Metric = Literal["accuracy", "loss"]
+
+# Source: Okabe and Ito 2008, without yellow, which is too pale for a line; the baseline comes first, in black.
+_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+_LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_STYLES = [{"color": colour, "linestyle": line, "marker": marker}
+           for colour, line, marker in zip(_COLOURS, _LINES, _MARKERS, strict=True)]
+_TRAIN, _VALIDATION = _STYLES[1], _STYLES[2]
+_REFERENCE = {"color": "#888888", "linestyle": "-", "linewidth": 1.0}
+_SETTINGS: Any = {
+    "font.size": 9, "axes.titlesize": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False,
+    "axes.spines.right": False, "lines.linewidth": 1.4, "lines.markersize": 4, "text.parse_math": False}
+_NOTE = "mean over seeds, band from the lowest to the highest seed"
+
+
+def learning_curves(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metric: Metric) -> bytes:
+    """Draws every cell's training and validation curve: side by side up to six cells, else a panel per cell.
+
+    A mean stops where the first of its seeds does: going on with the others would show their selection, not learning.
+
+    Args:
+      summary: names the cells and their order.
+      curves: cell -> a learning curve per done run.
+      metric: what to draw.
+    """
+    # The reader's own matplotlibrc must not change the bytes.
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        draw = _overlay if len(summary.rows) <= len(_STYLES) else _panels
+        figure = draw(summary, curves, metric)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _overlay(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metric: Metric) -> Figure:
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, split, title in zip(panels, ("train", "validation"),
+                                  ("training, measured during the epoch", "validation, after the epoch"), strict=True):
+        lines = [_draw(axes, curves.get(row.cell, ()), f"{split}_{metric}", style)
+                 for row, style in zip(summary.rows, _STYLES, strict=False)]
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        _finish(axes, metric)
+    panels[0].set_ylabel(_axis_title(metric))
+    figure.legend(lines, [_legend(row, curves) for row in summary.rows], loc="outside lower center",
+                  ncols=min(3, len(lines)), frameon=False, handlelength=4)
+    _titles(figure, summary, curves, metric)
+    return figure
+
+
+def _panels(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metric: Metric) -> Figure:
+    columns = 4
+    rows = math.ceil(len(summary.rows) / columns)
+    figure = Figure(figsize=(11, 2.3 * rows + 1.2), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    baseline = next((row for row in summary.rows if row.is_baseline), None)
+    for axes, row in zip(panels, summary.rows, strict=False):
+        handles = {}
+        if baseline:
+            handles["validation, baseline"] = _draw(
+                axes, curves.get(baseline.cell, ()), f"validation_{metric}", _REFERENCE, band=False)
+        handles["training"] = _draw(axes, curves.get(row.cell, ()), f"train_{metric}", _TRAIN)
+        handles["validation"] = _draw(axes, curves.get(row.cell, ()), f"validation_{metric}", _VALIDATION)
+        if not curves.get(row.cell):
+            axes.text(0.5, 0.5, "no done run", transform=axes.transAxes, ha="center", va="center")
+        axes.set_title(textwrap.fill(_legend(row, curves), 40))
+        _finish(axes, metric)
+    for axes in panels[:len(summary.rows)][-columns:]:
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel("epoch")
+    for axes in panels[len(summary.rows):]:
+        axes.set_visible(False)
+    figure.supylabel(_axis_title(metric), fontsize=9)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False,
+                  handlelength=4)
+    _titles(figure, summary, curves, metric)
+    return figure
+
+
+def _draw(axes: Any, curves: Sequence[pd.DataFrame], column: str, style: Mapping[str, Any], band: bool = True) -> Any:
+    """Draws the mean of [seed, epoch] over seeds; an empty line stands for a cell without a done run."""
+    epochs = min((len(curve) for curve in curves), default=0)
+    scale = 100 if column.endswith("accuracy") else 1
+    values = scale * np.array([curve[column].to_numpy(dtype=float)[:epochs] for curve in curves]).reshape(-1, epochs)
+    epoch = np.arange(1, epochs + 1)
+    mean = values.mean(axis=0) if len(values) else []
+    [line] = axes.plot(epoch, mean, markevery=max(1, epochs // 8), **style)
+    if band and len(values) > 1:
+        axes.fill_between(epoch, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.18, linewidth=0)
+    return line
+
+
+def _finish(axes: Any, metric: Metric) -> None:
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    if metric == "loss":
+        # A first epoch far off would flatten all that follows on a linear axis.
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def _axis_title(metric: Metric) -> str:
+    return "accuracy (%)" if metric == "accuracy" else "cross-entropy loss (log scale)"
+
+
+def _legend(row: CellRow, curves: Mapping[str, Sequence[pd.DataFrame]]) -> str:
+    return f"{printable(row.label)} (n = {len(curves.get(row.cell, ()))})"
+
+
+def _titles(figure: Any, summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metric: Metric) -> None:
+    uneven = any(len({len(curve) for curve in of_cell}) > 1 for of_cell in curves.values())
+    note = f"{_NOTE}; to the last epoch that all seeds reached" if uneven else _NOTE
+    figure.suptitle(f"{printable(summary.ablation)}: {metric} ({note})", fontsize=10)

@@ -1,0 +1,91 @@
+"""Shows a sweep's progress: a live display on a terminal, a line per epoch elsewhere. Called by `harness.executor`."""
+
+import datetime
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from ablations.spec import Run
+from harness.fit import Compiled, Epoch
+from harness.records import RunRecord
+
+
+class SweepProgress:
+    """Counts the epochs of a sweep, and tells what each run is at.
+
+    Attributes:
+      runs: all that are to be trained in this launch.
+    """
+
+    def __init__(self, runs: Sequence[Run], console: Console):
+        self._console = console
+        self._epochs = {run.run_id: run.config.epochs for run in runs}
+        self._runs, self._finished, self._trained_epochs = len(runs), 0, 0
+        self._started: float | None = None
+        self._live = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal)
+        self._sweep = self._live.add_task("runs", total=self._runs, status="")
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "SweepProgress":
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def starting(self, run: Run, epoch: int) -> None:
+        """Tells that a run is loaded, at an epoch above 0 if it is resumed."""
+        self._tasks[run.run_id] = self._live.add_task(
+            escape(run.run_id), total=run.config.epochs, completed=epoch, status="compiling")
+        self._epochs[run.run_id] -= epoch
+        if epoch:
+            self._console.print(f"{escape(run.run_id)}: resumed after epoch {epoch}", highlight=False)
+
+    def compiled(self, programs: Compiled) -> None:
+        """Tells that training starts."""
+        self._started = self._started or time.perf_counter()
+        if not self._console.is_terminal:
+            self._console.print(f"compiled in {programs.compile_s:.1f} s", highlight=False)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Tells one run's epoch."""
+        run = epoch.run
+        self._epochs[run.run_id] -= 1
+        self._trained_epochs += 1
+        scores = (f"loss {epoch.scores['train_loss']:.4f}  train {epoch.scores['train_accuracy']:.2%}  "
+                  f"validation {epoch.scores['validation_accuracy']:.2%}  "
+                  f"{epoch.examples / epoch.train_s:,.0f} examples/s")
+        self._live.update(self._tasks[run.run_id], completed=epoch.epoch, status=scores)
+        self._live.update(self._sweep, status=self._left())
+        if not self._console.is_terminal:
+            self._console.print(f"[{self._finished}/{self._runs} runs] {run.run_id} epoch {epoch.epoch}/"
+                                f"{run.config.epochs}: {scores}  {self._left()}", markup=False, highlight=False,
+                                soft_wrap=True)
+
+    def finished(self, run: Run, record: RunRecord) -> None:
+        """Tells how a run ended."""
+        self._finished += 1
+        self._epochs[run.run_id] = 0
+        self._live.advance(self._sweep)
+        if task := self._tasks.pop(run.run_id, None):
+            self._live.remove_task(task)
+        outcome = f"{record.status}: {record.message}"
+        if record.best:
+            outcome = (f"test accuracy {record.best.test_accuracy:.2%} "
+                       f"(best validation epoch {record.best.epoch} of {record.epochs_trained})")
+        self._console.print(f"[{self._finished}/{self._runs} runs] {run.run_id}: {outcome}", markup=False,
+                            highlight=False, soft_wrap=True)
+
+    def _left(self) -> str:
+        """Estimates the time left from the epochs of this launch so far."""
+        if not self._started or not self._trained_epochs:
+            return ""
+        seconds = (time.perf_counter() - self._started) / self._trained_epochs * sum(self._epochs.values())
+        return f"about {datetime.timedelta(seconds=round(seconds))} left"

@@ -1,0 +1,295 @@
+"""Records of finished runs, and the layout of `results/`, which this module alone knows.
+
+`harness.run` writes them, `harness.report` and anyone with pandas reads them. A record is whole or absent: it is
+written last, to a temporary file that is then renamed.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+Status = Literal["done", "diverged", "oom", "error"]
+STATUSES: tuple[Status, ...] = ("done", "diverged", "oom", "error")
+CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+class RecordError(Exception):
+    """A record that cannot be read or may not be written; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetFacts:
+    """The data a run saw: see `harness.data.Dataset`."""
+
+    name: str
+    fingerprint: str
+    pixels: str
+    official: bool
+    source: str
+    warnings: tuple[str, ...]
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    train_examples: int
+    validation_examples: int
+    test_examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What one state of the parameters reached; accuracies are fractions, losses mean cross-entropy without penalty.
+
+    Attributes:
+      epoch: after which the state was taken, from 1.
+      train_loss, train_accuracy: over that epoch's steps, with dropout on and parameters moving.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the run's network costs; None where the platform does not tell.
+
+    Attributes:
+      layers: a row per layer: name, output shape per example, parameters, MACs per example.
+      macs_per_example: multiply-accumulate operations of one forward pass.
+      parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate; the
+        activations are every layer's output at the batch size.
+      memory_estimate_bytes: their sum.
+      compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
+      measured_peak_bytes: most device memory in use, by every run sharing the device.
+    """
+
+    layers: tuple[dict[str, Any], ...]
+    parameters: int
+    macs_per_example: int
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    memory_estimate_bytes: int
+    compiled_bytes: int | None
+    measured_peak_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How long the run took, on a device it may have shared.
+
+    Attributes:
+      train_s: seconds spent in training epochs, compilation and validation excluded, over all launches.
+      validate_s: seconds spent in validation.
+      compile_s: seconds to trace and compile the cohort's programs in the launch that finished the run.
+      throughput_examples_per_s: training examples of this run per second of train_s.
+      members_at_once: runs that trained side by side in the same program.
+      launches: how many processes worked on the run; above 1 it was resumed.
+    """
+
+    train_s: float
+    validate_s: float
+    compile_s: float
+    throughput_examples_per_s: float | None
+    members_at_once: int
+    launches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """States a finished run so that no spec is needed to read it.
+
+    Attributes:
+      cell, labels, seed: which run of which cell; labels maps factor to level.
+      config, config_hash: the whole configuration and its sha256.
+      environment: versions, device and commit.
+      status: "done", "diverged" (a loss was not finite), "oom" or "error".
+      message: what went wrong; empty when done.
+      best: at the best validation epoch; None unless done.
+      last: at the last epoch; None unless done.
+    """
+
+    ablation: str
+    question: str
+    cell: str
+    labels: dict[str, str]
+    seed: int
+    config: dict[str, Any]
+    config_hash: str
+    dataset: DatasetFacts
+    environment: dict[str, Any]
+    status: Status
+    message: str
+    epochs_trained: int
+    stopped_early: bool
+    best: Scores | None
+    last: Scores | None
+    cost: Cost | None
+    timing: Timing | None
+    started_at: str
+    finished_at: str
+    schema: int = 1
+
+
+def as_json(value: Any) -> Any:
+    """Turns dataclasses into plain JSON values; a config keeps its type's name under "type"."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__} | plain if type(value).__name__.endswith("Config") else plain
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return value
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Hashes a configuration as written by `as_json`."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Lists the fields in which two JSON values differ, as "path: old -> new"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for key in keys
+                for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def write_atomic(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file so that a crash leaves the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(as_json(value), indent=1, allow_nan=False) + "\n").encode()
+
+
+class Folder:
+    """One ablation's folder below the results folder."""
+
+    def __init__(self, results_dir: str | os.PathLike[str], ablation: str):
+        self.path = pathlib.Path(results_dir).resolve() / ablation
+        self.ablation = ablation
+
+    def run(self, run_id: str) -> pathlib.Path:
+        """Locates a run's folder."""
+        return self.path / "runs" / run_id
+
+    def checkpoints(self, run_id: str) -> pathlib.Path:
+        """Locates a run's checkpoints."""
+        return self.run(run_id) / "checkpoints"
+
+    def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray]) -> None:
+        """Writes a finished run: the curve and the test predictions first, the record last.
+
+        Args:
+          run_id: the run's folder.
+          record: states the run; from then on it counts as finished.
+          curve: a row per epoch with `CURVE_COLUMNS`.
+          predictions: "predicted", uint8 or uint16 [test example], and "probability", float16, the predicted class's;
+            empty unless the run is done.
+
+        Raises:
+          RecordError: if the run is already recorded; nothing is overwritten.
+        """
+        folder = self.run(run_id)
+        if (folder / "record.json").exists():
+            raise RecordError(f"{folder / 'record.json'} exists already and is never overwritten")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "curve.csv", curve.to_csv(index=False, lineterminator="\n").encode())
+        if predictions:
+            temporary = folder / f".predictions.{os.getpid()}.tmp.npz"
+            np.savez_compressed(temporary, allow_pickle=False, **predictions)
+            os.replace(temporary, folder / "predictions.npz")
+        write_atomic(folder / "record.json", _json_bytes(record))
+
+    def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]]) -> None:
+        """States what is planned, so that a report can say what is missing; adds to an earlier plan.
+
+        Args:
+          question: the ablation's.
+          runs: {"run_id", "cell", "labels", "seed"} of each planned run, cells in the ablation's order.
+          factors: name -> labels, the reference level first.
+        """
+        known = {run["run_id"]: run for run in self.plan()["runs"]} if (self.path / "plan.json").exists() else {}
+        planned = known | {run["run_id"]: dict(run) for run in runs}
+        write_atomic(self.path / "plan.json", _json_bytes(
+            {"ablation": self.ablation, "question": question, "factors": factors, "runs": list(planned.values())}))
+
+    def plan(self) -> dict[str, Any]:
+        """Reads the plan: "question", "factors" and "runs" as given to `write_plan`."""
+        return _read_json(self.path / "plan.json")
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        """Reads a run's record as JSON; None while the run is unfinished."""
+        path = self.run(run_id) / "record.json"
+        return _read_json(path) if path.exists() else None
+
+    def records(self) -> list[dict[str, Any]]:
+        """Reads all records, ordered by folder name."""
+        return [_read_json(path) for path in sorted(self.path.glob("runs/*/record.json"))]
+
+    def curve(self, run_id: str) -> pd.DataFrame:
+        """Reads a run's learning curve."""
+        return pd.read_csv(self.run(run_id) / "curve.csv")
+
+    def predictions(self, run_id: str) -> dict[str, np.ndarray]:
+        """Reads a run's test predictions."""
+        with np.load(self.run(run_id) / "predictions.npz", allow_pickle=False) as stored:
+            return dict(stored)
+
+
+def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
+    """Lists the ablations that have a plan or a record, by name."""
+    folder = pathlib.Path(results_dir)
+    found = {path.parent.name for path in folder.glob("*/plan.json")}
+    return sorted(found | {path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
+
+
+def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
+    """Reads every record into one table, a row per finished run.
+
+    Columns are the record's fields, nested ones joined by a dot: `ablation`, `cell`, `seed`, `status`,
+    `labels.<factor>`, `best.test_accuracy` (a fraction), `best.validation_accuracy`, `last.test_accuracy`,
+    `cost.parameters`, `cost.macs_per_example`, `cost.memory_estimate_bytes`, `timing.throughput_examples_per_s`,
+    `timing.train_s`, `config.optimizer.learning_rate`, `dataset.fingerprint`, `environment.device`, and so on.
+
+    Args:
+      results_dir: the folder that holds one folder per ablation.
+      ablations: names to read; None reads all.
+
+    Raises:
+      RecordError: if a record cannot be read, naming its file.
+    """
+    names = ablations_in(results_dir) if ablations is None else ablations
+    rows = [record for name in names for record in Folder(results_dir, name).records()]
+    return pd.json_normalize(rows)
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be read: {error}; move the file away to have the run trained again") from None
+    if not isinstance(value, dict):
+        raise RecordError(f"{path} holds no record; move the file away to have the run trained again")
+    return value

@@ -1,0 +1,170 @@
+"""Trains an ablation: every cell with every seed, resuming what was started and skipping what is done.
+
+  python -m harness.run --list                                     what there is
+  python -m harness.run --ablation=quickstart                      train it, then print its table
+  python -m harness.run --ablation=fashion_mlp --dry_run           what it would train, and what that costs
+  python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text
+  python -m harness.run --ablation=fashion_mlp --seeds=0,1,2,3,4   more seeds: runs already recorded are kept
+  python -m harness.run --ablation=fashion_mlp --smoke             a minute's check that all of it trains
+
+Overrides make a derived ablation with a results folder of its own, so it never mixes with the shipped one:
+
+  python -m harness.run --ablation=fashion_mlp --epochs=5
+  python -m harness.run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=(512,256)
+
+Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
+"""
+
+import ast
+import dataclasses
+import re
+
+import filelock
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+import ablations
+from ablations.spec import Ablation, Run, SpecError
+from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, records, report, train
+
+ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
+ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
+SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
+EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
+SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as optimizer.learning_rate=0.01; may be repeated.")
+PRECISION = flags.DEFINE_enum("precision", None, ["float32", "bfloat16"],
+                              "Override: precision of the forward and backward passes.")
+SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and what each costs, and train nothing.")
+LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question and number of runs.")
+RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the results, one folder per ablation.")
+DATA_DIR = flags.DEFINE_string("data_dir", None,
+                               "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
+SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
+
+
+def main() -> None:
+    """Carries out the command."""
+    console = Console()
+    if LIST.value:
+        _print_list(console)
+        return
+    if ABLATION.value is None:
+        raise cli.UsageError(f"--ablation=NAME is needed; one of: {', '.join(ablations.ABLATIONS)}")
+    name, ablation = derived(ABLATION.value, ablations.get(ABLATION.value))
+    planned = ablation.runs()
+    runs = [run for run in planned if ONLY.value in run.run_id]
+    if not runs:
+        raise cli.UsageError(f'no run of {name} has "{ONLY.value}" in its name; the first is {planned[0].run_id}')
+    environment.configure(max(map(len, cohort.partition(planned))))
+    folder = records.Folder(RESULTS_DIR.value, name)
+    absent = executor.missing(runs, folder)
+    datasets = {key: data.load(key[0], DATA_DIR.value, validation_size=key[1])
+                for key in {(run.config.dataset, run.config.validation_size): None for run in absent}}
+    for dataset in datasets.values():
+        for warning in dataset.warnings:
+            console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    costs = _costs(absent, datasets)
+    console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train",
+                  highlight=False, soft_wrap=True)
+    if DRY_RUN.value:
+        _print_runs(console, absent, costs)
+        return
+    if absent:
+        _train(name, ablation, planned, absent, datasets, folder, console)
+    for path in report.report(RESULTS_DIR.value, [name], console):
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def derived(name: str, ablation: Ablation) -> tuple[str, Ablation]:
+    """Applies the overriding flags; the name says what was overridden."""
+    overrides: dict[str, object] = {}
+    for setting in SET.value:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise cli.UsageError(f"--set={setting} needs the form path=value, such as optimizer.learning_rate=0.01")
+        overrides[path] = _value(text)
+    if EPOCHS.value is not None:
+        overrides["epochs"] = EPOCHS.value
+    if PRECISION.value not in (None, ablation.base.precision):
+        overrides["precision"] = PRECISION.value
+    seeds = ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
+    if SMOKE.value:
+        overrides |= {"epochs": 1, "train_size": 512}
+        seeds = seeds[:1]
+    settings = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}" for path, value in overrides.items())
+    return ",".join((name, *settings)), dataclasses.replace(ablation, seeds=seeds, overrides=overrides)
+
+
+def _value(text: str) -> object:
+    """Reads a Python literal, or takes the text as it stands."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _seeds(texts: list[str]) -> tuple[int, ...]:
+    if not all(text.isdecimal() for text in texts):
+        raise cli.UsageError(f"--seeds={','.join(texts)} must be whole numbers of at least 0, such as 0,1,2")
+    return tuple(map(int, texts))
+
+
+def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> dict[str, records.Cost]:
+    """Works out each run's cost, once per cohort; a network that does not fit its images fails here, before training."""
+    costs = {}
+    for members in cohort.partition(runs):
+        run = members[0]
+        dataset = datasets[run.config.dataset, run.config.validation_size]
+        try:
+            program, state, rates = train.init(run.config, run.seed, dataset.num_classes, dataset.image_shape)
+        except ValueError as error:
+            raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
+        costs |= dict.fromkeys((member.run_id for member in members),
+                               cost.measure(program, state, rates, dataset.image_shape))
+    return costs
+
+
+def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
+           datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder.path / ".lock", timeout=0):
+            folder.write_plan(
+                ablation.question,
+                [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed} for run in planned],
+                {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
+            # Another process may have finished some while this one waited for its data.
+            still_absent = executor.missing(absent, folder)
+            executor.execute(ablation.question, still_absent, datasets, folder, console, SAVE_EVERY_S.value)
+    except filelock.Timeout:
+        raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
+    except fit.InterruptedRuns:
+        raise cli.UsageError("stopped; run the same command again to go on from here") from None
+
+
+def _print_list(console: Console) -> None:
+    table = Table("ablation", "runs", "question", box=None)
+    for name, ablation in ablations.ABLATIONS.items():
+        table.add_row(name, str(len(ablation.runs())), ablation.question)
+    console.print(table, highlight=False)
+
+
+def _print_runs(console: Console, runs: list[Run], costs: dict[str, records.Cost]) -> None:
+    table = Table(box=None)
+    table.add_column("run", overflow="fold")
+    for header in ("parameters", "MACs/example", "memory estimate MiB"):
+        table.add_column(header, justify="right")
+    for run in runs:
+        needed = costs[run.run_id]
+        table.add_row(run.run_id, f"{needed.parameters:,}", f"{needed.macs_per_example:,}",
+                      f"{needed.memory_estimate_bytes / 2**20:,.1f}")
+    console.print(table, highlight=False)
+    console.print(f"{len(cohort.partition(runs))} compiled programs")
+
+
+if __name__ == "__main__":
+    cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
+            checkpoint.CheckpointError)

@@ -1,0 +1,299 @@
+"""Training as pure functions of one run's state: step, epoch, validation, test.
+
+Called by `harness.fit`, which lays several runs out over the devices. Nothing here knows of other runs, files or time,
+and randomness follows from (seed, epoch, step) alone, so a resumed run repeats an uninterrupted one.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+import models
+from ablations.spec import RunConfig
+from harness import optimizer
+from harness.augment import augment
+
+EVALUATION_BATCH = 500
+HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+# One stream of randomness per use, so that adding a use changes no other.
+SHUFFLE, DROPOUT, AUGMENT = range(3)
+
+
+class Examples(NamedTuple):
+    """A split on the device."""
+
+    images: UInt8[Array, "example height width channel"]
+    labels: Int[Array, " example"]
+
+
+class Weights(NamedTuple):
+    """What a forward pass needs: trainable parameters and batch norm's running statistics."""
+
+    params: Any
+    statistics: Any
+
+
+class TrainState(NamedTuple):
+    """One run between two epochs: all that a checkpoint must hold.
+
+    Attributes:
+      weights, opt_state: after the last step.
+      seed: the run's; with epoch and step it determines all randomness.
+      epoch, step: how many of each are behind it.
+      best: the weights at the best epoch so far.
+      best_value, best_epoch: the monitored validation value there, and the epoch, from 1; 0 before the first.
+      anchor, waited: the value that early stopping compares with, and the epochs since it was set.
+      stopped, diverged: whether early stopping ended the run; whether a loss was not finite.
+      history: a row per epoch with the columns of `HISTORY`; NaN ahead of the run.
+    """
+
+    weights: Weights
+    opt_state: Any
+    seed: Int[Array, ""]
+    epoch: Int[Array, ""]
+    step: Int[Array, ""]
+    best: Weights
+    best_value: Float[Array, ""]
+    best_epoch: Int[Array, ""]
+    anchor: Float[Array, ""]
+    waited: Int[Array, ""]
+    stopped: Bool[Array, ""]
+    diverged: Bool[Array, ""]
+    history: Float[Array, "epoch metric"]
+
+
+class Sums(NamedTuple):
+    """Totals over examples; padding counts nowhere."""
+
+    loss: Float[Array, ""]
+    correct: Int[Array, ""]
+    examples: Int[Array, ""]
+
+
+class TestResult(NamedTuple):
+    """One state's outcome on the test set.
+
+    Attributes:
+      predicted: class of the highest logit.
+      probability: the softmax of that logit.
+    """
+
+    sums: Sums
+    predicted: Int[Array, " example"]
+    probability: Float[Array, " example"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What is fixed when a cohort is compiled: the network's structure and the config's untraced fields."""
+
+    graph: Any
+    config: RunConfig
+
+    def network(self, weights: Weights, model_rates: Any) -> models.Network:
+        """Puts a network together from its structure, weights and rates."""
+        return nnx.merge(self.graph, weights.params, weights.statistics, model_rates, copy=True)
+
+
+def init(config: RunConfig, seed: int, num_classes: int, input_shape: tuple[int, ...]
+         ) -> tuple[Program, TrainState, Any]:
+    """Builds a run before its first step.
+
+    Returns:
+      the program, the state, and the rates: the run's traced values.
+    """
+    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=seed))
+    graph, params, statistics, model_rates = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
+    tuned = config.optimizer
+    rates = {"model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
+             "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
+             "label_smoothing": jnp.float32(config.label_smoothing)}
+    weights = Weights(params, statistics)
+    worst = jnp.float32(-jnp.inf)
+    state = TrainState(
+        weights=weights, opt_state=optimizer.build(tuned, rates).init(params), seed=jnp.int32(seed),
+        epoch=jnp.int32(0), step=jnp.int32(0), best=jax.tree.map(jnp.copy, weights), best_value=worst,
+        best_epoch=jnp.int32(0), anchor=jnp.copy(worst), waited=jnp.int32(0), stopped=jnp.bool_(False),
+        diverged=jnp.bool_(False), history=jnp.full((config.epochs, len(HISTORY)), jnp.nan))
+    return Program(graph, config), state, rates
+
+
+def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:
+    """Whether the run has epochs left to train."""
+    return ~state.stopped & ~state.diverged & (state.epoch < config.epochs)
+
+
+def train_step(program: Program, state: TrainState, rates: Any, batch: Examples, mask: Bool[Array, " batch"],
+               axis_name: str | None = None) -> tuple[TrainState, Sums]:
+    """Updates the weights on one batch.
+
+    Args:
+      batch: at most `batch_size` examples; with `axis_name`, this device's share of them.
+      mask: which examples are real; the rest are padding and change nothing.
+      axis_name: mesh axis over which the batch is split, under `pmap` or `shard_map`; loss, gradient and batch
+        statistics then cover all of it.
+
+    Returns:
+      the state after the step, equal on all devices of the axis, and the batch's totals.
+    """
+    config = program.config
+    key = _key(state.seed, DROPOUT, state.step)
+    images = _scaled(batch.images)
+    if config.augment.shift_px or config.augment.flip:
+        images = augment(images, _local(_key(state.seed, AUGMENT, state.step), axis_name), config.augment)
+    mode = models.Mode(train=True, key=_local(key, axis_name), mask=mask, axis_name=axis_name)
+    count = mask.sum()
+    shards = 1
+    params, statistics = state.weights
+    if axis_name:
+        count, shards = lax.psum((count, 1), axis_name)
+        # Marked as varying, the parameters get this device's part of the gradient, under pmap and shard_map alike.
+        params, statistics = lax.pcast((params, statistics), axis_name, to="varying")
+
+    def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
+        network = program.network(*_cast(Weights(params, statistics), rates["model"], config.precision))
+        logits = network(images.astype(config.precision), mode).astype(jnp.float32)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), rates["label_smoothing"])
+        losses = optax.softmax_cross_entropy(logits, targets)
+        # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
+        share = jnp.where(mask, losses, 0).sum() / count + network.penalty() / shards
+        return share, (nnx.state(network, nnx.BatchStat), _sums(logits, batch.labels, mask))
+
+    gradient, (statistics, sums) = jax.grad(objective, has_aux=True)(params)
+    if axis_name:
+        gradient, sums = lax.psum((gradient, sums), axis_name)
+        # Every device computed the same statistics; the mean says so to shard_map.
+        statistics = lax.pmean(statistics, axis_name)
+    tuned = optimizer.build(config.optimizer, rates)
+    updates, opt_state = tuned.update(gradient, state.opt_state, state.weights.params)
+    params = optax.apply_updates(state.weights.params, updates)
+    return state._replace(weights=Weights(params, statistics), opt_state=opt_state, step=state.step + 1), sums
+
+
+def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples) -> tuple[TrainState, Sums]:
+    """Trains on every example once, in an order drawn from the seed and the epoch; a finished run stays as it is.
+
+    Returns:
+      the state, and the epoch's totals (zero for a finished run).
+    """
+    config = program.config
+    size = train.labels.shape[0]
+    steps = -(-size // config.batch_size)
+
+    def epoch(state: TrainState) -> tuple[TrainState, Sums]:
+        order = jax.random.permutation(_key(state.seed, SHUFFLE, state.epoch), size)
+        order = jnp.pad(order, (0, steps * config.batch_size - size)).reshape(steps, -1)
+        real = (jnp.arange(order.size) < size).reshape(order.shape)
+
+        def step(state: TrainState, chosen: tuple[Array, Array]) -> tuple[TrainState, Sums]:
+            batch, mask = chosen
+            return train_step(program, state, rates, Examples(train.images[batch], train.labels[batch]), mask)
+
+        state, sums = lax.scan(step, state, (order, real))
+        return state, jax.tree.map(lambda total: total.sum(0), sums)
+
+    def rest(state: TrainState) -> tuple[TrainState, Sums]:
+        return state, no_sums()
+
+    return lax.cond(is_active(state, config), epoch, rest, state)
+
+
+def validate(program: Program, state: TrainState, rates: Any, validation: Examples, trained: Sums
+             ) -> tuple[TrainState, Sums]:
+    """Ends an epoch: scores the validation set, keeps the best weights, and applies early stopping.
+
+    Args:
+      trained: the epoch's totals from `train_epoch`.
+
+    Returns:
+      the state, and the validation totals (zero for a finished run).
+    """
+    config = program.config
+    stopping = config.early_stopping
+    monitor = stopping.monitor if stopping else "validation_accuracy"
+
+    def end_epoch(state: TrainState) -> tuple[TrainState, Sums]:
+        sums = evaluate(program, state.weights, rates, validation).sums
+        row = jnp.stack([*_means(trained), *_means(sums)])
+        history = state.history.at[state.epoch].set(row)
+        epoch = state.epoch + 1
+        value = row[HISTORY.index(monitor)] * (-1 if monitor.endswith("loss") else 1)
+        diverged = ~jnp.isfinite(row).all()
+        better = (value > state.best_value) & ~diverged
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
+        advanced = value > state.anchor + (stopping.min_delta if stopping else 0)
+        waited = jnp.where(advanced, 0, state.waited + 1)
+        stopped = waited >= stopping.patience if stopping else jnp.bool_(False)
+        return state._replace(
+            epoch=epoch, history=history, best=best, best_value=jnp.where(better, value, state.best_value),
+            best_epoch=jnp.where(better, epoch, state.best_epoch), anchor=jnp.where(advanced, value, state.anchor),
+            waited=waited, stopped=stopped & (epoch < config.epochs) & ~diverged, diverged=diverged), sums
+
+    def rest(state: TrainState) -> tuple[TrainState, Sums]:
+        return state, no_sums()
+
+    return lax.cond(is_active(state, config), end_epoch, rest, state)
+
+
+def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples) -> TestResult:
+    """Scores every example exactly once, in order."""
+    size = examples.labels.shape[0]
+    batches = -(-size // EVALUATION_BATCH)
+    network = program.network(*_cast(weights, rates["model"], program.config.precision))
+
+    def score(chosen: tuple[Array, Array]) -> TestResult:
+        batch, mask = chosen
+        images = _scaled(examples.images[batch]).astype(program.config.precision)
+        logits = network(images, models.Mode(mask=mask)).astype(jnp.float32)
+        return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
+                          jax.nn.softmax(logits).max(-1))
+
+    order = jnp.arange(batches * EVALUATION_BATCH).reshape(batches, -1)
+    scored = lax.map(score, (jnp.minimum(order, size - 1), order < size))
+    return TestResult(jax.tree.map(lambda total: total.sum(0), scored.sums), scored.predicted.reshape(-1)[:size],
+                      scored.probability.reshape(-1)[:size])
+
+
+def test(program: Program, state: TrainState, rates: Any, examples: Examples) -> dict[str, TestResult]:
+    """Scores the test set, once, with the best and with the last weights."""
+    return {"best": evaluate(program, state.best, rates, examples),
+            "last": evaluate(program, state.weights, rates, examples)}
+
+
+def _key(seed: Array, use: int, count: Array) -> Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), use), count)
+
+
+def _local(key: Array, axis_name: str | None) -> Array:
+    """Gives each device of the axis randomness of its own."""
+    return key if axis_name is None else jax.random.fold_in(key, lax.axis_index(axis_name))
+
+
+def _scaled(images: Array) -> Array:
+    return images.astype(jnp.float32) / 255
+
+
+def _cast(weights: Weights, model_rates: Any, precision: str) -> tuple[Weights, Any]:
+    """Casts the parameters that are multiplied; running statistics and rates keep their range in float32."""
+    return Weights(jax.tree.map(lambda leaf: leaf.astype(precision), weights.params), weights.statistics), model_rates
+
+
+def _sums(logits: Array, labels: Array, mask: Array) -> Sums:
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    correct = (logits.argmax(-1) == labels) & mask
+    return Sums(jnp.where(mask, losses, 0).sum(), correct.sum(), mask.sum())
+
+
+def no_sums() -> Sums:
+    """Gives the totals of nothing."""
+    return Sums(jnp.float32(0), jnp.int32(0), jnp.int32(0))
+
+
+def _means(sums: Sums) -> tuple[Array, Array]:
+    return sums.loss / sums.examples, sums.correct / sums.examples

@@ -1,0 +1,243 @@
+"""The layers that the families are built from: what Flax lacks, and each layer's row in the layer table.
+
+Called by the model families. Every layer maps `(x, mode) -> x`, so a network is a list of layers.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from models import convolution
+
+Shape = tuple[int, ...]
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "elu": jax.nn.elu, "gelu": jax.nn.gelu}
+# A maximum may be taken before these: they never fall, so the order changes no value, and fewer values pass through.
+_MONOTONE = ("relu", "tanh", "sigmoid", "elu")
+INITIALIZERS = {
+    "glorot_uniform": jax.nn.initializers.glorot_uniform, "glorot_normal": jax.nn.initializers.glorot_normal,
+    "he_uniform": jax.nn.initializers.he_uniform, "he_normal": jax.nn.initializers.he_normal,
+    "lecun_normal": jax.nn.initializers.lecun_normal}
+
+
+class Row(NamedTuple):
+    """One line of a model's layer table; shapes and counts are per example."""
+
+    name: str
+    output_shape: Shape
+    parameters: int
+    macs: int  # multiply-accumulate operations of the forward pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """How a forward pass runs.
+
+    Attributes:
+      train: whether dropout drops and batch norm uses and updates batch statistics.
+      key: randomness for dropout; needed when training a model that has any.
+      mask: which examples are real, [batch]; the rest are padding and enter no statistics. None: all are.
+      axis_name: mesh axis that the batch is split over; statistics cover the whole of it.
+    """
+
+    train: bool = False
+    key: Array | None = None
+    mask: Bool[Array, " batch"] | None = None
+    axis_name: str | None = None
+
+
+class HyperParam(nnx.Variable):
+    """A hyperparameter inside the model that is traced: changing its value compiles nothing anew."""
+
+
+class Layer(Protocol):
+    """What a family may put into its list of layers."""
+
+    def __call__(self, x: Array, mode: Mode) -> Array: ...
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        """Describes the layer for an input of this shape, without the batch."""
+        ...
+
+
+class Flatten(nnx.Module):
+    """Lays each example's values out in one row."""
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        return x.reshape(x.shape[0], -1)
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        return []  # moves nothing and stores nothing
+
+
+class Dense(nnx.Module):
+    """Fully connected layer and its activation; None leaves the scores as they are."""
+
+    def __init__(self, inputs: int, units: int, activation: str | None, initializer: str, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(inputs, units, kernel_init=INITIALIZERS[initializer](), rngs=rngs)
+        self.activation = activation
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        x = self.linear(x)
+        return x if self.activation is None else ACTIVATIONS[self.activation](x)
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        weights = self.linear.in_features * self.linear.out_features
+        return [Row("dense", (self.linear.out_features,), parameter_count(self), weights)]
+
+
+class ConvPool(nnx.Module):
+    """Convolution with stride 1, activation, and max pooling over `window` x `window` (1: none)."""
+
+    def __init__(self, channels: int, filters: int, size: int, padding: str, window: int, activation: str,
+                 initializer: str, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(INITIALIZERS[initializer]()(rngs.params(), (size, size, channels, filters)))
+        self.bias = nnx.Param(jnp.zeros(filters))
+        self.padding, self.window, self.activation = padding, window, activation
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        activate = ACTIVATIONS[self.activation]
+        if self.activation in _MONOTONE:
+            return activate(convolution.conv_max_pool(x, self.kernel[...], self.padding, self.window) + self.bias[...])
+        x = activate(convolution.conv(x, self.kernel[...], self.padding) + self.bias[...])
+        return convolution.max_pool(x, self.window)
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        size, _, _, filters = self.kernel.shape
+        lost = size - 1 if self.padding == "valid" else 0
+        height, width = input_shape[0] - lost, input_shape[1] - lost
+        convolved = Row("conv", (height, width, filters), parameter_count(self),
+                        height * width * math.prod(self.kernel.shape))
+        if self.window == 1:
+            return [convolved]
+        return [convolved, Row("max_pool", (height // self.window, width // self.window, filters), 0, 0)]
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over all but the channel axis, exact under padding and over devices.
+
+    `nnx.BatchNorm` averages the devices' means, which is wrong when padding leaves them unequal numbers of examples.
+    The running statistics move by 1 % a step and epsilon is 1e-3.
+
+    Source: Ioffe and Szegedy 2015, alg. 1; momentum and epsilon as in Keras's BatchNormalization.
+    """
+
+    def __init__(self, channels: int):
+        self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
+        self.mean, self.variance = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        mean, variance = self.mean[...], self.variance[...]
+        if mode.train:
+            mean, variance = _moments(x.astype(jnp.float32), mode)
+            for running, batch in ((self.mean, mean), (self.variance, variance)):
+                running[...] = 0.99 * running[...] + 0.01 * lax.stop_gradient(batch)
+        factor = self.scale[...] * lax.rsqrt(variance + 1e-3)
+        return (x * factor + (self.bias[...] - mean * factor)).astype(x.dtype)
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        return [Row("batch_norm", input_shape, parameter_count(self), 0)]
+
+
+def _moments(x: Float[Array, "batch *space channel"], mode: Mode) -> tuple[Array, Array]:
+    """Takes the mean and biased variance per channel over the real examples of all devices."""
+    axes = tuple(range(x.ndim - 1))
+    mask = jnp.ones(x.shape[0]) if mode.mask is None else mode.mask.astype(x.dtype)
+    x = x * mask.reshape(-1, *(1 for _ in x.shape[1:]))
+    sums = x.sum(axes), jnp.square(x).sum(axes), mask.sum()
+    total, squares, examples = lax.psum(sums, mode.axis_name) if mode.axis_name else sums
+    count = examples * math.prod(x.shape[1:-1])
+    mean = total / count
+    return mean, jnp.maximum(squares / count - jnp.square(mean), 0)
+
+
+class Dropout(nnx.Module):
+    """Zeroes each value with probability `rate` and scales the rest by 1 / (1 - rate); the rate is traced.
+
+    The draw compares 16 random bits with the rate, so the rate used is within 2**-17 of the one asked for.
+
+    Source: Srivastava et al. 2014, in its inverted form.
+    """
+
+    def __init__(self, rate: float, index: int):
+        self.rate = HyperParam(jnp.float32(rate))
+        self.index = index  # its place in the network: every dropout draws from a key of its own
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        if not mode.train:
+            return x
+        if mode.key is None:
+            raise ValueError("a model with dropout needs Mode(key=...) in training")
+        # Half of a 32-bit draw for each value: drawing 16 bits directly costs a whole draw per value.
+        words = jax.random.bits(jax.random.fold_in(mode.key, self.index), ((x.size + 1) // 2,), jnp.uint32)
+        bits = lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:x.size].reshape(x.shape)
+        threshold = jnp.round(self.rate[...] * 2**16).astype(jnp.uint32)
+        kept = 1 - threshold / 2**16  # the keep rate the draw really has, so the expectation is exact
+        return jnp.where(bits >= threshold, x / kept, 0).astype(x.dtype)
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        return [Row("dropout", input_shape, 0, 0)]
+
+
+class Penalty(nnx.Module):
+    """Sums strength * |w| and strength * w**2 over kernels and biases; an absent strength costs nothing.
+
+    Added to the loss as it stands, so L2 0.01 means 0.01 * sum(w**2), as in Keras's regularizers.
+    """
+
+    def __init__(self, l1_kernel: float, l2_kernel: float, l1_bias: float, l2_bias: float):
+        strengths = {"l1_kernel": l1_kernel, "l2_kernel": l2_kernel, "l1_bias": l1_bias, "l2_bias": l2_bias}
+        self.strengths = nnx.data({name: HyperParam(jnp.float32(value)) for name, value in strengths.items() if value})
+
+    def __call__(self, layers: Sequence[nnx.Module]) -> Float[Array, ""]:
+        total = jnp.zeros(())
+        for name, strength in self.strengths.items():
+            kind, target = name.split("_")
+            size = jnp.abs if kind == "l1" else jnp.square
+            for layer in layers:
+                weights = nnx.to_flat_state(nnx.state(layer, nnx.Param))
+                total += strength[...] * sum(size(leaf[...]).sum() for path, leaf in weights if path[-1] == target)
+        return total
+
+
+def parameter_count(module: nnx.Module) -> int:
+    """Counts trainable parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+class Network(nnx.Module):
+    """A list of layers with its penalty: what every family builds.
+
+    Attributes:
+      layers: applied in order; the last gives the logits.
+    """
+
+    def __init__(self, layers: Sequence[Layer], penalty: Penalty):
+        self.layers = nnx.List(layers)
+        self.penalty_terms = penalty
+
+    def __call__(self, images: Float[Array, "batch height width channel"], mode: Mode = Mode()
+                 ) -> Float[Array, "batch class"]:
+        """Maps images, scaled to [0, 1], to logits."""
+        for layer in self.layers:
+            images = layer(images, mode)
+        return images
+
+    def penalty(self) -> Float[Array, ""]:
+        """Sums the penalties of the hidden dense and convolution layers; the classifier has none."""
+        return self.penalty_terms([layer for layer in self.layers[:-1] if isinstance(layer, Dense | ConvPool)])
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        """Describes each layer in order, with names made unique by their number."""
+        rows: list[Row] = []
+        for layer in self.layers:
+            rows += layer.rows(rows[-1].output_shape if rows else input_shape)
+        return [row._replace(name=f"{row.name}_{number}") for number, row in enumerate(rows, start=1)]

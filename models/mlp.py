@@ -1,0 +1,55 @@
+"""Dense networks: hidden layers of any number and width, then a classifier."""
+
+import dataclasses
+import math
+
+from flax import nnx
+
+from models.layers import BatchNorm, Dense, Dropout, Flatten, Layer, Network, Penalty, Shape
+from models.options import check_network, per_layer, traced
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPConfig:
+    """Describes a dense network; the defaults are 784-256-128-10 on 28 x 28 images.
+
+    Attributes:
+      hidden: units of each hidden layer, first to last; () is a linear classifier.
+      activation: after every hidden layer.
+      batch_norm: whether batch norm follows each hidden layer's activation and dropout.
+      dropout: rate after each hidden layer, one for all or one per layer.
+      l1_kernel, l2_kernel, l1_bias, l2_bias: strength of the penalties on the hidden layers.
+      initializer: of the kernels; biases start at zero.
+
+    Raises:
+      ValueError: if a value is not among the valid ones, naming the field.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+    activation: str = "relu"
+    batch_norm: bool = False
+    dropout: float | tuple[float, ...] = traced(0.0)
+    l1_kernel: float = traced(0.0)
+    l2_kernel: float = traced(0.0)
+    l1_bias: float = traced(0.0)
+    l2_bias: float = traced(0.0)
+    initializer: str = "glorot_uniform"
+
+    def __post_init__(self) -> None:
+        check_network(self)
+        per_layer("dropout", self.dropout, len(self.hidden))
+
+
+def build(config: MLPConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
+    """Builds the network with fresh parameters."""
+    layers: list[Layer] = [Flatten()]
+    inputs = math.prod(input_shape)
+    for units, rate in zip(config.hidden, per_layer("dropout", config.dropout, len(config.hidden)), strict=True):
+        layers.append(Dense(inputs, units, config.activation, config.initializer, rngs))
+        if rate:
+            layers.append(Dropout(rate, len(layers)))
+        if config.batch_norm:
+            layers.append(BatchNorm(units))
+        inputs = units
+    layers.append(Dense(inputs, num_classes, None, config.initializer, rngs))
+    return Network(layers, Penalty(config.l1_kernel, config.l2_kernel, config.l1_bias, config.l2_bias))

@@ -1,0 +1,70 @@
+"""Checks of the values a model's config may take, and the mark of those that are traced.
+
+Called by the configs when they are built, so a wrong value fails where it is written.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from models.layers import ACTIVATIONS, INITIALIZERS
+
+
+def traced(default: float) -> Any:
+    """Declares a config field whose value may change without compiling anew; zero leaves its part out instead."""
+    return dataclasses.field(default=default, metadata={"traced": True})
+
+
+def choice(field: str, value: object, valid: Iterable[str]) -> None:
+    """Checks that value is one of the valid names."""
+    if value not in valid:
+        raise ValueError(f"{field} must be one of {', '.join(valid)}; not {value!r}")
+
+
+def positive(field: str, value: object) -> None:
+    """Checks that value is a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{field} must be a whole number of at least 1, not {value!r}")
+
+
+def fraction(field: str, value: object) -> None:
+    """Checks that value is a number in [0, 1)."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{field} must be a number in [0, 1), not {value!r}")
+
+
+def not_negative(field: str, value: object) -> None:
+    """Checks that value is a finite number of at least 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise ValueError(f"{field} must be a finite number of at least 0, not {value!r}")
+
+
+def flag(field: str, value: object) -> None:
+    """Checks that value is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{field} must be True or False, not {value!r}")
+
+
+def per_layer(field: str, rates: float | tuple[float, ...], layers: int) -> tuple[float, ...]:
+    """Spreads one dropout rate, or one per layer, over the layers."""
+    spread = rates if isinstance(rates, tuple) else (rates,) * layers
+    if len(spread) != layers:
+        raise ValueError(f"{field} must be one rate or one for each of {layers} layers, not {len(spread)}")
+    for rate in spread:
+        fraction(field, rate)
+    return spread
+
+
+def check_network(config: Any) -> None:
+    """Checks the fields that every family has."""
+    choice("activation", config.activation, ACTIVATIONS)
+    choice("initializer", config.initializer, INITIALIZERS)
+    flag("batch_norm", config.batch_norm)
+    for field in ("hidden", "filters", "dense"):
+        widths = getattr(config, field, ())
+        if not isinstance(widths, tuple):
+            raise ValueError(f"{field} must be a tuple such as (256, 128), not {widths!r}")
+        for units in widths:
+            positive(field, units)
+    for field in ("l1_kernel", "l2_kernel", "l1_bias", "l2_bias"):
+        not_negative(field, getattr(config, field))
