@@ -200,8 +200,9 @@ class Ablation:
             raise SpecError("an ablation needs a question")
         if self.design not in ("full_factorial", "one_at_a_time"):
             raise SpecError(f"design must be one of full_factorial, one_at_a_time; not {self.design!r}")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or any(seed < 0 for seed in self.seeds):
-            raise SpecError(f"seeds must be different whole numbers of at least 0, not {self.seeds!r}")
+        distinct = len(set(self.seeds)) == len(self.seeds) > 0
+        if not distinct or any(not 0 <= seed < 2**31 for seed in self.seeds):
+            raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, not {self.seeds!r}")
         for name, factor in self.factors.items():
             _check_factor(name, factor)
             paths = (factor.path,) if isinstance(factor.path, str) else factor.path
@@ -251,7 +252,7 @@ def _check_factor(name: str, factor: Factor) -> None:
             raise SpecError(f'factor "{name}": a label holds letters, digits, spaces and ._+- only, not {label!r}')
         if len(paths) > 1 and (not isinstance(value, tuple) or len(value) != len(paths)):
             raise SpecError(f'factor "{name}", level "{label}": needs a tuple of {len(paths)} values, one per path')
-    if not _LABEL.fullmatch(name) or "seed" == name:
+    if not _LABEL.fullmatch(name) or name == "seed":
         raise SpecError(f'a factor\'s name holds letters, digits, spaces and ._+- only and is not "seed": {name!r}')
 
 

@@ -211,8 +211,9 @@ def _download(name: str, archive: Archive, missing: list[Archive], folders: tupl
     except requests.RequestException as error:
         reason = getattr(error.response, "status_code", None) or type(error).__name__
         raise DataError(
-            f"{name} is missing: {', '.join(one.filename for one in missing)} not found in {manual} or "
-            f"{writable[0]}, and {archive.url} could not be downloaded ({reason}); place the files in {manual}, "
+            f"{name} is missing: no prepared set in {manual.parents[2] / name}, "
+            f"{', '.join(one.filename for one in missing)} not in {manual} or {writable[0]}, "
+            f"and {archive.url} could not be downloaded ({reason}); place the files in {manual}, "
             f"or give --data_dir=DIR with DIR/downloads/manual/{name}; `make demo` needs no data"
         ) from error
     except OSError as error:

@@ -17,13 +17,13 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be restored; the message is one line."""
 
 
-def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, float]) -> None:
+def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any]) -> None:
     """Saves a run after an epoch and drops its older checkpoints.
 
     Args:
       folder: the run's checkpoints.
       state: a pytree of arrays, of one run.
-      progress: numbers about the work so far that belong to no state, such as seconds spent.
+      progress: JSON values about the work so far that belong to no state, such as seconds spent.
     """
     target = folder.resolve() / str(epoch)
     if not target.exists():
@@ -32,7 +32,7 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, float
         shutil.rmtree(path)
 
 
-def restore(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, float]] | None:
+def restore(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, Any]] | None:
     """Restores the latest checkpoint.
 
     Args:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 
 class UsageError(Exception):
@@ -17,12 +17,14 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
       main: reads FLAGS itself; its return means success.
       expected: errors that are the user's to mend, each with a one-line message.
     """
+    expected += (UsageError,)
+
     def guarded(arguments: Sequence[str]) -> None:
         try:
             if len(arguments) > 1:
-                raise UsageError(f'unexpected argument "{arguments[1]}": every option is a flag, --name=value; see --help')
+                raise UsageError(f'unexpected argument "{arguments[1]}": options have the form --name=value')
             main()
-        except (UsageError, *expected) as error:
+        except expected as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(1)
 
@@ -31,7 +33,10 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
 
 def _parse(arguments: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(arguments)
+        positional = flags.FLAGS(arguments)
     except flags.Error as error:
         print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
         sys.exit(2)
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # at its default, Orbax tells every step of every save
+    return positional

@@ -199,7 +199,7 @@ def _doubt(name: str) -> str:
 def _unknown(name: str) -> DataError:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), NAMES, n=1)
     return DataError(
-        f"unknown data set {name!r}{f', did you mean {close[0]}?' if close else ''}: the named sets are "
+        f"unknown data set {name!r}{f' (did you mean {close[0]}?)' if close else ''}: the named sets are "
         f"{', '.join(NAMES)}; any other image classification set of TensorFlow Datasets works by its name there"
     )
 

@@ -1,10 +1,12 @@
 """Trains what is missing of an ablation, cohort by cohort, and records every run. Called by `harness.run`."""
 
+import dataclasses
 import datetime
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,16 +33,18 @@ def execute(question: str, runs: Sequence[Run], datasets: dict[tuple[str, int], 
       the new records, in the order they were finished.
 
     Raises:
-      fit.InterruptedRuns: if the user asked to stop; what was in training is saved.
+      fit.StoppedError: if the user asked to stop; what was in training is saved.
     """
-    finished = []
+    finished: list[records.RunRecord] = []
+    machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
     with SweepProgress(runs, console) as progress, _stop_on_signal(console) as stop:
         for members in cohort.partition(runs):
             dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
             trainer = fit.Trainer(dataset, save_every_s, lambda: bool(stop))
+            sweep = _Sweep(question, dataset, machine, folder, trainer, progress)
             at_once = len(jax.devices())
             for first in range(0, len(members), at_once):
-                for run, record in _train(trainer, question, members[first:first + at_once], folder, progress):
+                for run, record in sweep.train(members[first:first + at_once]):
                     progress.finished(run, record)
                     finished.append(record)
     return finished
@@ -63,76 +67,87 @@ def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
     return absent
 
 
-def _train(trainer: fit.Trainer, question: str, runs: Sequence[Run], folder: records.Folder,
-           progress: SweepProgress) -> Iterator[tuple[Run, records.RunRecord]]:
-    """Trains runs side by side; if that fails, one by one, so that one run's failure is its own."""
-    started_at = _now()
-    try:
-        members = [trainer.member(run, folder.checkpoints(run.run_id)) for run in runs]
-        for member in members:
-            progress.starting(member.run, int(member.state.epoch))
-        compiled = trainer.fit(members, progress.compiled, progress.epoch)
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if len(runs) > 1:
-            for run in runs:
-                yield from _train(trainer, question, [run], folder, progress)
+@dataclasses.dataclass(frozen=True)
+class _Sweep:
+    """What every run of a cohort has in common."""
+
+    question: str
+    dataset: Dataset
+    machine: dict[str, Any]
+    folder: records.Folder
+    trainer: fit.Trainer
+    progress: SweepProgress
+
+    def train(self, runs: Sequence[Run]) -> Iterator[tuple[Run, records.RunRecord]]:
+        """Trains runs side by side; if that fails, one by one, so that one run's failure is its own."""
+        started_at = _now()
+        try:
+            members = [self.trainer.member(run, self.folder.checkpoints(run.run_id)) for run in runs]
+            for member in members:
+                self.progress.starting(member.run, int(member.state.epoch))
+            compiled = self.trainer.fit(members, self.progress.compiled, self.progress.epoch)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            if len(runs) > 1:
+                for run in runs:
+                    yield from self.train([run])
+            else:
+                yield runs[0], self._failed(runs[0], error, started_at)
             return
+        for member in members:
+            yield member.run, self._finished(member, compiled, len(members), started_at)
+
+    def _failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
         out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
         if not out_of_memory:
-            traceback.print_exc()
-        record = _record(folder, question, runs[0], trainer.dataset, started_at, "oom" if out_of_memory else "error",
-                         str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
-        folder.write(runs[0].run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
-        yield runs[0], record
-        return
-    for member in members:
-        yield member.run, _finish(member, compiled, trainer.dataset, question, folder, started_at, len(members))
+            traceback.print_exception(error)
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        record = self._record(run, "oom" if out_of_memory else "error", message, started_at)
+        self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
+        return record
 
+    def _finished(self, member: fit.Member, compiled: fit.Compiled, members: int, started_at: str
+                  ) -> records.RunRecord:
+        state, run = member.state, member.run
+        epochs, diverged = int(state.epoch), bool(state.diverged)
+        # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
+        curve = pd.DataFrame(state.history[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
+        curve.insert(0, "epoch", range(1, epochs + 1))
+        trained = len(self.dataset.train.labels[:run.config.train_size]) * epochs
+        timing = records.Timing(
+            train_s=round(member.train_s, 3), validate_s=round(member.validate_s, 3),
+            compile_s=round(compiled.compile_s, 3),
+            throughput_examples_per_s=round(trained / member.train_s, 1) if member.train_s else None,
+            members_at_once=members, launches=member.launches)
+        needed = cost.measure(member.program, state, member.rates, self.dataset.image_shape, compiled.memory_bytes)
+        facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), "timing": timing, "cost": needed}
+        if diverged:
+            record = self._record(run, "diverged", f"loss not finite in epoch {epochs}", started_at, **facts)
+            self.folder.write(run.run_id, record, curve, {})
+            return record
+        assert member.test is not None, "Trainer.fit scores every run that it returns"
+        best = _scores(curve, int(state.best_epoch), member.test["best"])
+        last = _scores(curve, epochs, member.test["last"])
+        record = self._record(run, "done", "", started_at, best=best, last=last, **facts)
+        smallest = np.min_scalar_type(self.dataset.num_classes - 1)
+        self.folder.write(run.run_id, record, curve, {
+            "predicted": np.asarray(member.test["best"].predicted, smallest),
+            "probability": np.asarray(member.test["best"].probability, np.float16)})
+        return record
 
-def _finish(member: fit.Member, compiled: fit.Compiled, dataset: Dataset, question: str, folder: records.Folder,
-            started_at: str, members: int) -> records.RunRecord:
-    """Writes the record of a run that came to its end."""
-    state = member.state
-    epochs = int(state.epoch)
-    curve = pd.DataFrame(state.history[:epochs], columns=train.HISTORY)
-    curve.insert(0, "epoch", range(1, epochs + 1))
-    diverged = bool(state.diverged)
-    best, last = (None, None) if diverged else (
-        _scores(curve, int(epoch), member.test[name]) for name, epoch in (("best", state.best_epoch), ("last", epochs)))
-    examples = len(dataset.train.labels[:member.run.config.train_size])
-    # A diverged run's last epoch was trained too; its time counts like any other.
-    timing = records.Timing(
-        train_s=round(member.train_s, 3), validate_s=round(member.validate_s, 3),
-        compile_s=round(compiled.compile_s, 3),
-        throughput_examples_per_s=round(examples * epochs / member.train_s, 1) if member.train_s else None,
-        members_at_once=members, launches=member.launches)
-    record = _record(
-        folder, question, member.run, dataset, started_at, "diverged" if diverged else "done",
-        f"loss or accuracy not finite in epoch {epochs}" if diverged else "", epochs=epochs,
-        stopped_early=bool(state.stopped), best=best, last=last, timing=timing,
-        cost=cost.measure(member.program, state, member.rates, dataset.image_shape, compiled.memory_bytes))
-    predictions = {} if diverged else {
-        "predicted": np.asarray(member.test["best"].predicted, np.min_scalar_type(dataset.num_classes - 1)),
-        "probability": np.asarray(member.test["best"].probability, np.float16)}
-    folder.write(member.run.run_id, record, curve, predictions)
-    return record
-
-
-def _record(folder: records.Folder, question: str, run: Run, dataset: Dataset, started_at: str, status: records.Status,
-            message: str, *, epochs: int = 0, stopped_early: bool = False, best: records.Scores | None = None,
-            last: records.Scores | None = None, cost: records.Cost | None = None,
-            timing: records.Timing | None = None) -> records.RunRecord:
-    config = records.as_json(run.config)
-    facts = records.DatasetFacts(
-        name=dataset.name, fingerprint=dataset.fingerprint, pixels=dataset.pixels, official=dataset.official,
-        source=dataset.source, warnings=dataset.warnings, class_names=dataset.class_names,
-        image_shape=dataset.image_shape, train_examples=len(dataset.train.labels[:run.config.train_size]),
-        validation_examples=len(dataset.validation.labels), test_examples=len(dataset.test.labels))
-    return records.RunRecord(
-        ablation=folder.ablation, question=question, cell=run.cell, labels=dict(run.labels), seed=run.seed,
-        config=config, config_hash=records.config_hash(config), dataset=facts, environment=environment.describe(),
-        status=status, message=message, epochs_trained=epochs, stopped_early=stopped_early, best=best, last=last,
-        cost=cost, timing=timing, started_at=started_at, finished_at=_now())
+    def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
+                ) -> records.RunRecord:
+        config = records.as_json(run.config)
+        data = self.dataset
+        seen = records.DatasetFacts(
+            name=data.name, fingerprint=data.fingerprint, pixels=data.pixels, official=data.official,
+            source=data.source, warnings=data.warnings, class_names=data.class_names, image_shape=data.image_shape,
+            train_examples=len(data.train.labels[:run.config.train_size]),
+            validation_examples=len(data.validation.labels), test_examples=len(data.test.labels))
+        return records.RunRecord(
+            ablation=self.folder.ablation, question=self.question, cell=run.cell, labels=dict(run.labels),
+            seed=run.seed, config=config, config_hash=records.config_hash(config), dataset=seen,
+            environment=self.machine, status=status, message=message, started_at=started_at, finished_at=_now(),
+            **facts)
 
 
 def _scores(curve: pd.DataFrame, epoch: int, test: train.TestResult) -> records.Scores:

@@ -19,9 +19,10 @@ from jax.sharding import PartitionSpec as P
 from ablations.spec import Run
 from harness import checkpoint, train
 from harness.data import Dataset, Split
+from harness.records import as_json, differences
 
 
-class InterruptedRuns(Exception):
+class StoppedError(Exception):
     """The user asked to stop; every run in training is saved."""
 
 
@@ -50,7 +51,8 @@ class Member:
 
     def save(self, state: train.TrainState) -> None:
         """Keeps the state as the run's checkpoint."""
-        progress = {"train_s": self.train_s, "validate_s": self.validate_s, "launches": self.launches}
+        progress = {"train_s": self.train_s, "validate_s": self.validate_s, "launches": self.launches,
+                    "config": as_json(self.run.config)}
         checkpoint.save(self.checkpoints, int(state.epoch), state, progress)
 
 
@@ -92,7 +94,7 @@ class Trainer:
     Attributes:
       dataset: what all of them read.
       save_every_s: least seconds between two checkpoints.
-      stop_requested: asked after each epoch; true saves and raises `InterruptedRuns`.
+      stop_requested: asked after each epoch; true saves and raises `StoppedError`.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float, stop_requested: Callable[[], bool]):
@@ -107,6 +109,10 @@ class Trainer:
         member = Member(run, checkpoints, program, state, rates)
         if restored := checkpoint.restore(checkpoints, state):
             member.state, progress = restored
+            if changes := differences(progress["config"], as_json(run.config)):
+                raise checkpoint.CheckpointError(
+                    f"{checkpoints} was saved with another configuration ({'; '.join(changes)}); delete this folder to "
+                    "train the run from its start, or give the changed ablation a name of its own")
             member.train_s, member.validate_s = progress["train_s"], progress["validate_s"]
             member.launches = int(progress["launches"]) + 1
         return member
@@ -124,7 +130,7 @@ class Trainer:
           the programs that were used.
 
         Raises:
-          InterruptedRuns: if the user asked to stop.
+          StoppedError: if the user asked to stop.
         """
         if len(members) not in self._compiled:
             self._compiled[len(members)] = self._compile(members)
@@ -160,7 +166,7 @@ class Trainer:
                     member.save(state)
                 saved_at = time.perf_counter()
             if stop:
-                raise InterruptedRuns
+                raise StoppedError
         for member, state in zip(members, _unstacked(states), strict=True):
             member.state = state
             member.save(state)

@@ -104,13 +104,14 @@ def _panels(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metr
 
 def _draw(axes: Any, curves: Sequence[pd.DataFrame], column: str, style: Mapping[str, Any], band: bool = True) -> Any:
     """Draws the mean of [seed, epoch] over seeds; an empty line stands for a cell without a done run."""
-    epochs = min((len(curve) for curve in curves), default=0)
-    scale = 100 if column.endswith("accuracy") else 1
-    values = scale * np.array([curve[column].to_numpy(dtype=float)[:epochs] for curve in curves]).reshape(-1, epochs)
+    if not curves:
+        return axes.plot([], [], **style)[0]
+    epochs = min(len(curve) for curve in curves)
+    values = np.array([curve[column].to_numpy(dtype=float)[:epochs] for curve in curves])
+    values *= 100 if column.endswith("accuracy") else 1
     epoch = np.arange(1, epochs + 1)
-    mean = values.mean(axis=0) if len(values) else []
-    [line] = axes.plot(epoch, mean, markevery=max(1, epochs // 8), **style)
-    if band and len(values) > 1:
+    [line] = axes.plot(epoch, values.mean(axis=0), markevery=max(1, epochs // 8), **style)
+    if band and len(curves) > 1:
         axes.fill_between(epoch, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.18, linewidth=0)
     return line
 

@@ -131,14 +131,14 @@ class RunRecord:
     environment: dict[str, Any]
     status: Status
     message: str
-    epochs_trained: int
-    stopped_early: bool
-    best: Scores | None
-    last: Scores | None
-    cost: Cost | None
-    timing: Timing | None
     started_at: str
     finished_at: str
+    epochs_trained: int = 0
+    stopped_early: bool = False
+    best: Scores | None = None
+    last: Scores | None = None
+    cost: Cost | None = None
+    timing: Timing | None = None
     schema: int = 1
 
 
@@ -176,7 +176,7 @@ def write_atomic(path: pathlib.Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _json_bytes(value: Any) -> bytes:
@@ -219,7 +219,7 @@ class Folder:
         if predictions:
             temporary = folder / f".predictions.{os.getpid()}.tmp.npz"
             np.savez_compressed(temporary, allow_pickle=False, **predictions)
-            os.replace(temporary, folder / "predictions.npz")
+            temporary.replace(folder / "predictions.npz")
         write_atomic(folder / "record.json", _json_bytes(record))
 
     def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]]) -> None:

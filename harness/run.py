@@ -32,7 +32,7 @@ ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train;
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
 EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
-SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as optimizer.learning_rate=0.01; may be repeated.")
+SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as optimizer.learning_rate=0.01; repeatable.")
 PRECISION = flags.DEFINE_enum("precision", None, ["float32", "bfloat16"],
                               "Override: precision of the forward and backward passes.")
 SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
@@ -113,8 +113,8 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
 
 
 def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> dict[str, records.Cost]:
-    """Works out each run's cost, once per cohort; a network that does not fit its images fails here, before training."""
-    costs = {}
+    """Works out each run's cost, once per cohort; a network that does not fit its images fails here."""
+    costs: dict[str, records.Cost] = {}
     for members in cohort.partition(runs):
         run = members[0]
         dataset = datasets[run.config.dataset, run.config.validation_size]
@@ -141,7 +141,7 @@ def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
             executor.execute(ablation.question, still_absent, datasets, folder, console, SAVE_EVERY_S.value)
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
-    except fit.InterruptedRuns:
+    except fit.StoppedError:
         raise cli.UsageError("stopped; run the same command again to go on from here") from None
 
 

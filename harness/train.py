@@ -98,10 +98,11 @@ class Program:
 
     def network(self, weights: Weights, model_rates: Any) -> models.Network:
         """Puts a network together from its structure, weights and rates."""
+        # A copy, since the forward pass updates the statistics at a deeper trace level than they come from.
         return nnx.merge(self.graph, weights.params, weights.statistics, model_rates, copy=True)
 
 
-def init(config: RunConfig, seed: int, num_classes: int, input_shape: tuple[int, ...]
+def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape
          ) -> tuple[Program, TrainState, Any]:
     """Builds a run before its first step.
 
@@ -109,7 +110,8 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: tuple[int,
       the program, the state, and the rates: the run's traced values.
     """
     network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=seed))
-    graph, params, statistics, model_rates = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
+    graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
+    params, statistics, model_rates = parts
     tuned = config.optimizer
     rates = {"model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
              "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),

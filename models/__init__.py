@@ -14,7 +14,8 @@ ModelConfig = MLPConfig | CNNConfig
 
 FAMILIES: dict[type, Callable[..., Network]] = {MLPConfig: mlp.build, CNNConfig: cnn.build}
 
-__all__ = ["FAMILIES", "CNNConfig", "HyperParam", "MLPConfig", "Mode", "ModelConfig", "Network", "Row", "build"]
+__all__ = ["FAMILIES", "CNNConfig", "HyperParam", "MLPConfig", "Mode", "ModelConfig", "Network", "Row", "Shape",
+           "build"]
 
 
 def build(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:

@@ -114,10 +114,9 @@ def _backward(window, residuals, gradient):
     def one_chunk(kernel_gradient, inputs):
         chunk, winner, gradient = inputs
         if window > 1:
-            batch, rows, columns = gradient.shape[:3]
             position = jnp.arange(window ** 2, dtype=jnp.uint8).reshape(1, 1, window, 1, window, 1)
             won = winner[:, :, None, :, None] == position
-            gradient = jnp.where(won, gradient[:, :, None, :, None], 0).reshape(batch, height, width, filters)
+            gradient = jnp.where(won, gradient[:, :, None, :, None], 0).reshape(-1, height, width, filters)
         patches = _patches(chunk, size, height, width)
         kernel_gradient += jnp.tensordot(patches, gradient, ((0, 1, 2), (0, 1, 2)))
         edge = size - 1

@@ -4,7 +4,7 @@ Called by the configs when they are built, so a wrong value fails where it is wr
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from models.layers import ACTIVATIONS, INITIALIZERS
@@ -15,10 +15,10 @@ def traced(default: float) -> Any:
     return dataclasses.field(default=default, metadata={"traced": True})
 
 
-def choice(field: str, value: object, valid: Iterable[str]) -> None:
+def choice(field: str, value: object, valid: Collection[object]) -> None:
     """Checks that value is one of the valid names."""
     if value not in valid:
-        raise ValueError(f"{field} must be one of {', '.join(valid)}; not {value!r}")
+        raise ValueError(f"{field} must be one of {', '.join(map(str, valid))}; not {value!r}")
 
 
 def positive(field: str, value: object) -> None:

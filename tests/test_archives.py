@@ -95,6 +95,16 @@ def test_an_idx_file_of_another_form_is_one_clear_line(tmp_path: Path, content: 
     assert words in message(error)
 
 
+def test_unreadable_archives_are_one_clear_line(tmp_path: Path) -> None:
+    paths = write_idx(tmp_path, arrays())
+    images = paths["train-images-idx3-ubyte.gz"]
+    images.write_bytes(images.read_bytes()[:-100])
+    with pytest.raises(DataError, match=f"{images} cannot be read as an archive"):
+        archives.decode_idx("mnist", paths)
+    with pytest.raises(DataError, match="cannot be read as an archive"):
+        archives.decode_cifar("cifar10", images)
+
+
 def test_labels_out_of_range_are_one_clear_line(tmp_path: Path) -> None:
     content = arrays()
     content["test_labels"][3] = 10

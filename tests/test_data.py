@@ -46,6 +46,7 @@ def test_missing_data_say_what_where_and_how(tmp_path: Path, mnist) -> None:
 )
 def test_an_unknown_name_lists_the_named_sets(tmp_path: Path, name: str, suggestion: str) -> None:
     write_prepared(tmp_path / "mnist/1.0.0", {"train": examples(9, 0), "test": examples(3, 1)})  # outside data_dir
+    (tmp_path / "data").mkdir()
     with pytest.raises(DataError) as error:
         load(name, str(tmp_path / "data"), validation_size=3, cache_dir=str(tmp_path / "cache"))
     for known in data.NAMES:

@@ -1,0 +1,183 @@
+import dataclasses
+
+import pytest
+import synthetic
+
+from harness.records import as_json
+from harness.summary import MixtureError, summarize
+
+LEVELS = ["none", "norm", "l2", "both", "late"]
+
+
+def planned_and_records():
+    """Five cells of three planned runs: whole, one diverged, one run only, whole, and none done."""
+    runs = [synthetic.record({"regularizer": level}, seed, 0.9 + 0.01 * place + 0.001 * seed * (place + 1))
+            for place, level in enumerate(LEVELS) for seed in range(3)]
+    plan = synthetic.plan({"regularizer": LEVELS}, runs)
+    records = [*runs[:5], synthetic.record({"regularizer": "norm"}, 2, None, status="diverged"), runs[6], *runs[9:12]]
+    records += [synthetic.record({"regularizer": "late"}, seed, None, status=status)
+                for seed, status in enumerate(("oom", "error"))]
+    return plan, synthetic.as_read(*records)
+
+
+@pytest.fixture
+def summary():
+    return summarize("made_up", *planned_and_records())
+
+
+def caption(summary):
+    return "\n".join(summary.caption)
+
+
+def test_rows_are_in_the_plan_s_order_with_every_cell(summary):
+    assert [row.label for row in summary.rows] == LEVELS
+    assert [row.is_baseline for row in summary.rows] == [True, False, False, False, False]
+
+
+def test_only_done_runs_are_averaged_and_all_others_counted(summary):
+    none, norm, l2, both, late = summary.rows
+    assert none.test_accuracy.mean == pytest.approx(0.901, abs=1e-12)
+    assert norm.test_accuracy.mean == pytest.approx((0.910 + 0.912) / 2, abs=1e-12)
+    assert norm.runs == {"planned": 3, "done": 2, "diverged": 1, "oom": 0, "error": 0, "missing": 0}
+    assert l2.runs == {"planned": 3, "done": 1, "diverged": 0, "oom": 0, "error": 0, "missing": 2}
+    assert (l2.test_accuracy.n, l2.test_accuracy.low) == (1, None)
+    assert both.runs["done"] == 3
+    assert late.runs == {"planned": 3, "done": 0, "diverged": 0, "oom": 1, "error": 1, "missing": 1}
+    assert (late.test_accuracy.n, late.test_accuracy.mean, late.cost, late.timing) == (0, None, None, None)
+    counts = "9 done, 1 diverged (norm: 1), 1 oom (late: 1), 1 error (late: 1), 3 missing (l2: 2; late: 1)."
+    assert f"15 planned; {counts}" in caption(summary)
+
+
+def test_headline_is_the_best_validation_epoch_s_state(summary):
+    row = summary.rows[0]
+    assert row.last_test_accuracy.mean == pytest.approx(row.test_accuracy.mean - 0.004, abs=1e-12)
+
+
+def test_differences_are_paired_by_seed(summary):
+    none, norm, l2, both, late = summary.rows
+    assert none.difference.n == 0
+    assert norm.difference.n == 2
+    assert norm.difference.mean == pytest.approx((0.010 + 0.011) / 2, abs=1e-12)
+    assert (l2.difference.n, l2.difference.low) == (1, None)
+    assert both.difference.mean == pytest.approx(0.033, abs=1e-12)
+    assert late.difference.n == 0
+
+
+def test_fewer_pairs_than_runs_are_stated():
+    plan, records = planned_and_records()
+    del records["regularizer=none,seed=0"]
+    assert "Fewer pairs than n: norm: 1; l2: 0; both: 2." in caption(summarize("made_up", plan, records))
+
+
+def test_the_best_is_marked_only_when_the_lead_is_sure(summary):
+    assert not any(row.is_best for row in summary.rows), "the second best shares one seed only"
+    plan, records = planned_and_records()
+    sure = synthetic.as_read(*(synthetic.record({"regularizer": "l2"}, seed, 0.92 + 0.003 * seed) for seed in range(3)))
+    marked = summarize("made_up", plan, records | sure)
+    assert [row.label for row in marked.rows if row.is_best] == ["both"]
+    assert "Bold is the best mean" in caption(marked)
+
+
+def test_an_uncertain_lead_is_not_marked():
+    runs = [synthetic.record({"a": level}, seed, value) for level, values in
+            {"x": (0.90, 0.93, 0.91), "y": (0.91, 0.92, 0.92)}.items() for seed, value in enumerate(values)]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
+    assert not any(row.is_best for row in found.rows)
+    assert "Bold" not in caption(found)
+
+
+@pytest.mark.parametrize("case", ["no plan", "baseline not planned", "baseline not done"])
+def test_a_missing_baseline_is_stated(case):
+    plan, records = planned_and_records()
+    if case == "no plan":
+        plan, reason = None, "without a plan the baseline is unknown"
+    elif case == "baseline not planned":
+        plan["factors"]["regularizer"] = ["other", *LEVELS]
+        reason = "no planned cell has all reference levels"
+    else:
+        records = {name: record for name, record in records.items() if "none" not in name}
+        reason = "the baseline (none) has no done run"
+    found = summarize("made_up", plan, records)
+    assert f"Differences are n/a: {reason}" in caption(found)
+    assert all(row.difference.mean is None for row in found.rows)
+
+
+def test_a_plan_without_records_has_rows():
+    plan, _ = planned_and_records()
+    found = summarize("made_up", plan, {})
+    assert [row.runs["missing"] for row in found.rows] == [3] * 5
+    assert "15 planned; 0 done, 15 missing" in caption(found)
+
+
+def test_runs_outside_the_plan_are_counted():
+    plan, records = planned_and_records()
+    found = summarize("made_up", plan, records | synthetic.as_read(synthetic.record({"regularizer": "none"}, 7, 0.9)))
+    assert "1 of them outside the plan" in caption(found)
+    assert found.rows[0].test_accuracy.n == 4
+
+
+def test_only_factors_that_vary_are_named():
+    runs = [synthetic.record({"width": width, "depth": "2", "rate": rate}, 0, 0.9) for width in "ab" for rate in "cd"]
+    plan = synthetic.plan({"width": ["a", "b"], "depth": ["2"], "rate": ["c", "d"]}, runs)
+    found = summarize("made_up", plan, synthetic.as_read(*runs))
+    assert found.factors == ("width", "rate")
+    assert found.rows[1].label == "width=a, rate=d"
+    alone = synthetic.record({}, 0, 0.9)
+    found = summarize("made_up", synthetic.plan({}, [alone]), synthetic.as_read(alone))
+    assert found.factors == ()
+    assert found.rows[0].is_baseline
+
+
+def test_caption_states_what_the_numbers_rest_on():
+    plan, records = planned_and_records()
+    warning = "the pixels differ from the official archives (*sic*)"
+    for record in records.values():
+        record["dataset"]["warnings"] = [warning]
+        record["environment"] |= {"git_dirty": True}
+    text = caption(summarize("made_up", plan, records))
+    for fact in ("fashion_mnist", "55,000 training, 5,000 validation and 10,000 test", "Seeds: 0, 1, 2.",
+                 "95 % t interval", "AMD EPYC, 2 cores", "jax 0.10.2",
+                 "0123456789ab with uncommitted changes", f"Warning: {warning}"):
+        assert fact in text
+    assert text.count(warning) == 1
+
+
+def changed(seed, **changes):
+    return synthetic.as_read(synthetic.record({"regularizer": "none"}, seed, 0.9, **changes))
+
+
+CONFIG = synthetic.record({"regularizer": "none"}, 1, 0.9).config
+MIXTURES = {
+    "precision": ({"config": CONFIG | {"precision": "bfloat16"}}, "config.precision"),
+    "any setting": ({"config": CONFIG | {"batch_size": 256}}, "config.batch_size: 128 -> 256"),
+    "pixels": ({"dataset": dataclasses.replace(synthetic.DATASET, fingerprint="e" * 64)}, "dataset.fingerprint"),
+    "platform": ({"environment": synthetic.ENVIRONMENT | {"platform": "gpu"}}, "environment.platform"),
+    "device": ({"environment": synthetic.ENVIRONMENT | {"device": "NVIDIA H200"}}, "environment.device"),
+}
+
+
+@pytest.mark.parametrize("case", MIXTURES)
+def test_unlike_runs_in_a_cell_are_refused_by_name(case):
+    changes, field = MIXTURES[case]
+    plan, records = planned_and_records()
+    with pytest.raises(MixtureError) as error:
+        summarize("made_up", plan, records | changed(1, **changes))
+    assert "regularizer=none,seed=0 and regularizer=none,seed=1 differ in" in str(error.value)
+    assert field in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_cells_on_other_pixels_under_one_name_are_refused():
+    plan, records = planned_and_records()
+    for name, record in records.items():
+        if "both" in name:
+            record["dataset"]["fingerprint"] = "e" * 64
+    with pytest.raises(MixtureError, match=r"regularizer=both,seed=0 differ in dataset\.fingerprint"):
+        summarize("made_up", plan, records)
+
+
+def test_a_run_recorded_twice_is_refused():
+    plan, records = planned_and_records()
+    twice = {"copy of seed 0": as_json(synthetic.record({"regularizer": "none"}, 0, 0.9))}
+    with pytest.raises(MixtureError, match="more than one record of regularizer=none,seed=0"):
+        summarize("made_up", plan, records | twice)
