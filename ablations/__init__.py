@@ -2,11 +2,35 @@
 
 import difflib
 
-from ablations import fashion_regularization
+from ablations import (
+    cifar10_cnn,
+    cifar10_mlp_vs_cnn,
+    fashion_depth_width,
+    fashion_l2_strength,
+    fashion_mlp,
+    fashion_optimizer,
+    fashion_regularization,
+    kmnist_mlp,
+    mnist,
+    quickstart,
+)
 from ablations.spec import Ablation
 
 ABLATIONS: dict[str, Ablation] = {
+    "quickstart": quickstart.ABLATION,
     "fashion_regularization": fashion_regularization.ABLATION,
+    "fashion_depth_width": fashion_depth_width.ABLATION,
+    "fashion_optimizer": fashion_optimizer.ABLATION,
+    "fashion_l2_strength": fashion_l2_strength.ABLATION,
+    "fashion_mlp": fashion_mlp.ABLATION,
+    "mnist_regularization": mnist.REGULARIZATION,
+    "mnist_depth_width": mnist.DEPTH_WIDTH,
+    "mnist_optimizer": mnist.OPTIMIZER,
+    "mnist_l2_strength": mnist.L2_STRENGTH,
+    "mnist_mlp": mnist.MLP,
+    "kmnist_mlp": kmnist_mlp.ABLATION,
+    "cifar10_mlp_vs_cnn": cifar10_mlp_vs_cnn.ABLATION,
+    "cifar10_cnn": cifar10_cnn.ABLATION,
 }
 
 

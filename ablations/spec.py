@@ -142,6 +142,11 @@ class Factor:
     path: str | tuple[str, ...]
     levels: Mapping[str, Any]
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The fields it sets."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
     def settings(self, label: str) -> dict[str, Any]:
         """Maps each path to its value at a level."""
         value = self.levels[label]
@@ -203,12 +208,14 @@ class Ablation:
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
         if not distinct or any(not 0 <= seed < 2**31 for seed in self.seeds):
             raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, not {self.seeds!r}")
+        varied: dict[str, str] = {}
         for name, factor in self.factors.items():
             _check_factor(name, factor)
-            paths = (factor.path,) if isinstance(factor.path, str) else factor.path
-            for path in self.overrides:
-                if any(varied == path or varied.startswith(f"{path}.") for varied in paths):
-                    raise SpecError(f'"{path}" cannot be overridden: the factor "{name}" varies it')
+            for path in factor.paths:
+                _check_undoes_nothing(f'factor "{name}"', path, varied)
+            varied |= dict.fromkeys(factor.paths, name)
+        for path in self.overrides:
+            _check_undoes_nothing("an override", path, varied)
         runs = self.runs()
         for kind, names in (("cells", {run.cell for run in runs}), ("runs", {run.run_id for run in runs})):
             expected = len(runs) if kind == "runs" else len(runs) // len(self.seeds)
@@ -244,7 +251,7 @@ class Ablation:
 
 
 def _check_factor(name: str, factor: Factor) -> None:
-    paths = (factor.path,) if isinstance(factor.path, str) else factor.path
+    paths = factor.paths
     if not factor.levels or not paths:
         raise SpecError(f'factor "{name}" needs a path and at least one level')
     for label, value in factor.levels.items():
@@ -254,6 +261,13 @@ def _check_factor(name: str, factor: Factor) -> None:
             raise SpecError(f'factor "{name}", level "{label}": needs a tuple of {len(paths)} values, one per path')
     if not _LABEL.fullmatch(name) or name == "seed":
         raise SpecError(f'a factor\'s name holds letters, digits, spaces and ._+- only and is not "seed": {name!r}')
+
+
+def _check_undoes_nothing(what: str, path: str, varied: Mapping[str, str]) -> None:
+    """Checks that setting a field leaves what earlier factors have set; a field inside theirs may still be set."""
+    for earlier, name in varied.items():
+        if f"{earlier}.".startswith(f"{path}."):
+            raise SpecError(f'{what} sets "{path}" and would undo the factor "{name}", which sets "{earlier}"')
 
 
 def with_value(config: Any, path: str, value: Any) -> Any:

@@ -19,12 +19,15 @@ from harness.data import Dataset
 from harness.progress import SweepProgress
 
 
-def execute(question: str, runs: Sequence[Run], datasets: dict[tuple[str, int], Dataset], folder: records.Folder,
-            console: Console, save_every_s: float) -> list[records.RunRecord]:
+def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
+            datasets: dict[tuple[str, int], Dataset], folder: records.Folder, console: Console, save_every_s: float
+            ) -> list[records.RunRecord]:
     """Trains runs and writes their records; a run that fails is recorded and the others go on.
 
     Args:
-      runs: those without a record.
+      planned: all runs of the ablation. How many train side by side follows from them, whatever is left to do: a
+        program for one run rounds differently from a program for two, and a resumed run must not.
+      absent: those of them to train now.
       datasets: (name, validation size) -> data, for all that the runs name.
       folder: where records and checkpoints go.
       save_every_s: least seconds between two checkpoints.
@@ -37,12 +40,16 @@ def execute(question: str, runs: Sequence[Run], datasets: dict[tuple[str, int], 
     """
     finished: list[records.RunRecord] = []
     machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
-    with SweepProgress(runs, console) as progress, _stop_on_signal(console) as stop:
-        for members in cohort.partition(runs):
+    wanted = {run.run_id for run in absent}
+    with SweepProgress(absent, console) as progress, _stop_on_signal(console) as stop:
+        for together in cohort.partition(planned):
+            at_once = min(len(together), len(jax.devices()))
+            members = [run for run in together if run.run_id in wanted]
+            if not members:
+                continue
             dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
-            trainer = fit.Trainer(dataset, save_every_s, lambda: bool(stop))
+            trainer = fit.Trainer(dataset, at_once, save_every_s, lambda: bool(stop))
             sweep = _Sweep(question, dataset, machine, folder, trainer, progress)
-            at_once = len(jax.devices())
             for first in range(0, len(members), at_once):
                 for run, record in sweep.train(members[first:first + at_once]):
                     progress.finished(run, record)
@@ -85,7 +92,7 @@ class _Sweep:
             members = [self.trainer.member(run, self.folder.checkpoints(run.run_id)) for run in runs]
             for member in members:
                 self.progress.starting(member.run, int(member.state.epoch))
-            compiled = self.trainer.fit(members, self.progress.compiled, self.progress.epoch)
+            compiled = self.trainer.fit(members, self.progress.compiled, self.progress.epochs)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             if len(runs) > 1:
                 for run in runs:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
@@ -93,15 +94,18 @@ class Trainer:
 
     Attributes:
       dataset: what all of them read.
+      width: runs that train side by side, one per device; the program is compiled for that many, and a smaller batch
+        leaves devices idle.
       save_every_s: least seconds between two checkpoints.
       stop_requested: asked after each epoch; true saves and raises `StoppedError`.
     """
 
-    def __init__(self, dataset: Dataset, save_every_s: float, stop_requested: Callable[[], bool]):
+    def __init__(self, dataset: Dataset, width: int, save_every_s: float, stop_requested: Callable[[], bool]):
         self.dataset = dataset
+        self.width = width
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
-        self._compiled: dict[int, Compiled] = {}
+        self._compiled: Compiled | None = None
 
     def member(self, run: Run, checkpoints: pathlib.Path) -> Member:
         """Builds a run from its latest checkpoint, or from its start if there is none."""
@@ -118,13 +122,13 @@ class Trainer:
         return member
 
     def fit(self, members: Sequence[Member], on_compiled: Callable[[Compiled], None],
-            on_epoch: Callable[[Epoch], None]) -> Compiled:
+            on_epochs: Callable[[list[Epoch]], None]) -> Compiled:
         """Trains runs of one cohort to their end and scores the test set; fills in their state and test.
 
         Args:
-          members: at most one per device.
-          on_compiled: told before the first epoch.
-          on_epoch: told after each epoch, once per run that took part.
+          members: at most `width`.
+          on_compiled: told once, before the first epoch.
+          on_epochs: told after each epoch, with a report from every run that took part.
 
         Returns:
           the programs that were used.
@@ -132,13 +136,18 @@ class Trainer:
         Raises:
           StoppedError: if the user asked to stop.
         """
-        if len(members) not in self._compiled:
-            self._compiled[len(members)] = self._compile(members)
-        compiled = self._compiled[len(members)]
-        on_compiled(compiled)
-        sharding = NamedSharding(compiled.mesh, P("run"))
-        states, rates = jax.device_put((_stacked([m.state for m in members]), _stacked([m.rates for m in members])),
-                                       sharding)
+        # A cohort whose members differ in structure would train some of them as another network.
+        assert all(member.program.graph == members[0].program.graph for member in members)
+        if self._compiled is None:
+            self._compiled = self._compile(members[0])
+            on_compiled(self._compiled)
+        compiled = self._compiled
+        idle = members[0].state._replace(stopped=jnp.bool_(True))
+        spare = self.width - len(members)
+        states, rates = jax.device_put(
+            (_stacked([member.state for member in members] + [idle] * spare),
+             _stacked([member.rates for member in members] + [members[0].rates] * spare)),
+            NamedSharding(compiled.mesh, P("run")))
         saved_at = time.perf_counter()
         epochs = members[0].run.config.epochs
         while (active := _active(states, epochs)).any():
@@ -150,6 +159,7 @@ class Trainer:
             validated = jax.device_get(validated)
             validated_at = time.perf_counter()
             history, epoch = jax.device_get((states.history, states.epoch))
+            reports = []
             for index, member in enumerate(members):
                 if not active[index]:
                     continue
@@ -158,30 +168,29 @@ class Trainer:
                 member.train_s += trained_at - started
                 member.validate_s += validated_at - trained_at
                 scores = dict(zip(train.HISTORY, map(float, history[index, epoch[index] - 1]), strict=True))
-                on_epoch(Epoch(member.run, int(epoch[index]), scores, trained_at - started,
-                               int(trained.examples[index])))
+                reports.append(Epoch(member.run, int(epoch[index]), scores, trained_at - started,
+                                     int(trained.examples[index])))
+            on_epochs(reports)
             stop = self.stop_requested()
             if stop or time.perf_counter() - saved_at > self.save_every_s:
-                for member, state in zip(members, _unstacked(states), strict=True):
+                for member, state in zip(members, _unstacked(states), strict=False):
                     member.save(state)
                 saved_at = time.perf_counter()
             if stop:
                 raise StoppedError
-        for member, state in zip(members, _unstacked(states), strict=True):
+        for member, state in zip(members, _unstacked(states), strict=False):
             member.state = state
             member.save(state)
-        for member, result in zip(members, _unstacked(compiled.test(states, rates)), strict=True):
+        for member, result in zip(members, _unstacked(compiled.test(states, rates)), strict=False):
             for outcome in result.values():
                 _check_seen(outcome.sums.examples, self.dataset.test.labels)
             member.test = result
         return compiled
 
-    def _compile(self, members: Sequence[Member]) -> Compiled:
+    def _compile(self, member: Member) -> Compiled:
         started = time.perf_counter()
-        program = members[0].program
-        # A cohort whose members differ in structure would train some of them as another network.
-        assert all(member.program.graph == program.graph for member in members)
-        mesh = Mesh(np.array(jax.devices()[:len(members)]), ("run",))
+        program = member.program
+        mesh = Mesh(np.array(jax.devices()[:self.width]), ("run",))
         everywhere, spread = NamedSharding(mesh, P()), NamedSharding(mesh, P("run"))
 
         def put(split: Split, size: int | None = None) -> train.Examples:
@@ -199,8 +208,8 @@ class Trainer:
             specs = (P("run"), P("run"), P(), *(P("run") for _ in more))
             whole = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P("run"), check_vma=False)
             shapes = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct((len(members), *leaf.shape), leaf.dtype, sharding=spread),
-                (members[0].state, members[0].rates, *more))
+                lambda leaf: jax.ShapeDtypeStruct((self.width, *leaf.shape), leaf.dtype, sharding=spread),
+                (member.state, member.rates, *more))
             executable = jax.jit(whole, donate_argnums=(0,) if donate else ()).lower(
                 *shapes[:2], examples, *shapes[2:]).compile()
             return executable, lambda states, rates, *more: executable(states, rates, examples, *more)

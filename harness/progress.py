@@ -54,20 +54,23 @@ class SweepProgress:
         if not self._console.is_terminal:
             self._console.print(f"compiled in {programs.compile_s:.1f} s", highlight=False)
 
-    def epoch(self, epoch: Epoch) -> None:
-        """Tells one run's epoch."""
-        run = epoch.run
-        self._epochs[run.run_id] -= 1
-        self._trained_epochs += 1
-        scores = (f"loss {epoch.scores['train_loss']:.4f}  train {epoch.scores['train_accuracy']:.2%}  "
-                  f"validation {epoch.scores['validation_accuracy']:.2%}  "
-                  f"{epoch.examples / epoch.train_s:,.0f} examples/s")
-        self._live.update(self._tasks[run.run_id], completed=epoch.epoch, status=scores)
-        self._live.update(self._sweep, status=self._left())
-        if not self._console.is_terminal:
-            self._console.print(f"[{self._finished}/{self._runs} runs] {run.run_id} epoch {epoch.epoch}/"
-                                f"{run.config.epochs}: {scores}  {self._left()}", markup=False, highlight=False,
-                                soft_wrap=True)
+    def epochs(self, epochs: Sequence[Epoch]) -> None:
+        """Tells an epoch of each run that is training."""
+        for epoch in epochs:
+            self._epochs[epoch.run.run_id] -= 1
+        self._trained_epochs += len(epochs)
+        left = self._left()
+        self._live.update(self._sweep, status=left)
+        for epoch in epochs:
+            run = epoch.run
+            scores = (f"loss {epoch.scores['train_loss']:.4f}  train {epoch.scores['train_accuracy']:.2%}  "
+                      f"validation {epoch.scores['validation_accuracy']:.2%}  "
+                      f"{epoch.examples / epoch.train_s:,.0f} examples/s")
+            self._live.update(self._tasks[run.run_id], completed=epoch.epoch, status=scores)
+            if not self._console.is_terminal:
+                self._console.print(
+                    f"[{self._finished}/{self._runs} runs] {run.run_id} epoch {epoch.epoch}/{run.config.epochs}: "
+                    f"{scores}  {left}", markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, run: Run, record: RunRecord) -> None:
         """Tells how a run ended."""

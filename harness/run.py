@@ -138,7 +138,7 @@ def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
                 {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
-            executor.execute(ablation.question, still_absent, datasets, folder, console, SAVE_EVERY_S.value)
+            executor.execute(ablation.question, planned, still_absent, datasets, folder, console, SAVE_EVERY_S.value)
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:

@@ -264,8 +264,10 @@ def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples)
 
 def test(program: Program, state: TrainState, rates: Any, examples: Examples) -> dict[str, TestResult]:
     """Scores the test set, once, with the best and with the last weights."""
-    return {"best": evaluate(program, state.best, rates, examples),
-            "last": evaluate(program, state.weights, rates, examples)}
+    both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, state.weights)
+    scored = lax.map(lambda weights: evaluate(program, weights, rates, examples), both)
+    return {name: jax.tree.map(lambda leaf, index=index: leaf[index], scored)
+            for index, name in enumerate(("best", "last"))}
 
 
 def _key(seed: Array, use: int, count: Array) -> Array:

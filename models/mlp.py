@@ -6,7 +6,7 @@ import math
 from flax import nnx
 
 from models.layers import BatchNorm, Dense, Dropout, Flatten, Layer, Network, Penalty, Shape
-from models.options import check_network, per_layer, traced
+from models.options import check_network, per_layer, positive, traced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +15,7 @@ class MLPConfig:
 
     Attributes:
       hidden: units of each hidden layer, first to last; () is a linear classifier.
+      repeat: how often that row of layers comes; hidden=(100,), repeat=3 is three layers of 100.
       activation: after every hidden layer.
       batch_norm: whether batch norm follows each hidden layer's activation and dropout.
       dropout: rate after each hidden layer, one for all or one per layer.
@@ -26,6 +27,7 @@ class MLPConfig:
     """
 
     hidden: tuple[int, ...] = (256, 128)
+    repeat: int = 1
     activation: str = "relu"
     batch_norm: bool = False
     dropout: float | tuple[float, ...] = traced(0.0)
@@ -37,14 +39,16 @@ class MLPConfig:
 
     def __post_init__(self) -> None:
         check_network(self)
-        per_layer("dropout", self.dropout, len(self.hidden))
+        positive("repeat", self.repeat)
+        per_layer("dropout", self.dropout, len(self.hidden) * self.repeat)
 
 
 def build(config: MLPConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
     """Builds the network with fresh parameters."""
     layers: list[Layer] = [Flatten()]
     inputs = math.prod(input_shape)
-    for units, rate in zip(config.hidden, per_layer("dropout", config.dropout, len(config.hidden)), strict=True):
+    hidden = config.hidden * config.repeat
+    for units, rate in zip(hidden, per_layer("dropout", config.dropout, len(hidden)), strict=True):
         layers.append(Dense(inputs, units, config.activation, config.initializer, rngs))
         if rate:
             layers.append(Dropout(rate, len(layers)))
