@@ -47,12 +47,15 @@ def flag(field: str, value: object) -> None:
 
 def per_layer(field: str, rates: float | tuple[float, ...], layers: int) -> tuple[float, ...]:
     """Spreads one dropout rate, or one per layer, over the layers."""
-    spread = rates if isinstance(rates, tuple) else (rates,) * layers
-    if len(spread) != layers:
-        raise ValueError(f"{field} must be one rate or one for each of {layers} layers, not {len(spread)}")
-    for rate in spread:
+    for rate in rates if isinstance(rates, tuple) else (rates,):
         fraction(field, rate)
-    return spread
+    if not isinstance(rates, tuple):
+        if rates and not layers:
+            raise ValueError(f"{field} is {rates!r} where there is no layer for it to act on")
+        return (rates,) * layers
+    if len(rates) != layers:
+        raise ValueError(f"{field} must be one rate or one for each of {layers} layers, not {len(rates)}")
+    return rates
 
 
 def check_network(config: Any) -> None:

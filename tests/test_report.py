@@ -18,7 +18,7 @@ from harness.report import ReportError, report
 from harness.summary import MixtureError, summarize
 
 FILES = ["curves_accuracy.png", "curves_loss.png", "table.csv", "table.md", "table.tex"]
-HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{",
+HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{$",
            "\x1b[31mred", "two\nlines", "100% \\input{x} #_^~&{}", "@now", "_start", "+1", "-1"]
 
 

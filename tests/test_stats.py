@@ -32,9 +32,10 @@ def test_paired_difference_agrees_with_scipy():
 
 
 def test_pairs_are_found_by_seed_and_the_others_left_out():
-    found = paired_difference([0.90, 0.80, 0.70], [4, 1, 7], [0.10, 0.75, 0.60, 0.50], [9, 1, 4, 2])
+    found = paired_difference([0.70, 0.90, 0.80], [7, 4, 1], [0.10, 0.75, 0.60, 0.50], [9, 1, 4, 2])
     assert found.n == 2
     assert found.mean == pytest.approx(((0.90 - 0.60) + (0.80 - 0.75)) / 2, abs=1e-12)
+    assert found.sd == pytest.approx(((0.90 - 0.60) - (0.80 - 0.75)) / 2**0.5, abs=1e-12)
 
 
 def test_too_few_values_give_no_interval():

@@ -1,0 +1,101 @@
+import dataclasses
+
+import pytest
+
+from ablations import ABLATIONS, UnknownAblationError, get
+from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, SpecError, with_value
+from models import CNNConfig, MLPConfig
+
+BASE = RunConfig(dataset="digits")
+RATES = Factor("optimizer.learning_rate", {"0.01": 0.01, "0.1": 0.1})
+WIDTHS = Factor("model.hidden", {"8": (8,), "16": (16,), "32": (32,)})
+
+
+def ablation(**changes):
+    return Ablation(**{"question": "Why?", "base": BASE, "factors": {"rate": RATES, "width": WIDTHS}} | changes)
+
+
+def test_a_full_factorial_has_every_combination_with_every_seed():
+    runs = ablation(seeds=(4, 7)).runs()
+    settings = [(run.config.optimizer.learning_rate, run.config.model.hidden, run.seed) for run in runs]
+    assert len(set(settings)) == len(runs) == 2 * 3 * 2
+    assert (runs[0].cell, runs[0].run_id) == ("rate=0.01,width=8", "rate=0.01,width=8,seed=4")
+
+
+def test_one_at_a_time_is_the_baseline_and_each_change_alone():
+    cells = [run.cell for run in ablation(design="one_at_a_time", seeds=(0,)).runs()]
+    assert cells == ["rate=0.01,width=8", "rate=0.1,width=8", "rate=0.01,width=16", "rate=0.01,width=32"]
+
+
+def test_a_seed_changes_no_level():
+    configs = {}
+    for run in ablation(seeds=(0, 1, 2)).runs():
+        configs.setdefault(run.cell, set()).add(run.config)
+    assert all(len(seen) == 1 for seen in configs.values())
+
+
+def test_a_factor_may_set_several_fields_at_once():
+    both = Factor(("model.l2_kernel", "model.l2_bias"), {"0": (0.0, 0.0), "weak": (0.1, 0.2)})
+    last = ablation(factors={"l2": both}).runs()[-1].config.model
+    assert (last.l2_kernel, last.l2_bias) == (0.1, 0.2)
+
+
+def test_an_ablation_without_factors_has_one_cell():
+    assert {run.cell for run in ablation(factors={}).runs()} == {"baseline"}
+
+
+def test_overrides_reach_every_run_after_its_factors():
+    models = Factor("model", {"mlp": MLPConfig(), "cnn": CNNConfig()})
+    runs = ablation(factors={"model": models}, overrides={"model.l2_kernel": 0.5, "epochs": 2}).runs()
+    assert {(run.config.model.l2_kernel, run.config.epochs) for run in runs} == {(0.5, 2)}
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"factors": {"f": Factor("optimizer.learning_rat", {"a": 0.1})}}, "did you mean learning_rate"),
+    ({"factors": {"f": Factor("model.hidden.x", {"a": 1})}}, "has no fields"),
+    ({"factors": {"f": Factor("epochs", {"a": 0})}}, 'factor "f", level "a": epochs must be'),
+    ({"factors": {"f": Factor("epochs", {"a": "10"})}}, "holds a value such as 20"),
+    ({"factors": {"f": Factor("epochs", {})}}, "at least one level"),
+    ({"factors": {"f": Factor("epochs", {"a/b": 1})}}, "a label holds"),
+    ({"factors": {"seed": Factor("epochs", {"a": 1})}}, "is not"),
+    ({"factors": {"f": Factor("epochs", {"a b": 1, "a_b": 2})}}, "same name"),
+    ({"factors": {"f": Factor(("epochs", "batch_size"), {"a": (1,)})}}, "tuple of 2 values"),
+    ({"factors": {"f": RATES, "g": Factor("optimizer", {"a": OptimizerConfig()})}}, 'would undo the factor "f"'),
+    ({"overrides": {"model": MLPConfig()}}, 'would undo the factor "width"'),
+    ({"overrides": {"epoch": 3}}, 'no field "epoch"; did you mean epochs'),
+    ({"design": "latin_square"}, "full_factorial, one_at_a_time"),
+    ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"),
+    ({"question": " "}, "question"),
+])
+def test_what_cannot_run_fails_when_it_is_built(changes, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        ablation(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    ("optimizer.kind", "rmsprop"), ("optimizer.momentum", 0.9), ("optimizer.learning_rate", 0), ("batch_size", True),
+    ("label_smoothing", 1.0), ("precision", "float16"), ("validation_size", 0), ("dataset", ""), ("train_size", -1),
+])
+def test_a_wrong_value_is_refused_where_it_is_set(path, value):
+    with pytest.raises(ValueError, match=path.rpartition(".")[2]):
+        with_value(BASE, path, value)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_shipped_ablation_expands(name):
+    runs = get(name).runs()
+    assert len({run.run_id for run in runs}) == len(runs) >= 6
+    assert len({(run.config, run.seed) for run in runs}) == len(runs), "two cells are the same run"
+
+
+def test_the_mnist_ablations_ask_the_same_of_mnist():
+    for name in ("regularization", "depth_width", "optimizer", "l2_strength", "mlp"):
+        mnist, fashion = get(f"mnist_{name}"), get(f"fashion_{name}")
+        assert mnist.base == dataclasses.replace(fashion.base, dataset="mnist")
+        assert "Fashion" not in mnist.question
+
+
+def test_an_unknown_ablation_lists_those_there_are():
+    with pytest.raises(UnknownAblationError, match="did you mean fashion_mlp\\? there are: quickstart, "):
+        get("fashion_mpl")
