@@ -223,34 +223,41 @@ class Folder:
         write_atomic(folder / "record.json", _json_bytes(record))
 
     def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]]) -> None:
-        """States what is planned, so that a report can say what is missing; adds to an earlier plan.
+        """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned.
 
         Args:
           question: the ablation's.
           runs: {"run_id", "cell", "labels", "seed"} of each planned run, cells in the ablation's order.
           factors: name -> labels, the reference level first.
         """
-        known = {run["run_id"]: run for run in self.plan()["runs"]} if (self.path / "plan.json").exists() else {}
-        planned = known | {run["run_id"]: dict(run) for run in runs}
+        planned = {run["run_id"]: dict(run) for run in runs}
+        if earlier := self.plan():
+            planned |= {run["run_id"]: run for run in earlier["runs"] if run["run_id"] not in planned}
         write_atomic(self.path / "plan.json", _json_bytes(
             {"ablation": self.ablation, "question": question, "factors": factors, "runs": list(planned.values())}))
 
-    def plan(self) -> dict[str, Any]:
-        """Reads the plan: "question", "factors" and "runs" as given to `write_plan`."""
-        return _read_json(self.path / "plan.json")
+    def plan(self) -> dict[str, Any] | None:
+        """Reads the plan: "question", "factors" and "runs" as given to `write_plan`; None if there is none."""
+        path = self.path / "plan.json"
+        return _read_json(path, ("question", "factors", "runs")) if path.exists() else None
 
     def record(self, run_id: str) -> dict[str, Any] | None:
         """Reads a run's record as JSON; None while the run is unfinished."""
         path = self.run(run_id) / "record.json"
-        return _read_json(path) if path.exists() else None
+        return _read_json(path, _REQUIRED) if path.exists() else None
 
-    def records(self) -> list[dict[str, Any]]:
-        """Reads all records, ordered by folder name."""
-        return [_read_json(path) for path in sorted(self.path.glob("runs/*/record.json"))]
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Reads all records, by run_id in its order."""
+        found = sorted(self.path.glob("runs/*/record.json"))
+        return {path.parent.name: _read_json(path, _REQUIRED) for path in found}
 
     def curve(self, run_id: str) -> pd.DataFrame:
-        """Reads a run's learning curve."""
-        return pd.read_csv(self.run(run_id) / "curve.csv")
+        """Reads a run's learning curve, with `CURVE_COLUMNS`."""
+        path = self.run(run_id) / "curve.csv"
+        try:
+            return pd.read_csv(path, usecols=list(CURVE_COLUMNS))
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read: {error}") from None
 
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
         """Reads a run's test predictions."""
@@ -281,15 +288,19 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
       RecordError: if a record cannot be read, naming its file.
     """
     names = ablations_in(results_dir) if ablations is None else ablations
-    rows = [record for name in names for record in Folder(results_dir, name).records()]
+    rows = [record for name in names for record in Folder(results_dir, name).records().values()]
     return pd.json_normalize(rows)
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
+
+
+def _read_json(path: pathlib.Path, required: Iterable[str]) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}; move the file away to have the run trained again") from None
-    if not isinstance(value, dict):
-        raise RecordError(f"{path} holds no record; move the file away to have the run trained again")
+    lacking = [name for name in required if not isinstance(value, dict) or name not in value]
+    if lacking:
+        raise RecordError(f"{path} lacks {', '.join(lacking)}; move the file away to have the run trained again")
     return value

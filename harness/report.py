@@ -10,17 +10,15 @@ It prints each table and writes table.md, table.csv, table.tex, curves_accuracy.
 results/<ablation>/. The same records give the same bytes.
 """
 
-import dataclasses
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import rich.text
-from absl import app, flags
+from absl import flags
 from rich.console import Console
 
-from harness import plots, records, summary, tables
+from harness import cli, plots, records, summary, tables
 
 
 class ReportError(Exception):
@@ -53,13 +51,12 @@ def report(results_dir: str, names: Sequence[str], console: Console) -> list[pat
 
 
 def _report(folder: records.Folder, console: Console) -> list[pathlib.Path]:
-    found = {path.parent.name: _read(folder, path) for path in sorted(folder.run("").glob("*/record.json"))}
-    plan = folder.plan() if (folder.path / "plan.json").exists() else None
-    table = summary.summarize(folder.ablation, plan, found)
+    found = folder.records()
+    table = summary.summarize(folder.ablation, folder.plan(), found)
     curves: dict[str, list[Any]] = {}
     for run_id, record in found.items():
         if record["status"] == "done":
-            curves.setdefault(record["cell"], []).append(_curve(folder, run_id))
+            curves.setdefault(record["cell"], []).append(folder.curve(run_id))
     files = {
         "table.md": tables.markdown(table).encode(),
         "table.csv": tables.csv(table).encode(),
@@ -75,24 +72,6 @@ def _report(folder: records.Folder, console: Console) -> list[pathlib.Path]:
     return paths
 
 
-def _read(folder: records.Folder, path: pathlib.Path) -> dict[str, Any]:
-    record = folder.record(path.parent.name) or {}
-    required = {field.name for field in dataclasses.fields(records.RunRecord) if field.default is dataclasses.MISSING}
-    if lacking := sorted(required - record.keys()):
-        raise records.RecordError(f"{path} is not a record: it lacks {', '.join(lacking)}; move the file away")
-    return record
-
-
-def _curve(folder: records.Folder, run_id: str) -> Any:
-    try:
-        curve = folder.curve(run_id)
-    except (OSError, ValueError) as error:
-        raise records.RecordError(f"the learning curve of {run_id} cannot be read: {error}") from None
-    if lacking := sorted(set(records.CURVE_COLUMNS) - set(curve.columns)):
-        raise records.RecordError(f"the learning curve of {run_id} lacks {', '.join(lacking)}")
-    return curve
-
-
 def _short(path: pathlib.Path) -> str:
     here = pathlib.Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
@@ -104,24 +83,11 @@ def _define_flags() -> None:
     flags.DEFINE_string("results_dir", "results", "Folder that holds one folder per ablation.")
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-    try:
-        stray = flags.FLAGS(argv)[1:]
-    except flags.Error as error:
-        sys.exit(f"{tables.printable(str(error))} (--help lists the flags)")
-    if stray:
-        sys.exit(f'"{tables.printable(stray[0])}" is no flag; an ablation is named as --ablation=NAME')
-    return list(argv[:1])
-
-
-def main(_: Sequence[str]) -> None:
+def main() -> None:
     """Reports what the flags name."""
-    try:
-        report(flags.FLAGS.results_dir, flags.FLAGS.ablation, Console(highlight=False))
-    except (ReportError, records.RecordError, summary.MixtureError) as error:
-        sys.exit(tables.printable(str(error)))
+    report(flags.FLAGS.results_dir, flags.FLAGS.ablation, Console(highlight=False))
 
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main, flags_parser=_parse)
+    cli.run(main, ReportError, records.RecordError, summary.MixtureError)

@@ -26,7 +26,7 @@ from rich.table import Table
 
 import ablations
 from ablations.spec import Ablation, Run, SpecError
-from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, records, report, train
+from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, records, report, summary, train
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
@@ -73,8 +73,7 @@ def main() -> None:
         return
     if absent:
         _train(name, ablation, planned, absent, datasets, folder, console)
-    for path in report.report(RESULTS_DIR.value, [name], console):
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    report.report(RESULTS_DIR.value, [name], console)
 
 
 def derived(name: str, ablation: Ablation) -> tuple[str, Ablation]:
@@ -167,4 +166,4 @@ def _print_runs(console: Console, runs: list[Run], costs: dict[str, records.Cost
 
 if __name__ == "__main__":
     cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError)
+            checkpoint.CheckpointError, report.ReportError, summary.MixtureError)

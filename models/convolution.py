@@ -125,7 +125,8 @@ def _backward(window, residuals, gradient):
         unused = [(0, whole - part) for whole, part in zip(chunk.shape, image_gradient.shape, strict=True)]
         return kernel_gradient, jnp.pad(image_gradient, unused)
 
-    start = jnp.zeros((size * size * channels, filters), kernel.dtype)
+    # Zeros like the kernel, so that inside shard_map the sum varies over devices from its start, as the kernel does.
+    start = jnp.zeros_like(kernel.reshape(-1, filters))
     chunks = (_in_chunks(images), winner, _in_chunks(gradient))
     kernel_gradient, image_gradient = lax.scan(one_chunk, start, chunks)
     return _joined(image_gradient), kernel_gradient.reshape(kernel.shape)
