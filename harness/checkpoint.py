@@ -27,7 +27,8 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any])
     """
     target = folder.resolve() / str(epoch)
     if not target.exists():
-        ocp.save(target, jax.tree.map(np.asarray, state), custom_metadata=progress)
+        metadata = {"progress": progress, "leaves": _leaves(state)}
+        ocp.save(target, jax.tree.map(np.asarray, state), custom_metadata=metadata)
     for path in _saved(folder)[:-1]:
         shutil.rmtree(path)
 
@@ -47,15 +48,22 @@ def restore(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, Any]] | Non
     if not (saved := _saved(folder)):
         return None
     path = saved[-1].resolve()
-    # Orbax restores containers by their own names, so the leaves alone travel and the structure comes from `like`.
     try:
-        state = ocp.load(path, jax.tree.map(np.asarray, like))
         metadata = ocp.metadata(path).custom_metadata
+        if metadata["leaves"] != _leaves(like):  # Orbax would cut or pad an array to the shape asked for
+            raise ValueError("it holds other arrays than this run's")
+        state = ocp.load(path, jax.tree.map(np.asarray, like))
     except Exception as error:  # Orbax raises many kinds for one cause: the folder is not what was saved.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"checkpoint {path} cannot be restored ({reason}); "
                               "delete this folder to train the run from its start") from error
-    return jax.tree.map(lambda leaf, expected: np.asarray(leaf, expected.dtype), state, like), dict(metadata)
+    return jax.tree.map(np.asarray, state), metadata["progress"]
+
+
+def _leaves(state: Any) -> list[list[Any]]:
+    """Describes a state's arrays as JSON holds it."""
+    return [[jax.tree_util.keystr(path), list(leaf.shape), str(leaf.dtype)]
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
 
 
 def _saved(folder: pathlib.Path) -> list[pathlib.Path]:

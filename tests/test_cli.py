@@ -1,0 +1,182 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness import records
+
+ROOT = pathlib.Path(__file__).parent.parent
+QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
+NAME = "quickstart,epochs=20"
+
+
+def command(results, *flags):
+    return [sys.executable, "-m", "harness.run", f"--results_dir={results}", *flags]
+
+
+def run(results, *flags, **environment):
+    return subprocess.run(command(results, *flags), cwd=ROOT, capture_output=True, text=True, check=False,
+                          env=os.environ | environment)
+
+
+def outcome(results, name=NAME):
+    """What a run leaves behind, without times."""
+    found = {}
+    for path in sorted(pathlib.Path(results, name, "runs").glob("*/*")):
+        if path.name == "record.json":
+            record = json.loads(path.read_text())
+            found[path.parent.name, path.name] = {key: record[key] for key in (
+                "config_hash", "dataset", "status", "epochs_trained", "stopped_early", "best", "last")}
+        elif path.is_file():
+            found[path.parent.name, path.name] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Results of an uninterrupted launch."""
+    results = tmp_path_factory.mktemp("straight")
+    done = run(results, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, 0 recorded, 2 to train" in done.stdout
+    assert "Traceback" not in done.stderr
+    return results
+
+
+def test_a_launch_leaves_records_tables_and_pictures(straight):
+    folder = straight / NAME
+    there = {path.name for path in folder.iterdir()}
+    assert {"table.md", "table.csv", "table.tex", "curves_accuracy.png", "plan.json"} <= there
+    table = records.read_all(straight)
+    assert list(table["status"]) == ["done", "done"]
+    assert (table["best.test_accuracy"] > 0.5).all()
+    assert (table["cost.compiled_bytes"] > 0).all()
+
+
+def test_the_second_launch_trains_nothing(straight):
+    before = {path: path.stat().st_mtime_ns for path in straight.rglob("runs/*/*")}
+    again = run(straight, *QUICK)
+    assert again.returncode == 0
+    assert "2 runs, 2 recorded, 0 to train" in again.stdout
+    assert "epoch" not in again.stdout.partition("to train")[2].partition("quickstart")[0]
+    assert {path: path.stat().st_mtime_ns for path in straight.rglob("runs/*/*")} == before
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
+    """Killed for real after its first checkpoint; the second launch ends where the uninterrupted one did."""
+    log = tmp_path / "log"
+    with open(log, "w") as output:
+        process = subprocess.Popen(command(tmp_path, *QUICK, "--save_every_s=0"), cwd=ROOT, stdout=output,
+                                   stderr=output)
+        checkpoints = tmp_path / NAME / "runs"
+        deadline = time.monotonic() + 120
+        while not any(path.name.isdigit() for path in checkpoints.glob("*/checkpoints/*")):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.001)
+        process.send_signal(kill)
+        process.wait(timeout=60)
+    assert len(outcome(tmp_path)) < len(outcome(straight)), "it was too late to kill"
+    done = run(tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after epoch" in done.stdout
+    assert outcome(tmp_path) == outcome(straight)
+
+
+@pytest.mark.parametrize(("flags", "line"), [
+    ([], "--ablation=NAME is needed; one of: quickstart, "),
+    (["--ablation=quikstart"], "did you mean quickstart?"),
+    (["--ablation=quickstart", "--set=model.hiden=3"], "did you mean hidden"),
+    (["--ablation=quickstart", "--set=epochs"], "path=value"),
+    (["--ablation=quickstart", "--set=optimizer.kind=rmsprop"], "kind must be one of adam, sgd"),
+    (["--ablation=quickstart", "--set=dataset=fasion_mnist"], "fashion_mnist"),
+    (["--ablation=quickstart", "--set=model.filters=[3,3]"], "no field \"filters\""),
+    (["--ablation=quickstart", "--set=validation_size=99999"], "validation_size"),
+    (["--ablation=quickstart", "--epochs=zero"], "epochs"),
+    (["--ablation=quickstart", "--precision=float64"], "float32"),
+    (["--ablation=quickstart", "--seeds=0,x"], "--seeds=0,x must be whole numbers"),
+    (["--ablation=quickstart", "--only=nothing"], 'has "nothing" in its name'),
+    (["--ablaton=quickstart"], "ablaton"),
+    (["quickstart"], 'unexpected argument "quickstart"'),
+])
+def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
+    failed = run(tmp_path, *flags)
+    assert failed.returncode in (1, 2)
+    assert line in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corrupted_archive_is_one_line_and_fails(tmp_path):
+    folder = tmp_path / "data" / "downloads" / "manual" / "mnist"
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte.gz").write_bytes(b"not what it was")
+    failed = run(tmp_path / "results", "--ablation=mnist_mlp", f"--data_dir={tmp_path / 'data'}",
+                 XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert failed.returncode == 1
+    assert "images-idx3-ubyte.gz" in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
+
+
+def test_a_record_of_another_configuration_stops_the_launch(straight, tmp_path):
+    results = tmp_path / "results"
+    subprocess.run(["cp", "-r", straight, results], check=True)
+    path = next((results / NAME / "runs").glob("*/record.json"))
+    record = json.loads(path.read_text())
+    record["config"]["batch_size"] = 7
+    path.write_text(json.dumps(record))
+    failed = run(results, *QUICK)
+    assert failed.returncode == 1
+    assert "batch_size: 7 -> 32" in failed.stderr
+    assert json.loads(path.read_text())["config"]["batch_size"] == 7
+
+
+def test_a_dry_run_tells_the_cost_and_trains_nothing(tmp_path):
+    told = run(tmp_path, "--ablation=quickstart", "--dry_run", COLUMNS="120")
+    assert told.returncode == 0
+    assert "24 runs, 0 recorded, 24 to train" in told.stdout
+    assert "17,226" in told.stdout  # 64*128+128 + 128*64+64 + 64*10+10
+    assert "8 compiled programs" in told.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_names_every_ablation(tmp_path):
+    from ablations import ABLATIONS
+
+    told = run(tmp_path, "--list", COLUMNS="200")
+    assert told.returncode == 0
+    assert all(f" {name} " in told.stdout for name in ABLATIONS)
+
+
+def test_help_teaches_by_example(tmp_path):
+    told = run(tmp_path, "--help")
+    assert "python -m harness.run --ablation=quickstart" in told.stdout
+    assert "--save_every_s" in told.stdout
+
+
+def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
+    done = run(tmp_path, "--ablation=quickstart", "--only=network=mlp,regularizer=none", "--smoke",
+               "--set=model.activation=tanh")
+    assert done.returncode == 0, done.stderr
+    [folder] = tmp_path.iterdir()
+    assert folder.name == "quickstart,model.activation=tanh,epochs=1,train_size=512"
+    [config] = records.read_all(tmp_path)["config.model.activation"]
+    assert config == "tanh"
+
+
+def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
+    both = [subprocess.Popen(command(tmp_path, *QUICK), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True) for _ in range(2)]
+    results = [process.communicate() for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 0], [0, 1]), results
+    if codes == [0, 1]:
+        assert any("another process is training" in stderr for _, stderr in results)
+    assert len(records.read_all(tmp_path)) == 2

@@ -1,0 +1,121 @@
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablations import get
+from harness import records
+
+RUN = get("fashion_mlp").runs()[0]
+CURVE = pd.DataFrame([(1, 0.5, 0.8, 0.4, 0.9)], columns=list(records.CURVE_COLUMNS))
+PREDICTIONS = {"predicted": np.asarray([1, 2], np.uint8), "probability": np.asarray([0.5, 0.9], np.float16)}
+
+
+def record(**changes):
+    config = records.as_json(RUN.config)
+    facts = records.DatasetFacts("fashion_mnist", "f", "p", True, "archives", (), ("a", "b"), (28, 28, 1), 10, 5, 2)
+    scores = records.Scores(1, 0.5, 0.8, 0.4, 0.9, 0.45, 0.88)
+    return dataclasses.replace(records.RunRecord(
+        ablation="fashion_mlp", question="Why?", cell=RUN.cell, labels=dict(RUN.labels), seed=0, config=config,
+        config_hash=records.config_hash(config), dataset=facts, environment={"platform": "cpu"}, status="done",
+        message="", started_at="t", finished_at="t", epochs_trained=1, best=scores, last=scores), **changes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return records.Folder(tmp_path, "fashion_mlp")
+
+
+def test_what_is_written_is_what_is_read(folder):
+    folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id) == records.as_json(record())
+    pd.testing.assert_frame_equal(folder.curve(RUN.run_id), CURVE)
+    for name, values in folder.predictions(RUN.run_id).items():
+        np.testing.assert_array_equal(values, PREDICTIONS[name])
+        assert values.dtype == PREDICTIONS[name].dtype
+
+
+def test_a_record_is_never_overwritten(folder):
+    folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    with pytest.raises(records.RecordError, match="never overwritten"):
+        folder.write(RUN.run_id, record(seed=1), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id)["seed"] == 0
+
+
+def test_a_crash_before_the_record_leaves_the_run_unfinished(folder, monkeypatch):
+    written = records.write_atomic
+
+    def crash(path, content):
+        if path.name == "record.json":
+            raise KeyboardInterrupt
+        written(path, content)
+
+    monkeypatch.setattr(records, "write_atomic", crash)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id) is None
+    monkeypatch.undo()
+    folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id) is not None
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    records.write_atomic(path, b"old")
+
+    def fail(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(records.os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        records.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_record_holds_no_number_that_json_has_not(folder):
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write(RUN.run_id, record(best=records.Scores(1, float("nan"), 0, 0, 0, 0, 0)), CURVE, {})
+
+
+def test_the_configuration_changes_the_hash_and_the_difference_is_named():
+    other = dataclasses.replace(RUN.config, batch_size=64)
+    old, new = records.as_json(RUN.config), records.as_json(other)
+    assert records.config_hash(old) != records.config_hash(new)
+    assert records.differences(old, new) == ["batch_size: 128 -> 64"]
+    assert records.differences(old, json.loads(json.dumps(old))) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"seed": 1}'])
+def test_a_damaged_record_is_named_in_one_line(folder, content):
+    folder.run(RUN.run_id).mkdir(parents=True)
+    (folder.run(RUN.run_id) / "record.json").write_text(content)
+    with pytest.raises(records.RecordError, match=r"record\.json .*move the file away") as caught:
+        folder.records()
+    assert "\n" not in str(caught.value)
+
+
+def test_read_all_is_a_row_per_run_of_every_ablation(tmp_path):
+    for ablation in ("one", "two"):
+        for seed in (0, 1):
+            name = f"{RUN.cell},seed={seed}"
+            records.Folder(tmp_path, ablation).write(name, record(ablation=ablation, seed=seed), CURVE, {})
+    table = records.read_all(tmp_path)
+    assert list(table["ablation"]) == ["one", "one", "two", "two"]
+    assert list(table["seed"]) == [0, 1, 0, 1]
+    assert set(table["best.test_accuracy"]) == {0.88}
+    assert set(table["labels.dropout"]) == {"0"}
+    assert set(table["config.optimizer.learning_rate"]) == {0.001}
+    assert len(records.read_all(tmp_path, ["two"])) == 2
+    assert records.read_all(tmp_path / "absent").empty
+
+
+def test_a_plan_grows_and_forgets_nothing(folder):
+    def plan(seed):
+        return {"run_id": f"x,seed={seed}", "cell": "x", "labels": {}, "seed": seed}
+
+    assert folder.plan() is None
+    folder.write_plan("Why?", [plan(0), plan(1)], {"f": ["a"]})
+    folder.write_plan("Why?", [plan(1), plan(2)], {"f": ["a"]})
+    assert sorted(run["seed"] for run in folder.plan()["runs"]) == [0, 1, 2]
