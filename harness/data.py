@@ -1,6 +1,6 @@
 """Data sets by name: uint8 arrays, a fixed validation split, and a fingerprint of exactly which pixels these are.
 
-`harness.run` and `harness.bench` call `load`. Pictures are decoded once into a cache outside the repository and
+`harness.run` calls `load`. Pictures are decoded once into a cache outside the repository and
 memory-mapped from then on.
 """
 
