@@ -10,7 +10,7 @@
 Overrides make a derived ablation with a results folder of its own, so it never mixes with the shipped one:
 
   python -m harness.run --ablation=fashion_mlp --epochs=5
-  python -m harness.run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=(512,256)
+  python -m harness.run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=512,256
 
 Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
 """
@@ -32,7 +32,7 @@ ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train;
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
 EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
-SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as optimizer.learning_rate=0.01; repeatable.")
+SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as model.hidden=512,256; may be given again.")
 PRECISION = flags.DEFINE_enum("precision", None, ["float32", "bfloat16"],
                               "Override: precision of the forward and backward passes.")
 SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
