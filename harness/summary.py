@@ -98,9 +98,9 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
             is_baseline=cell == baseline,
             is_best=cell == best,
             runs=_count(cell, planned, records),
-            test_accuracy=estimate(_values(done[cell], "best", "test_accuracy")),
-            validation_accuracy=estimate(_values(done[cell], "best", "validation_accuracy")),
-            last_test_accuracy=estimate(_values(done[cell], "last", "test_accuracy")),
+            test_accuracy=_accuracy(done[cell], "best", "test_accuracy"),
+            validation_accuracy=_accuracy(done[cell], "best", "validation_accuracy"),
+            last_test_accuracy=_accuracy(done[cell], "last", "test_accuracy"),
             difference=_difference(done[cell], done[baseline]) if baseline not in (None, cell) else Estimate(0),
             cost=_cost(done[cell]),
             timing=_timing(done[cell]),
@@ -114,7 +114,7 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
         *_data_sentences(records.values()),
         _coverage(rows, seeds, unplanned, has_plan=plan is not None),
         "Accuracy is that of the state at the best validation epoch, the test set read once: mean over seeds with its "
-        "95 % t interval; n counts done runs, and below two there is no interval (n/a).",
+        "95 % t interval; n counts done runs. There is no interval (n/a) below two, or where all values are equal.",
         _baseline_sentence(rows, has_plan=plan is not None),
         *(["Bold is the best mean, where the interval of its paired difference from the second best excludes zero."]
           if best is not None else []),
@@ -172,6 +172,14 @@ def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
 
 def _values(records: Sequence[Record], state: str, metric: str) -> list[float]:
     return [record[state][metric] for record in records]
+
+
+def _accuracy(records: Sequence[Record], state: str, metric: str) -> Estimate:
+    """Estimates a fraction: what the t interval reaches beyond 0 and 1 is cut off."""
+    found = estimate(_values(records, state, metric))
+    if found.low is None or found.high is None:
+        return found
+    return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def _difference(records: Sequence[Record], reference: Sequence[Record]) -> Estimate:

@@ -181,3 +181,10 @@ def test_a_run_recorded_twice_is_refused():
     twice = {"copy of seed 0": as_json(synthetic.record({"regularizer": "none"}, 0, 0.9))}
     with pytest.raises(MixtureError, match="more than one record of regularizer=none,seed=0"):
         summarize("made_up", plan, records | twice)
+
+
+def test_no_interval_of_an_accuracy_leaves_its_range():
+    runs = [synthetic.record({"f": "a"}, seed, accuracy) for seed, accuracy in enumerate((0.99, 0.98))]
+    [row] = summarize("made_up", None, synthetic.as_read(*runs)).rows
+    assert (row.test_accuracy.high, row.validation_accuracy.high) == (1.0, 1.0)
+    assert 0 < row.test_accuracy.low < 0.98

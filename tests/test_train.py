@@ -158,6 +158,12 @@ def test_the_best_weights_are_those_of_the_best_validation_epoch(dataset):
     assert int(state.best_epoch) == int(accuracy.argmax()) + 1
     best = train.evaluate(program, state.best, rates, examples(dataset.validation)).sums
     np.testing.assert_allclose(best.correct / best.examples, accuracy.max(), rtol=1e-6)
+    assert int(state.best_epoch) < config.epochs, "this test needs a best epoch that is not the last"
+    tested = train.test(program, state, rates, examples(dataset.test))
+    for name, weights in (("best", state.best), ("last", state.weights)):
+        np.testing.assert_array_equal(
+            tested[name].probability, train.evaluate(program, weights, rates, examples(dataset.test)).probability)
+    assert (tested["best"].probability != tested["last"].probability).any()
 
 
 def test_a_diverged_run_is_marked_and_rests(dataset):
