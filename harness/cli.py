@@ -17,7 +17,7 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
       main: reads FLAGS itself; its return means success.
       expected: errors that are the user's to mend, each with a one-line message.
     """
-    expected += (UsageError,)
+    expected += (UsageError, OSError)  # a full disk or a folder that may not be written is no bug
 
     def guarded(arguments: Sequence[str]) -> None:
         try:

@@ -131,7 +131,7 @@ def _axis_title(metric: Metric) -> str:
 
 
 def _legend(row: CellRow, curves: Mapping[str, Sequence[pd.DataFrame]]) -> str:
-    return f"{printable(row.label)} (n = {len(curves.get(row.cell, ()))})"
+    return f"{printable(row.label)} (n={len(curves.get(row.cell, ()))})"
 
 
 def _titles(figure: Any, summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metric: Metric) -> None:

@@ -61,17 +61,19 @@ def test_a_crash_before_the_record_leaves_the_run_unfinished(folder, monkeypatch
     assert folder.record(RUN.run_id) is not None
 
 
-def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", [(records.os, "fsync"), (records.pathlib.Path, "replace")], ids=["sync", "rename"])
+def test_a_write_that_fails_keeps_the_old_file_alone(tmp_path, monkeypatch, step):
     path = tmp_path / "file"
     records.write_atomic(path, b"old")
 
-    def fail(descriptor):
+    def fail(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(records.os, "fsync", fail)
+    monkeypatch.setattr(*step, fail)
     with pytest.raises(OSError, match="disk full"):
         records.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_record_holds_no_number_that_json_has_not(folder):
