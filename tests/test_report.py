@@ -185,7 +185,7 @@ def test_every_number_of_cells_is_drawn_and_labelled(cells, monkeypatch):
     monkeypatch.setattr(plots.Figure, "savefig", look)
     assert plots.learning_curves(summary, curves, "accuracy").startswith(b"\x89PNG")
     for row in summary.rows:
-        assert any(text.startswith(f"{row.label} (n = {2 if row.cell in curves else 0})") for text in texts)
+        assert any(text.startswith(f"{row.label} (n={2 if row.cell in curves else 0})") for text in texts)
 
 
 def test_curves_draw_the_mean_with_a_band_only_above_one_seed(monkeypatch):
