@@ -71,9 +71,11 @@ def main() -> None:
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
-    if absent:
-        _train(name, ablation, planned, absent, datasets, folder, console)
+    trained = _train(name, ablation, planned, absent, datasets, folder, console) if absent else []
     report.report(RESULTS_DIR.value, [name], console)
+    if failed := [record for record in trained if record.status in ("oom", "error")]:
+        raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
+                             f"to train one again, move its folder out of {folder.path / 'runs'}")
 
 
 def derived(name: str, ablation: Ablation) -> tuple[str, Ablation]:
@@ -127,7 +129,8 @@ def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> di
 
 
 def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
-           datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console) -> None:
+           datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console
+           ) -> list[records.RunRecord]:
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder.path / ".lock", timeout=0):
@@ -137,7 +140,8 @@ def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
                 {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
-            executor.execute(ablation.question, planned, still_absent, datasets, folder, console, SAVE_EVERY_S.value)
+            return executor.execute(ablation.question, planned, still_absent, datasets, folder, console,
+                                    SAVE_EVERY_S.value)
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:
