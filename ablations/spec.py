@@ -88,6 +88,11 @@ class AugmentConfig:
         flag("flip", self.flip)
 
 
+_NESTED: dict[str, tuple[type, ...]] = {
+    "optimizer": (OptimizerConfig,), "early_stopping": (EarlyStopping, type(None)), "augment": (AugmentConfig,)}
+_EXAMPLES = {"optimizer": "optimizer.kind", "early_stopping": "early_stopping.patience", "augment": "augment.flip"}
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """Says everything about a run but its seed.
@@ -122,6 +127,10 @@ class RunConfig:
         if type(self.model) not in FAMILIES:
             families = ", ".join(family.__name__ for family in FAMILIES)
             raise ValueError(f"model must be one of {families}; not {self.model!r}")
+        for field, kinds in _NESTED.items():
+            if not isinstance(getattr(self, field), kinds):
+                raise ValueError(f"{field} is set field by field, such as {_EXAMPLES[field]}, not to "
+                                 f"{getattr(self, field)!r}")
         for field in ("batch_size", "epochs", "validation_size"):
             positive(field, getattr(self, field))
         if self.train_size is not None:
@@ -217,6 +226,13 @@ class Ablation:
         for path in self.overrides:
             _check_undoes_nothing("an override", path, varied)
         runs = self.runs()
+        configs: dict[RunConfig, str] = {}
+        for run in runs:
+            if (same := configs.setdefault(run.config, run.cell)) != run.cell:
+                raise SpecError(f'the cells "{same}" and "{run.cell}" are the same run: their labels would claim a '
+                                "difference that is not there")
+            if len(run.run_id) > 200:
+                raise SpecError(f'"{run.run_id}" is too long for the name of a folder: use shorter labels')
         for kind, names in (("cells", {run.cell for run in runs}), ("runs", {run.run_id for run in runs})):
             expected = len(runs) if kind == "runs" else len(runs) // len(self.seeds)
             if len(names) != expected:
@@ -286,7 +302,9 @@ def with_value(config: Any, path: str, value: Any) -> Any:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise SpecError(f'{type(config).__name__} has no field "{head}"{hint} (valid: {", ".join(fields)})')
     if rest:
-        value = with_value(getattr(config, head), rest, value)
+        # A path into the early stopping that a run does without switches it on.
+        inner = getattr(config, head)
+        value = with_value(EarlyStopping() if head == "early_stopping" and inner is None else inner, rest, value)
     elif (old := getattr(config, head)) is not None and not _fits(old, value):
         raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
     return dataclasses.replace(config, **{head: value})

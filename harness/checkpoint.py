@@ -4,8 +4,10 @@ A run's folder holds one checkpoint per saved epoch, named by the epoch; a save 
 is there is whole.
 """
 
+import contextlib
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -33,6 +35,18 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any])
         shutil.rmtree(path)
 
 
+def progress(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Reads what was saved beside the state in the latest checkpoint; None if there is no checkpoint.
+
+    Raises:
+      CheckpointError: if the checkpoint is damaged.
+    """
+    if not (saved := _saved(folder)):
+        return None
+    with _named(saved[-1]):
+        return dict(ocp.metadata(saved[-1].resolve()).custom_metadata["progress"])
+
+
 def restore(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, Any]] | None:
     """Restores the latest checkpoint.
 
@@ -48,16 +62,22 @@ def restore(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, Any]] | Non
     if not (saved := _saved(folder)):
         return None
     path = saved[-1].resolve()
-    try:
+    with _named(path):
         metadata = ocp.metadata(path).custom_metadata
         if metadata["leaves"] != _leaves(like):  # Orbax would cut or pad an array to the shape asked for
             raise ValueError("it holds other arrays than this run's")
         state = ocp.load(path, jax.tree.map(np.asarray, like))
+    return jax.tree.map(np.asarray, state), metadata["progress"]
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # Orbax raises many kinds for one cause: the folder is not what was saved.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"checkpoint {path} cannot be restored ({reason}); "
                               "delete this folder to train the run from its start") from error
-    return jax.tree.map(np.asarray, state), metadata["progress"]
 
 
 def _leaves(state: Any) -> list[list[Any]]:

@@ -24,6 +24,9 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
             if len(arguments) > 1:
                 raise UsageError(f'unexpected argument "{arguments[1]}": options have the form --name=value')
             main()
+        except KeyboardInterrupt:
+            print("stopped; what was saved stays", file=sys.stderr)
+            sys.exit(130)
         except expected as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(1)

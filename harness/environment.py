@@ -31,6 +31,8 @@ def configure(members: int) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness" / "xla"
     jax.config.update("jax_compilation_cache_dir", str(cache))
+    # By default an accelerator multiplies float32 with fewer bits than a record would then claim.
+    jax.config.update("jax_default_matmul_precision", "float32")
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from ablations.spec import Run
-from harness import cohort, cost, environment, fit, records, train
+from harness import cohort, cost, environment, fit, records, summary, train
 from harness.data import Dataset
 from harness.progress import SweepProgress
 
@@ -36,22 +36,31 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
       the new records, in the order they were finished.
 
     Raises:
+      summary.MixtureError: if their records would not belong with those that are there.
+      checkpoint.CheckpointError: if a checkpoint is of another configuration, data set or machine.
       fit.StoppedError: if the user asked to stop; what was in training is saved.
     """
     finished: list[records.RunRecord] = []
     machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
     wanted = {run.run_id for run in absent}
     with SweepProgress(absent, console) as progress, _stop_on_signal(console) as stop:
+        sweeps = []
         for together in cohort.partition(planned):
-            at_once = min(len(together), len(jax.devices()))
-            members = [run for run in together if run.run_id in wanted]
-            if not members:
-                continue
-            dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
-            trainer = fit.Trainer(dataset, at_once, save_every_s, lambda: bool(stop))
-            sweep = _Sweep(question, dataset, machine, folder, trainer, progress)
-            for first in range(0, len(members), at_once):
-                for run, record in sweep.train(members[first:first + at_once]):
+            if members := [run for run in together if run.run_id in wanted]:
+                dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
+                width = min(len(together), len(jax.devices()))
+                trainer = fit.Trainer(dataset, width, save_every_s, lambda: bool(stop))
+                sweeps.append((members, _Sweep(question, dataset, machine, folder, trainer, progress)))
+        # What would be refused after hours of training is refused now.
+        intended = [sweep.intended(run) for members, sweep in sweeps for run in members]
+        summary.refuse_mixtures([*folder.records().values(), *intended])
+        for members, sweep in sweeps:
+            for run in members:
+                sweep.trainer.check(run, folder.checkpoints(run.run_id))
+        for members, sweep in sweeps:
+            width = sweep.trainer.width
+            for first in range(0, len(members), width):
+                for run, record in sweep.train(members[first:first + width]):
                     progress.finished(run, record)
                     finished.append(record)
     return finished
@@ -85,23 +94,30 @@ class _Sweep:
     trainer: fit.Trainer
     progress: SweepProgress
 
+    def intended(self, run: Run) -> dict[str, Any]:
+        """Says of a run what its record will say, as far as it matters for which other records it may join."""
+        return {"cell": run.cell, "seed": run.seed, "config": records.as_json(run.config),
+                "dataset": {"fingerprint": self.dataset.fingerprint}, "environment": self.machine}
+
     def train(self, runs: Sequence[Run]) -> Iterator[tuple[Run, records.RunRecord]]:
         """Trains runs side by side; if that fails, one by one, so that one run's failure is its own."""
         started_at = _now()
+        failure: Exception | None = None
         try:
             members = [self.trainer.member(run, self.folder.checkpoints(run.run_id)) for run in runs]
             for member in members:
                 self.progress.starting(member.run, int(member.state.epoch))
             compiled = self.trainer.fit(members, self.progress.compiled, self.progress.epochs)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            if len(runs) > 1:
-                for run in runs:
-                    yield from self.train([run])
-            else:
-                yield runs[0], self._failed(runs[0], error, started_at)
-            return
-        for member in members:
-            yield member.run, self._finished(member, compiled, len(members), started_at)
+            failure = error
+        if failure is None:
+            for member in members:
+                yield member.run, self._finished(member, compiled, len(members), started_at)
+        elif len(runs) == 1:
+            yield runs[0], self._failed(runs[0], failure, started_at)
+        else:
+            for run in runs:
+                yield from self.train([run])
 
     def _failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
         out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -33,6 +33,7 @@ class Member:
 
     Attributes:
       checkpoints: the folder of its checkpoints.
+      origin: what a checkpoint must agree with to be resumed: configuration, data, machine.
       rates: its traced values.
       state: at the start and again at the end of training, on the host.
       train_s, validate_s: seconds over all launches.
@@ -42,6 +43,7 @@ class Member:
 
     run: Run
     checkpoints: pathlib.Path
+    origin: dict[str, Any]
     program: train.Program
     state: train.TrainState
     rates: Any
@@ -53,7 +55,7 @@ class Member:
     def save(self, state: train.TrainState) -> None:
         """Keeps the state as the run's checkpoint."""
         progress = {"train_s": self.train_s, "validate_s": self.validate_s, "launches": self.launches,
-                    "config": as_json(self.run.config)}
+                    "origin": self.origin}
         checkpoint.save(self.checkpoints, int(state.epoch), state, progress)
 
 
@@ -107,16 +109,25 @@ class Trainer:
         self.stop_requested = stop_requested
         self._compiled: Compiled | None = None
 
+    def check(self, run: Run, checkpoints: pathlib.Path) -> None:
+        """Checks that a run's checkpoint, if it has one, may be resumed here.
+
+        Raises:
+          checkpoint.CheckpointError: if it is of another configuration, data set or machine, saying which.
+        """
+        saved = checkpoint.progress(checkpoints)
+        if saved is not None and (changes := differences(saved["origin"], self._origin(run))):
+            raise checkpoint.CheckpointError(
+                f"{checkpoints} was saved elsewhere or for something else ({'; '.join(changes)}) and would mix both in "
+                "one run: delete this folder to train the run from its start, or use another --results_dir")
+
     def member(self, run: Run, checkpoints: pathlib.Path) -> Member:
         """Builds a run from its latest checkpoint, or from its start if there is none."""
+        self.check(run, checkpoints)
         program, state, rates = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape)
-        member = Member(run, checkpoints, program, state, rates)
+        member = Member(run, checkpoints, self._origin(run), program, state, rates)
         if restored := checkpoint.restore(checkpoints, state):
             member.state, progress = restored
-            if changes := differences(progress["config"], as_json(run.config)):
-                raise checkpoint.CheckpointError(
-                    f"{checkpoints} was saved with another configuration ({'; '.join(changes)}); delete this folder to "
-                    "train the run from its start, or give the changed ablation a name of its own")
             member.train_s, member.validate_s = progress["train_s"], progress["validate_s"]
             member.launches = int(progress["launches"]) + 1
         return member
@@ -187,6 +198,11 @@ class Trainer:
             member.test = result
         return compiled
 
+    def _origin(self, run: Run) -> dict[str, Any]:
+        device = jax.devices()[0]
+        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "jax": jax.__version__,
+                "platform": device.platform, "device": device.device_kind, "width": self.width}
+
     def _compile(self, member: Member) -> Compiled:
         started = time.perf_counter()
         program = member.program
@@ -218,6 +234,12 @@ class Trainer:
             train.train_epoch, put(self.dataset.train, program.config.train_size), donate=True)
         _, run_validation = compile_for(train.validate, put(self.dataset.validation), train.no_sums(), donate=True)
         _, run_test = compile_for(train.test, put(self.dataset.test), donate=False)
+        # The first call of a program costs more than the others: let it be one that trains nothing.
+        resting = member.state._replace(stopped=jnp.bool_(True))
+        states, rates = jax.device_put(
+            (_stacked([resting] * self.width), _stacked([member.rates] * self.width)), spread)
+        states, sums = run_epoch(states, rates)
+        jax.block_until_ready(run_validation(states, rates, sums))
         memory = epoch.memory_analysis()
         used = None if memory is None else (memory.argument_size_in_bytes + memory.output_size_in_bytes
                                             - memory.alias_size_in_bytes + memory.temp_size_in_bytes)

@@ -42,9 +42,10 @@ class SweepProgress:
 
     def starting(self, run: Run, epoch: int) -> None:
         """Tells that a run is loaded, at an epoch above 0 if it is resumed."""
-        self._tasks[run.run_id] = self._live.add_task(
-            escape(run.run_id), total=run.config.epochs, completed=epoch, status="compiling")
-        self._epochs[run.run_id] -= epoch
+        if run.run_id not in self._tasks:
+            self._tasks[run.run_id] = self._live.add_task(escape(run.run_id), total=run.config.epochs, status="")
+        self._live.update(self._tasks[run.run_id], completed=epoch, status="starting")
+        self._epochs[run.run_id] = run.config.epochs - epoch
         if epoch:
             self._console.print(f"{escape(run.run_id)}: resumed after epoch {epoch}", highlight=False)
 

@@ -70,7 +70,7 @@ class Cost:
         activations are every layer's output at the batch size.
       memory_estimate_bytes: their sum.
       compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
-      measured_peak_bytes: most device memory in use, by every run sharing the device.
+      measured_peak_bytes: most memory in use on the first device since the process started, whatever ran there.
     """
 
     layers: tuple[dict[str, Any], ...]
@@ -295,6 +295,7 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
     return pd.json_normalize(rows)
 
 
+_REMEDY = "move the run's folder away to have it trained again"
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
 
 
@@ -302,8 +303,8 @@ def _read_json(path: pathlib.Path, required: Iterable[str]) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read: {error}; move the file away to have the run trained again") from None
+        raise RecordError(f"{path} cannot be read: {error}; {_REMEDY}") from None
     lacking = [name for name in required if not isinstance(value, dict) or name not in value]
     if lacking:
-        raise RecordError(f"{path} lacks {', '.join(lacking)}; move the file away to have the run trained again")
+        raise RecordError(f"{path} lacks {', '.join(lacking)}; {_REMEDY}")
     return value

@@ -52,12 +52,15 @@ def main() -> None:
         return
     if ABLATION.value is None:
         raise cli.UsageError(f"--ablation=NAME is needed; one of: {', '.join(ablations.ABLATIONS)}")
-    name, ablation = derived(ABLATION.value, ablations.get(ABLATION.value))
-    planned = ablation.runs()
-    runs = [run for run in planned if ONLY.value in run.run_id]
+    shipped = ablations.get(ABLATION.value)
+    name, ablation = derived(ABLATION.value, shipped)
+    runs = [run for run in ablation.runs() if ONLY.value in run.run_id]
     if not runs:
-        raise cli.UsageError(f'no run of {name} has "{ONLY.value}" in its name; the first is {planned[0].run_id}')
-    environment.configure(max(map(len, cohort.partition(planned))))
+        first = ablation.runs()[0].run_id
+        raise cli.UsageError(f'no run of {name} has "{ONLY.value}" in its name; the first is {first}')
+    # All of the ablation's seeds, whichever are asked for now: how many runs train side by side follows from these.
+    everything = dataclasses.replace(ablation, seeds=tuple(dict.fromkeys((*shipped.seeds, *ablation.seeds)))).runs()
+    environment.configure(max(map(len, cohort.partition(everything))))
     folder = records.Folder(RESULTS_DIR.value, name)
     absent = executor.missing(runs, folder)
     datasets = {key: data.load(key[0], DATA_DIR.value, validation_size=key[1])
@@ -71,7 +74,7 @@ def main() -> None:
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
-    trained = _train(name, ablation, planned, absent, datasets, folder, console) if absent else []
+    trained = _train(name, ablation, everything, absent, datasets, folder, console) if absent else []
     report.report(RESULTS_DIR.value, [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
@@ -92,10 +95,14 @@ def derived(name: str, ablation: Ablation) -> tuple[str, Ablation]:
         overrides["precision"] = PRECISION.value
     seeds = ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
     if SMOKE.value:
-        overrides |= {"epochs": 1, "train_size": 512}
+        overrides = {"epochs": 1, "train_size": 512} | overrides
         seeds = seeds[:1]
-    settings = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}" for path, value in overrides.items())
-    return ",".join((name, *settings)), dataclasses.replace(ablation, seeds=seeds, overrides=overrides)
+    settings = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
+                for path, value in sorted(overrides.items()))
+    full_name = ",".join((name, *settings))
+    if len(full_name) > 200:
+        raise cli.UsageError(f"{len(overrides)} overrides are too many for a folder's name: write a file in ablations/")
+    return full_name, dataclasses.replace(ablation, seeds=seeds, overrides=overrides)
 
 
 def _value(text: str) -> object:
@@ -114,13 +121,15 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
 
 
 def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> dict[str, records.Cost]:
-    """Works out each run's cost, once per cohort; a network that does not fit its images fails here."""
+    """Works out each run's cost, once per cohort and allocating nothing; a config that does not fit its data fails."""
     costs: dict[str, records.Cost] = {}
     for members in cohort.partition(runs):
         run = members[0]
         dataset = datasets[run.config.dataset, run.config.validation_size]
+        if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
+            raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
         try:
-            program, state, rates = train.init(run.config, run.seed, dataset.num_classes, dataset.image_shape)
+            program, state, rates = train.abstract_init(run.config, dataset.num_classes, dataset.image_shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
         costs |= dict.fromkeys((member.run_id for member in members),
@@ -128,7 +137,7 @@ def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> di
     return costs
 
 
-def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
+def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Run],
            datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console
            ) -> list[records.RunRecord]:
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -136,11 +145,12 @@ def _train(name: str, ablation: Ablation, planned: list[Run], absent: list[Run],
         with filelock.FileLock(folder.path / ".lock", timeout=0):
             folder.write_plan(
                 ablation.question,
-                [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed} for run in planned],
+                [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed}
+                 for run in ablation.runs()],
                 {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
-            return executor.execute(ablation.question, planned, still_absent, datasets, folder, console,
+            return executor.execute(ablation.question, everything, still_absent, datasets, folder, console,
                                     SAVE_EVERY_S.value)
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None

@@ -33,7 +33,7 @@ class CellRow:
       difference: in test accuracy from the baseline, paired by seed; n = 0 for the baseline itself or without one.
       is_best: has the highest mean, and its paired difference from the second highest has an interval above zero.
       cost: of one run, the largest over seeds; None without a done run.
-      timing: means over seeds.
+      timing: means over the runs that shared the machine with the most others.
     """
 
     cell: str
@@ -217,12 +217,14 @@ def _timing(records: Sequence[Record]) -> Timing | None:
     known = [record["timing"] for record in records if record["timing"]]
     if not known:
         return None
+    # A run that had the machine to itself is faster than one of several: a mean of both would describe neither.
+    most = max(timing["members_at_once"] for timing in known)
+    known = [timing for timing in known if timing["members_at_once"] == most]
     means: dict[str, Any] = {}
     for field in dataclasses.fields(Timing):
         values = [timing[field.name] for timing in known if timing[field.name] is not None]
         means[field.name] = float(np.mean(values)) if values else None
-    at_most = {name: max(timing[name] for timing in known) for name in ("members_at_once", "launches")}
-    return Timing(**(means | at_most))
+    return Timing(**(means | {"members_at_once": most, "launches": max(timing["launches"] for timing in known)}))
 
 
 def _data_sentences(records: Iterable[Record]) -> list[str]:
@@ -269,7 +271,8 @@ def _cost_sentences(rows: Sequence[CellRow]) -> list[str]:
     number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
     return [f"MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
             f"optimizer state + activations at the batch size; compiled is the training program's own figure. "
-            f"Throughput and train s are one run's, compilation excluded; runs side by side in a program: {number}."]
+            f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
+            "Compile s is that of the program which its runs share, less where it was cached."]
 
 
 def _environment_sentences(records: Iterable[Record]) -> list[str]:

@@ -22,7 +22,7 @@ from harness.augment import augment
 EVALUATION_BATCH = 500
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 # One stream of randomness per use, so that adding a use changes no other.
-SHUFFLE, DROPOUT, AUGMENT = range(3)
+INIT, SHUFFLE, DROPOUT, AUGMENT = range(4)
 
 
 class Examples(NamedTuple):
@@ -108,8 +108,14 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
 
     Returns:
       the program, the state, and the rates: the run's traced values.
+
+    Raises:
+      ValueError: if the config does not fit the images.
     """
-    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=seed))
+    if config.augment.shift_px >= min(input_shape[:2]):
+        raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
+    key = jax.random.fold_in(jax.random.key(seed), INIT)
+    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key))
     graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
     params, statistics, model_rates = parts
     tuned = config.optimizer
@@ -124,6 +130,19 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
         best_epoch=jnp.int32(0), anchor=jnp.copy(worst), waited=jnp.int32(0), stopped=jnp.bool_(False),
         diverged=jnp.bool_(False), history=jnp.full((config.epochs, len(HISTORY)), jnp.nan))
     return Program(graph, config), state, rates
+
+
+def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape) -> tuple[Program, TrainState, Any]:
+    """Describes what `init` would build, allocating nothing: shapes and types stand for arrays."""
+    programs = []
+
+    def build() -> tuple[TrainState, Any]:
+        program, state, rates = init(config, 0, num_classes, input_shape)
+        programs.append(program)
+        return state, rates
+
+    state, rates = jax.eval_shape(build)
+    return programs[0], state, rates
 
 
 def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:

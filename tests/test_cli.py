@@ -98,6 +98,10 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     (["--ablation=quickstart", "--set=dataset=fasion_mnist"], "fashion_mnist"),
     (["--ablation=quickstart", "--set=model.filters=[3,3]"], "no field \"filters\""),
     (["--ablation=quickstart", "--set=validation_size=99999"], "validation_size"),
+    (["--ablation=quickstart", "--set=optimizer=sgd"], "optimizer is set field by field, such as optimizer.kind"),
+    (["--ablation=quickstart", "--set=augment.shift_px=8"], "shift_px must be below 8"),
+    (["--ablation=quickstart", "--set=train_size=1239"], "digits has 1238 training examples"),
+    (["--ablation=quickstart", *(f"--set=model.l2_bias={'1' * 250}" for _ in range(1))], "too many for a folder"),
     (["--ablation=quickstart", "--epochs=zero"], "epochs"),
     (["--ablation=quickstart", "--precision=float64"], "float32"),
     (["--ablation=quickstart", "--seeds=0,x"], "--seeds=0,x must be whole numbers"),
@@ -166,7 +170,7 @@ def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
                "--set=model.activation=tanh")
     assert done.returncode == 0, done.stderr
     [folder] = tmp_path.iterdir()
-    assert folder.name == "quickstart,model.activation=tanh,epochs=1,train_size=512"
+    assert folder.name == "quickstart,epochs=1,model.activation=tanh,train_size=512"
     [config] = records.read_all(tmp_path)["config.model.activation"]
     assert config == "tanh"
 

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import sys
 
 import jax
 import pandas as pd
@@ -8,9 +9,11 @@ from conftest import small_dataset
 from rich.console import Console
 
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
-from harness import executor, fit, records
+from harness import checkpoint, executor, fit, records
+from harness.summary import MixtureError
 from models import MLPConfig
 
+small_dataset_as_it_is = small_dataset
 BASE = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=32, epochs=2, validation_size=40,
                  optimizer=OptimizerConfig("sgd", 0.1))
 ABLATION = Ablation("Why?", BASE, {"rate": Factor("optimizer.learning_rate", {"sound": 0.1, "wild": 1e30})},
@@ -81,6 +84,36 @@ def test_what_has_a_record_is_not_trained_again(folder):
     assert executor.missing(ABLATION.runs(), folder) == []
     more = dataclasses.replace(ABLATION, seeds=(0, 1, 2, 3))
     assert [run.run_id for run in executor.missing(more.runs(), folder)] == ["rate=sound,seed=3", "rate=wild,seed=3"]
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "device"])
+def test_runs_that_would_not_belong_with_those_there_are_refused_before_training(folder, monkeypatch, change):
+    execute(folder)
+    described = executor.environment.describe()
+    if change == "device":
+        monkeypatch.setattr(executor.environment, "describe", lambda: described | {"device": "another"})
+    else:
+        monkeypatch.setattr(sys.modules[__name__], "small_dataset",
+                            lambda: dataclasses.replace(small_dataset_as_it_is(), fingerprint="another"))
+    with pytest.raises(MixtureError, match=change):
+        execute(folder, dataclasses.replace(ABLATION, seeds=(3,)))
+    assert len(folder.records()) == 6
+
+
+@pytest.mark.parametrize(("change", "field"), [
+    ({"fingerprint": "another"}, "data"), ({}, "config.batch_size"), ({}, "width")])
+def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, change, field):
+    """Width: how many runs train side by side; a program for another number rounds differently."""
+    [run] = dataclasses.replace(ABLATION, factors={}, seeds=(1,)).runs()
+    saved = run
+    if field == "config.batch_size":
+        saved = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
+    width = 2 if field == "width" else 1
+    trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change), width, 1e9, lambda: False)
+    trainer.fit([trainer.member(saved, folder.checkpoints(run.run_id))], lambda compiled: None, lambda epochs: None)
+    with pytest.raises(checkpoint.CheckpointError, match=field):
+        execute(folder, dataclasses.replace(ABLATION, factors={}, seeds=(1,)))
+    assert folder.records() == {}
 
 
 def test_a_changed_configuration_is_named_and_stops(folder):

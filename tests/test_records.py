@@ -93,7 +93,7 @@ def test_the_configuration_changes_the_hash_and_the_difference_is_named():
 def test_a_damaged_record_is_named_in_one_line(folder, content):
     folder.run(RUN.run_id).mkdir(parents=True)
     (folder.run(RUN.run_id) / "record.json").write_text(content)
-    with pytest.raises(records.RecordError, match=r"record\.json .*move the file away") as caught:
+    with pytest.raises(records.RecordError, match=r"record\.json .*move the run.s folder away") as caught:
         folder.records()
     assert "\n" not in str(caught.value)
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from ablations import ABLATIONS, UnknownAblationError, get
-from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, SpecError, with_value
+from ablations.spec import Ablation, EarlyStopping, Factor, OptimizerConfig, RunConfig, SpecError, with_value
 from models import CNNConfig, MLPConfig
 
 BASE = RunConfig(dataset="digits")
@@ -40,6 +40,11 @@ def test_a_factor_may_set_several_fields_at_once():
     assert (last.l2_kernel, last.l2_bias) == (0.1, 0.2)
 
 
+def test_a_path_into_early_stopping_switches_it_on():
+    [run] = ablation(factors={}, seeds=(0,), overrides={"early_stopping.patience": 3}).runs()
+    assert run.config.early_stopping == EarlyStopping(patience=3)
+
+
 def test_an_ablation_without_factors_has_one_cell():
     assert {run.cell for run in ablation(factors={}).runs()} == {"baseline"}
 
@@ -63,6 +68,10 @@ def test_overrides_reach_every_run_after_its_factors():
     ({"factors": {"f": RATES, "g": Factor("optimizer", {"a": OptimizerConfig()})}}, 'would undo the factor "f"'),
     ({"overrides": {"model": MLPConfig()}}, 'would undo the factor "width"'),
     ({"overrides": {"epoch": 3}}, 'no field "epoch"; did you mean epochs'),
+    ({"overrides": {"optimizer": "sgd"}, "factors": {}}, "field by field, such as optimizer.kind"),
+    ({"overrides": {"early_stopping": 5}}, "field by field, such as early_stopping.patience"),
+    ({"factors": {"f": Factor("epochs", {"a": 1, "b": 1})}}, 'cells "f=a" and "f=b" are the same run'),
+    ({"factors": {"f": Factor("epochs", {"a" * 200: 1})}}, "too long for the name"),
     ({"design": "latin_square"}, "full_factorial, one_at_a_time"),
     ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"),
     ({"question": " "}, "question"),
