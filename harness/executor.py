@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import signal
+import statistics
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -135,11 +136,11 @@ class _Sweep:
         # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
         curve = pd.DataFrame(state.history[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
         curve.insert(0, "epoch", range(1, epochs + 1))
-        trained = len(self.dataset.train.labels[:run.config.train_size]) * epochs
+        examples = len(self.dataset.train.labels[:run.config.train_size])
         timing = records.Timing(
-            train_s=round(member.train_s, 3), validate_s=round(member.validate_s, 3),
+            train_s=round(sum(member.epochs_s), 3), validate_s=round(member.validate_s, 3),
             compile_s=round(compiled.compile_s, 3),
-            throughput_examples_per_s=round(trained / member.train_s, 1) if member.train_s else None,
+            throughput_examples_per_s=round(examples / statistics.median(member.epochs_s), 1),
             members_at_once=members, launches=member.launches)
         needed = cost.measure(member.program, state, member.rates, self.dataset.image_shape, compiled.memory_bytes)
         facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), "timing": timing, "cost": needed}

@@ -36,7 +36,8 @@ class Member:
       origin: what a checkpoint must agree with to be resumed: configuration, data, machine.
       rates: its traced values.
       state: at the start and again at the end of training, on the host.
-      train_s, validate_s: seconds over all launches.
+      epochs_s: seconds that each epoch's training took, over all launches.
+      validate_s: seconds in validation, over all launches.
       launches: processes that worked on it, this one included.
       test: outcome of the "best" and the "last" weights.
     """
@@ -47,14 +48,14 @@ class Member:
     program: train.Program
     state: train.TrainState
     rates: Any
-    train_s: float = 0.0
+    epochs_s: list[float] = dataclasses.field(default_factory=list)
     validate_s: float = 0.0
     launches: int = 1
     test: dict[str, train.TestResult] | None = None
 
     def save(self, state: train.TrainState) -> None:
         """Keeps the state as the run's checkpoint."""
-        progress = {"train_s": self.train_s, "validate_s": self.validate_s, "launches": self.launches,
+        progress = {"epochs_s": self.epochs_s, "validate_s": self.validate_s, "launches": self.launches,
                     "origin": self.origin}
         checkpoint.save(self.checkpoints, int(state.epoch), state, progress)
 
@@ -128,7 +129,7 @@ class Trainer:
         member = Member(run, checkpoints, self._origin(run), program, state, rates)
         if restored := checkpoint.restore(checkpoints, state):
             member.state, progress = restored
-            member.train_s, member.validate_s = progress["train_s"], progress["validate_s"]
+            member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
             member.launches = int(progress["launches"]) + 1
         return member
 
@@ -176,7 +177,7 @@ class Trainer:
                     continue
                 _check_seen(trained.examples[index], self.dataset.train.labels[:member.run.config.train_size])
                 _check_seen(validated.examples[index], self.dataset.validation.labels)
-                member.train_s += trained_at - started
+                member.epochs_s.append(round(trained_at - started, 4))
                 member.validate_s += validated_at - trained_at
                 scores = dict(zip(train.HISTORY, map(float, history[index, epoch[index] - 1]), strict=True))
                 reports.append(Epoch(member.run, int(epoch[index]), scores, trained_at - started,
@@ -234,12 +235,6 @@ class Trainer:
             train.train_epoch, put(self.dataset.train, program.config.train_size), donate=True)
         _, run_validation = compile_for(train.validate, put(self.dataset.validation), train.no_sums(), donate=True)
         _, run_test = compile_for(train.test, put(self.dataset.test), donate=False)
-        # The first call of a program costs more than the others: let it be one that trains nothing.
-        resting = member.state._replace(stopped=jnp.bool_(True))
-        states, rates = jax.device_put(
-            (_stacked([resting] * self.width), _stacked([member.rates] * self.width)), spread)
-        states, sums = run_epoch(states, rates)
-        jax.block_until_ready(run_validation(states, rates, sums))
         memory = epoch.memory_analysis()
         used = None if memory is None else (memory.argument_size_in_bytes + memory.output_size_in_bytes
                                             - memory.alias_size_in_bytes + memory.temp_size_in_bytes)

@@ -93,7 +93,8 @@ class Timing:
       train_s: seconds spent in training epochs, compilation and validation excluded, over all launches.
       validate_s: seconds spent in validation.
       compile_s: seconds to trace and compile the cohort's programs in the launch that finished the run.
-      throughput_examples_per_s: training examples of this run per second of train_s.
+      throughput_examples_per_s: training examples of this run per second, in its median epoch: the first one of a
+        launch and those that other work disturbed are slower and say nothing of the program.
       members_at_once: runs that trained side by side in the same program.
       launches: how many processes worked on the run; above 1 it was resumed.
     """
@@ -101,7 +102,7 @@ class Timing:
     train_s: float
     validate_s: float
     compile_s: float
-    throughput_examples_per_s: float | None
+    throughput_examples_per_s: float
     members_at_once: int
     launches: int
 
