@@ -1,7 +1,7 @@
 # Every target does its own set-up; all it needs is python3 (3.11 or later) and make.
 #   make demo     train the quickstart ablation (no download) and print its table
-#   make fashion  the main job: fashion_regularization on Fashion-MNIST, then its report; DATA_DIR=... if it is not
-#                 in the default folder of the data sets
+#   make fashion  the main job: fashion_regularization on Fashion-MNIST into my_results/, apart from the shipped results
+#                 of another machine, then its report; DATA_DIR=... if the data is not in its default folder
 #   make report   rebuild all tables and plots from the records
 #   make test     lint, type check, tests
 
@@ -9,6 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 DATA := $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
+RESULTS_DIR ?= my_results
 
 .PHONY: demo fashion report test clean
 
@@ -16,7 +17,7 @@ demo: $(READY)
 	$(BIN)/python -m harness.run --ablation=quickstart
 
 fashion: $(READY)
-	$(BIN)/python -m harness.run --ablation=fashion_regularization $(DATA)
+	$(BIN)/python -m harness.run --ablation=fashion_regularization --results_dir=$(RESULTS_DIR) $(DATA)
 
 report: $(READY)
 	$(BIN)/python -m harness.report

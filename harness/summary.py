@@ -157,7 +157,7 @@ def _refuse(records: Iterable[Record], scope: Callable[[Record], Any], facts: Ca
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise MixtureError(f"runs that do not belong together are not averaged: {'; '.join(found[:3])}{more}. "
-                           "Move the folders of one kind out of runs/, or give them an ablation of their own")
+                           "Keep one kind apart: train into another --results_dir, or move its folders out of runs/")
 
 
 def _name(record: Record) -> str:
