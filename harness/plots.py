@@ -68,7 +68,8 @@ def _overlay(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], met
         _finish(axes, metric)
     panels[0].set_ylabel(_axis_title(metric))
     figure.legend(lines, [_legend(row, curves) for row in summary.rows], loc="outside lower center",
-                  ncols=min(3, len(lines)), frameon=False, handlelength=4)
+                  ncols=min(3, len(lines)), frameon=False, handlelength=4,
+                  title=printable(summary.factors[0]) if len(summary.factors) == 1 else None)
     _titles(figure, summary, curves, metric)
     return figure
 
