@@ -175,6 +175,21 @@ def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
     assert config == "tanh"
 
 
+@pytest.mark.real_data
+@pytest.mark.skipif("HARNESS_DATA_DIR" not in os.environ, reason="HARNESS_DATA_DIR names no folder of data sets")
+def test_a_dense_net_learns_the_real_fashion_mnist(tmp_path):
+    """Dense nets are near 0.85 after two epochs in the public record."""
+    done = run(tmp_path, "--ablation=fashion_mlp", "--only=dropout=0.1,seed=0", "--epochs=2",
+               f"--data_dir={os.environ['HARNESS_DATA_DIR']}")
+    assert done.returncode == 0, done.stderr
+    [record] = records.Folder(tmp_path, "fashion_mlp,epochs=2").records().values()
+    assert record["dataset"]["official"]
+    sizes = [record["dataset"][f"{split}_examples"] for split in ("train", "validation", "test")]
+    assert sizes == [55_000, 5_000, 10_000]
+    assert 0.83 < record["best"]["test_accuracy"] < 0.90
+    assert record["cost"]["parameters"] == 235_146
+
+
 def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
     both = [subprocess.Popen(command(tmp_path, *QUICK), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True) for _ in range(2)]
