@@ -104,7 +104,9 @@ def test_runs_that_would_not_belong_with_those_there_are_refused_before_training
     ({"fingerprint": "another"}, "data"), ({}, "config.batch_size"), ({}, "width")])
 def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, change, field):
     """Width: how many runs train side by side; a program for another number rounds differently."""
-    [run] = dataclasses.replace(ABLATION, factors={}, seeds=(1,)).runs()
+    networks = Factor("model.hidden", {"sound": (8,), "stale": (9,)})
+    two_programs = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(1,))
+    run = two_programs.runs()[-1]
     saved = run
     if field == "config.batch_size":
         saved = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
@@ -112,8 +114,8 @@ def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, ch
     trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change), width, 1e9, lambda: False)
     trainer.fit([trainer.member(saved, folder.checkpoints(run.run_id))], lambda compiled: None, lambda epochs: None)
     with pytest.raises(checkpoint.CheckpointError, match=field):
-        execute(folder, dataclasses.replace(ABLATION, factors={}, seeds=(1,)))
-    assert folder.records() == {}
+        execute(folder, two_programs)
+    assert folder.records() == {}, "the sound run was trained first"
 
 
 def test_a_changed_configuration_is_named_and_stops(folder):
