@@ -1,6 +1,6 @@
 """How strong should L2 on kernels and biases be for a dense net on Fashion-MNIST?
 
-Run: python -m harness.run --ablation=fashion_l2_strength      Cost: 15 runs
+Run: python -m harness.run --ablation=fashion_l2_strength      Cost: 15 runs of 5 to 11 s, AMD EPYC, 2 cores
 """
 
 from ablations.spec import Ablation, Factor, RunConfig

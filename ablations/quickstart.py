@@ -1,6 +1,6 @@
 """Which regularizer helps a dense net and a small CNN on scikit-learn's 8 x 8 digits? The first ablation to run.
 
-Run: python -m harness.run --ablation=quickstart      Cost: 24 runs of about 1 s, no download
+Run: python -m harness.run --ablation=quickstart      Cost: 24 small runs, no download
 """
 
 from ablations.spec import Ablation, Factor, RunConfig
