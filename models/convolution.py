@@ -1,46 +1,57 @@
 """Convolution and its fusion with max pooling, in the form each platform runs fastest.
 
-Called by `models.layers`. XLA's own convolution trains these networks at a small fraction of a CPU's speed inside a
-loop, so on a CPU a convolution is patches times matrix, a few images at a time; elsewhere it is `lax.conv`.
+Called by `models.layers`. Elsewhere than on a CPU this is `lax.conv`. On a CPU, where XLA's own convolution trains these
+networks at a small fraction of the machine's speed inside a loop, it is matrix products, a few images at a time: of
+patches with the kernel, or, for 3 x 3 filters over many channels, Winograd's form, which multiplies less than half as
+often. Both compute the scores of each pooling window corner by corner, so what is not a maximum is never stored.
+
+Source of Winograd's form: Lavin and Gray 2016, F(2 x 2, 3 x 3).
 """
 
 import functools
 import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 # Images per chunk on a CPU: few enough that their patches stay in the second-level cache.
 CHUNK = 8
+# Below this many channels or filters the products of Winograd's form are too thin to pay for its transforms.
+WINOGRAD_CHANNELS = 16
 
 Images = Float[Array, "batch height width channel"]
 Kernel = Float[Array, "size size channel filter"]
 
 
-def conv(images: Images, kernel: Kernel, padding: str) -> Float[Array, "batch out_height out_width filter"]:
-    """Convolves with stride 1.
+def conv_max_pool(images: Images, kernel: Kernel, padding: str, stride: int = 1, window: int = 1
+                  ) -> Float[Array, "batch pooled_height pooled_width filter"]:
+    """Convolves, then takes the maximum of each window x window square, dropping an incomplete edge.
+
+    A tie sends its gradient to the first position of the window in row order, as `lax.reduce_window` does.
 
     Args:
       images: the layer's input.
-      kernel: square filters of odd size.
+      kernel: square filters.
       padding: "valid" or "same" (zeros).
+      stride: of the convolution, along both axes.
+      window: of the pooling, and its stride; 1 leaves it out.
     """
-    if jax.default_backend() == "cpu":
-        return _chunked_conv_pool(_pad(images, kernel.shape[0], padding), kernel, 1)
-    return _lax_conv(images, kernel, padding)
-
-
-def conv_max_pool(images: Images, kernel: Kernel, padding: str, window: int
-                  ) -> Float[Array, "batch pooled_height pooled_width filter"]:
-    """Convolves with stride 1, then takes the maximum of each window x window square, dropping an incomplete edge.
-
-    A tie sends its gradient to the first position of the window in row order, as `lax.reduce_window` does.
-    """
-    if jax.default_backend() == "cpu":
-        return _chunked_conv_pool(_pad(images, kernel.shape[0], padding), kernel, window)
-    return max_pool(_lax_conv(images, kernel, padding), window)
+    if jax.default_backend() != "cpu":
+        convolved = lax.conv_general_dilated(images, kernel, (stride, stride), padding.upper(),
+                                             dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return convolved if window == 1 else max_pool(convolved, window)
+    size, _, channels, filters = kernel.shape
+    pads = lax.padtype_to_pads(images.shape[1:3], (size, size), (stride, stride), padding.upper())
+    padded = jnp.pad(images, ((0, 0), *pads, (0, 0)))
+    height, width = (((n - size) // stride + 1) // window * window for n in padded.shape[1:3])
+    winograd = (size == 3 and stride == 1 and min(channels, filters) >= WINOGRAD_CHANNELS
+                and images.dtype == jnp.float32)  # its sums and differences cost bfloat16 what precision it has
+    return _conv_max_pool(padded, kernel, _Geometry(size, stride, window, height, width, winograd))
 
 
 def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height pooled_width channel"]:
@@ -49,20 +60,65 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height p
     return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")
 
 
-def _lax_conv(images, kernel, padding):
-    return lax.conv_general_dilated(images, kernel, (1, 1), padding.upper(), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+class _Geometry(NamedTuple):
+    """What a convolution computes: height and width are those of its output that whole windows cover."""
+
+    size: int
+    stride: int
+    window: int
+    height: int
+    width: int
+    winograd: bool
 
 
-def _pad(images, size, padding):
-    before = (size - 1) // 2
-    return images if padding == "valid" else jnp.pad(images, ((0, 0), (before, size - 1 - before),
-                                                              (before, size - 1 - before), (0, 0)))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv_max_pool(images, kernel, geometry):
+    return _forward(images, kernel, geometry)[0]
 
 
-def _patches(images, size, height, width):
-    """Lays the size x size neighbourhood of each output pixel side by side on the channel axis."""
-    shifts = itertools.product(range(size), repeat=2)
-    return jnp.concatenate([images[:, i:i + height, j:j + width] for i, j in shifts], -1)
+def _forward(images, kernel, geometry):
+    matrix = _prepared(kernel, geometry)
+
+    def one_chunk(chunk):
+        corners = (_winograd_corners if geometry.winograd else _patch_corners)(chunk, matrix, geometry)
+        highest = functools.reduce(jnp.maximum, corners)
+        if geometry.window == 1:
+            return highest, jnp.zeros((), jnp.uint8)
+        # Which corner won takes a byte; keeping the scores for the backward pass would take window**2 floats.
+        winner = jnp.full(highest.shape, len(corners) - 1, jnp.uint8)
+        for position in reversed(range(len(corners) - 1)):
+            winner = jnp.where(corners[position] == highest, jnp.uint8(position), winner)
+        return highest, winner
+
+    pooled, winner = lax.map(one_chunk, _in_chunks(images))
+    return _joined(pooled), (images, kernel, winner)
+
+
+def _backward(geometry, residuals, gradient):
+    images, kernel, winner = residuals
+    # What the kernel goes through is linear, so its gradient comes back through the transpose.
+    matrix, restore = jax.vjp(lambda kernel: _prepared(kernel, geometry), kernel)
+
+    def one_chunk(matrix_gradient, inputs):
+        chunk, winner, gradient = inputs
+        gradients = _winograd_gradients if geometry.winograd else _patch_gradients
+        change, image_gradient = gradients(chunk, matrix, winner, gradient, geometry)
+        return matrix_gradient + change, image_gradient
+
+    # Zeros like the matrix, so that inside shard_map the sum varies over devices from its start, as the kernel does.
+    matrix_gradient, image_gradient = lax.scan(
+        one_chunk, jnp.zeros_like(matrix), (_in_chunks(images), winner, _in_chunks(gradient)))
+    return _joined(image_gradient), *restore(matrix_gradient)
+
+
+_conv_max_pool.defvjp(_forward, _backward)
+
+
+def _prepared(kernel, geometry):
+    """Lays the kernel out as [size * size * channel, filter], or transforms it to [16, channel, filter]."""
+    if not geometry.winograd:
+        return kernel.reshape(-1, kernel.shape[-1])
+    return jnp.einsum("ui,vj,ijcf->uvcf", _KERNEL, _KERNEL, kernel).reshape(16, *kernel.shape[2:])
 
 
 def _in_chunks(array):
@@ -75,61 +131,126 @@ def _joined(chunks):
     return chunks.reshape(-1, *chunks.shape[2:])
 
 
-def _used_size(images, kernel, window):
-    """Height and width of the convolution's output that whole pooling windows cover."""
-    return tuple((n - kernel.shape[0] + 1) // window * window for n in images.shape[1:3])
+def _score_gradient(winner, gradient, window):
+    """Gives each window's gradient to its winner and zero to the rest: [batch, row, column, filter]."""
+    if window == 1:
+        return gradient
+    position = jnp.arange(window ** 2, dtype=jnp.uint8).reshape(1, 1, window, 1, window, 1)
+    won = winner[:, :, None, :, None] == position
+    batch, height, width, filters = gradient.shape
+    return jnp.where(won, gradient[:, :, None, :, None], 0).reshape(batch, height * window, width * window, filters)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _chunked_conv_pool(images, kernel, window):
-    return _forward(images, kernel, window)[0]
+def _split(grid, window):
+    """Lists, for each corner of a window, that corner of every window: [batch, row, column, filter] each."""
+    return [grid[:, i::window, j::window] for i, j in itertools.product(range(window), repeat=2)]
 
 
-def _forward(images, kernel, window):
-    height, width = _used_size(images, kernel, window)
-    matrix = kernel.reshape(-1, kernel.shape[-1])
-
-    def one_chunk(chunk):
-        scores = _patches(chunk, kernel.shape[0], height, width) @ matrix
-        if window == 1:
-            return scores, jnp.zeros((), jnp.uint8)
-        corners = [scores[:, i::window, j::window] for i, j in itertools.product(range(window), repeat=2)]
-        highest = functools.reduce(jnp.maximum, corners)
-        # Which corner won takes a byte; keeping the scores for the backward pass would take window**2 floats.
-        winner = jnp.full(highest.shape, len(corners) - 1, jnp.uint8)
-        for position in reversed(range(len(corners) - 1)):
-            winner = jnp.where(corners[position] == highest, jnp.uint8(position), winner)
-        return highest, winner
-
-    pooled, winner = lax.map(one_chunk, _in_chunks(images))
-    return _joined(pooled), (images, kernel, winner)
+def _interleaved(quarters):
+    """Puts together again what `_split` by 2 took apart."""
+    batch, height, width, filters = quarters[0].shape
+    squares = jnp.stack(quarters, 3).reshape(batch, height, width, 2, 2, filters)
+    return squares.swapaxes(2, 3).reshape(batch, 2 * height, 2 * width, filters)
 
 
-def _backward(window, residuals, gradient):
-    images, kernel, winner = residuals
-    size, _, channels, filters = kernel.shape
-    height, width = _used_size(images, kernel, window)
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3).reshape(-1, channels)
+# Patches times matrix.
 
-    def one_chunk(kernel_gradient, inputs):
-        chunk, winner, gradient = inputs
-        if window > 1:
-            position = jnp.arange(window ** 2, dtype=jnp.uint8).reshape(1, 1, window, 1, window, 1)
-            won = winner[:, :, None, :, None] == position
-            gradient = jnp.where(won, gradient[:, :, None, :, None], 0).reshape(-1, height, width, filters)
-        patches = _patches(chunk, size, height, width)
-        kernel_gradient += jnp.tensordot(patches, gradient, ((0, 1, 2), (0, 1, 2)))
-        edge = size - 1
-        spread = jnp.pad(gradient, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-        image_gradient = _patches(spread, size, height + edge, width + edge) @ flipped
-        unused = [(0, whole - part) for whole, part in zip(chunk.shape, image_gradient.shape, strict=True)]
-        return kernel_gradient, jnp.pad(image_gradient, unused)
-
-    # Zeros like the kernel, so that inside shard_map the sum varies over devices from its start, as the kernel does.
-    start = jnp.zeros_like(kernel.reshape(-1, filters))
-    chunks = (_in_chunks(images), winner, _in_chunks(gradient))
-    kernel_gradient, image_gradient = lax.scan(one_chunk, start, chunks)
-    return _joined(image_gradient), kernel_gradient.reshape(kernel.shape)
+def _patch_corners(chunk, matrix, geometry):
+    """Convolves at one corner of every window at a time."""
+    size, stride, window, height, width, _ = geometry
+    step = stride * window
+    return [jnp.concatenate([
+        chunk[:, i:i + step * (height // window - 1) + 1:step, j:j + step * (width // window - 1) + 1:step]
+        for i, j in _taps(size, a * stride, b * stride)], -1) @ matrix
+        for a, b in itertools.product(range(window), repeat=2)]
 
 
-_chunked_conv_pool.defvjp(_forward, _backward)
+def _patch_gradients(chunk, matrix, winner, gradient, geometry):
+    size, stride, window, height, width, _ = geometry
+    grid = _score_gradient(winner, gradient, window).reshape(-1, matrix.shape[-1])
+    # Pixels innermost: their rows are copied whole, however few channels there are.
+    planes = jnp.moveaxis(chunk, -1, 0)
+    down, right = stride * (height - 1) + 1, stride * (width - 1) + 1
+    patches = jnp.stack([planes[:, :, i:i + down:stride, j:j + right:stride] for i, j in _taps(size)])
+    matrix_gradient = patches.reshape(matrix.shape[0], -1) @ grid
+    batch, rows, columns, channels = chunk.shape
+    spread = (grid @ matrix.T).reshape(batch, height, width, -1, channels)
+    zero = jnp.zeros((), chunk.dtype)
+    image_gradient = sum(
+        lax.pad(spread[:, :, :, tap], zero, ((0, 0, 0), (i, rows - i - down, stride - 1),
+                                            (j, columns - j - right, stride - 1), (0, 0, 0)))
+        for tap, (i, j) in enumerate(_taps(size)))
+    return matrix_gradient, image_gradient
+
+
+def _taps(size: int, top: int = 0, left: int = 0) -> Iterator[tuple[int, int]]:
+    return itertools.product(range(top, top + size), range(left, left + size))
+
+
+# Winograd's form: outputs in tiles of 2 x 2, each from 4 x 4 inputs; along one axis, out = OUTPUT (KERNEL k * INPUT d).
+
+_INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
+_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+_OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
+
+
+def _on_both_axes(matrix, tile):
+    """Applies a small constant matrix along both axes of a square of arrays, skipping what it zeroes."""
+    def along(arrays):
+        return [functools.reduce(jnp.add, (weight * array for weight, array in zip(row, arrays, strict=True) if weight))
+                for row in matrix]
+
+    return [along(row) for row in zip(*(along(column) for column in zip(*tile, strict=True)), strict=True)]
+
+
+def _stacked(tile):
+    """Stacks a square of arrays [batch, row, column, channel] to [position, batch * row * column, channel]."""
+    arrays = list(itertools.chain.from_iterable(tile))
+    return jnp.stack(arrays).reshape(len(arrays), -1, arrays[0].shape[-1])
+
+
+def _winograd_input(chunk, tiles):
+    """Transforms the 4 x 4 pixels that each tile sees: [16, batch * tile, channel]."""
+    down, right = tiles
+    even = [max(2 * n + 2, have + have % 2) for n, have in zip(tiles, chunk.shape[1:3], strict=True)]
+    chunk = jnp.pad(chunk, ((0, 0), (0, even[0] - chunk.shape[1]), (0, even[1] - chunk.shape[2]), (0, 0)))
+    # Even and odd pixels apart, each tile's pixels are whole slices.
+    halves = chunk.reshape(-1, even[0] // 2, 2, even[1] // 2, 2, chunk.shape[3])
+    pixels = [[halves[:, u // 2:u // 2 + down, u % 2, v // 2:v // 2 + right, v % 2] for v in range(4)]
+              for u in range(4)]
+    return _stacked(_on_both_axes(_INPUT, pixels))
+
+
+def _tiles(geometry):
+    return -(-geometry.height // 2), -(-geometry.width // 2)
+
+
+def _winograd_corners(chunk, matrix, geometry):
+    tiles = _tiles(geometry)
+    products = lax.dot_general(_winograd_input(chunk, tiles), matrix, (((2,), (1,)), ((0,), (0,))))
+    outputs = _on_both_axes(_OUTPUT, products.reshape(4, 4, chunk.shape[0], *tiles, -1))
+    corners = list(itertools.chain.from_iterable(outputs))
+    if geometry.window == 2:  # the tiles are the windows
+        return corners
+    return _split(_interleaved(corners)[:, :geometry.height, :geometry.width], geometry.window)
+
+
+def _winograd_gradients(chunk, matrix, winner, gradient, geometry):
+    tiles = _tiles(geometry)
+    if geometry.window == 2:
+        corners = [jnp.where(winner == position, gradient, 0) for position in range(4)]
+    else:
+        odd = [(0, n % 2) for n in (geometry.height, geometry.width)]
+        corners = _split(jnp.pad(_score_gradient(winner, gradient, geometry.window), ((0, 0), *odd, (0, 0))), 2)
+    spread = _stacked(_on_both_axes(_OUTPUT.T, (corners[:2], corners[2:])))
+    matrix_gradient = lax.dot_general(_winograd_input(chunk, tiles), spread, (((1,), (1,)), ((0,), (0,))))
+    products = lax.dot_general(spread, matrix, (((2,), (2,)), ((0,), (0,))))
+    pixels = _on_both_axes(_INPUT.T, products.reshape(4, 4, chunk.shape[0], *tiles, -1))
+    # Neighbouring tiles share pixels: the last two of one are the first two of the next.
+    halves = [sum(jnp.pad(pixels[2 * below + u][2 * beside + v],
+                          ((0, 0), (below, 1 - below), (beside, 1 - beside), (0, 0)))
+                  for below, beside in itertools.product(range(2), repeat=2))
+              for u, v in itertools.product(range(2), repeat=2)]
+    whole = _interleaved(halves)[:, :chunk.shape[1], :chunk.shape[2]]
+    unseen = [(0, have - seen) for have, seen in zip(chunk.shape, whole.shape, strict=True)]
+    return matrix_gradient, jnp.pad(whole, unseen)

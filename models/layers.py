@@ -106,8 +106,8 @@ class ConvPool(nnx.Module):
     def __call__(self, x: Array, mode: Mode) -> Array:
         activate = ACTIVATIONS[self.activation]
         if self.activation in _MONOTONE:
-            return activate(convolution.conv_max_pool(x, self.kernel[...], self.padding, self.window) + self.bias[...])
-        x = activate(convolution.conv(x, self.kernel[...], self.padding) + self.bias[...])
+            return activate(convolution.conv_max_pool(x, self.kernel[...], self.padding, window=self.window) + self.bias[...])
+        x = activate(convolution.conv_max_pool(x, self.kernel[...], self.padding) + self.bias[...])
         return convolution.max_pool(x, self.window)
 
     def rows(self, input_shape: Shape) -> list[Row]:

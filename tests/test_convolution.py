@@ -9,45 +9,70 @@ from jax import lax
 from models import convolution
 
 
-def reference(images, kernel, padding, window):
-    scores = lax.conv_general_dilated(images, kernel, (1, 1), padding.upper(),
+def reference(images, kernel, padding, stride=1, window=1):
+    scores = lax.conv_general_dilated(images, kernel, (stride, stride), padding.upper(),
                                       dimension_numbers=("NHWC", "HWIO", "NHWC"))
     shape = (1, window, window, 1)
     return lax.reduce_window(scores, -jnp.inf, lax.max, shape, shape, "VALID")
 
 
-# No shrinking: each example compiles anew, and the first failure says enough.
-@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(batch=st.sampled_from([1, 3, 8, 20]), height=st.integers(6, 11), width=st.integers(6, 11),
-       channels=st.sampled_from([1, 3]), filters=st.sampled_from([1, 5]), size=st.sampled_from([1, 3, 5]),
-       padding=st.sampled_from(["valid", "same"]), window=st.sampled_from([1, 2]), seed=st.integers(0, 9))
-def test_values_and_gradients_equal_those_of_lax(batch, height, width, channels, filters, size, padding, window, seed):
+def assert_close(ours, theirs):
+    """Within 1e-5 of the scale of the values."""
+    np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(1, np.abs(theirs).max()))
+
+
+def assert_equals_lax(shape, channels, filters, size, padding, stride, window, seed=0):
     rng = np.random.default_rng(seed)
-    images = jnp.asarray(rng.normal(size=(batch, height, width, channels)), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(size, size, channels, filters)), jnp.float32) / size
-
-    def loss(function):
-        return lambda images, kernel: jnp.mean(jnp.sin(function(images, kernel, padding, window)))
-
+    images = jnp.asarray(rng.normal(size=(*shape, channels)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(size, size, channels, filters)), jnp.float32) / size / channels ** 0.5
     assert jax.default_backend() == "cpu"
-    got, got_gradients = jax.value_and_grad(loss(convolution.conv_max_pool), (0, 1))(images, kernel)
-    expected, expected_gradients = jax.value_and_grad(loss(reference), (0, 1))(images, kernel)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-    for ours, theirs in zip(got_gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    ours, back = jax.vjp(lambda *args: convolution.conv_max_pool(*args, padding, stride, window), images, kernel)
+    theirs, their_back = jax.vjp(lambda *args: reference(*args, padding, stride, window), images, kernel)
+    assert_close(ours, theirs)
+    gradient = jnp.asarray(rng.normal(size=theirs.shape), jnp.float32)
+    for got, expected in zip(back(gradient), their_back(gradient), strict=True):
+        assert_close(got, expected)
 
 
-def test_conv_without_pooling_equals_lax():
-    images = jax.random.normal(jax.random.key(0), (4, 9, 7, 2))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 6))
-    ours = convolution.conv(images, kernel, "same")
-    np.testing.assert_allclose(ours, reference(images, kernel, "same", 1), atol=1e-5)
+# No shrinking: each example compiles anew, and the first failure says enough.
+FEW = settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+
+
+@FEW
+@given(batch=st.sampled_from([1, 3, 8, 20]), height=st.integers(6, 11), width=st.integers(6, 11),
+       channels=st.sampled_from([1, 3]), filters=st.sampled_from([1, 5]), size=st.sampled_from([1, 2, 3, 5]),
+       padding=st.sampled_from(["valid", "same"]), stride=st.integers(1, 3), window=st.sampled_from([1, 2, 3]),
+       seed=st.integers(0, 9))
+def test_values_and_gradients_equal_those_of_lax(batch, height, width, channels, filters, size, padding, stride,
+                                                 window, seed):
+    window = min(window, (min(height, width) - size) // stride + 1)
+    assert_equals_lax((batch, height, width), channels, filters, size, padding, stride, window, seed)
+
+
+@FEW
+@given(batch=st.sampled_from([1, 3, 8, 20]), height=st.integers(5, 9), width=st.integers(5, 9),
+       channels=st.sampled_from([16, 20]), filters=st.sampled_from([16, 20]), padding=st.sampled_from(["valid", "same"]),
+       window=st.sampled_from([1, 2, 3]), seed=st.integers(0, 9))
+def test_winograds_form_equals_lax(batch, height, width, channels, filters, padding, window, seed):
+    assert_equals_lax((batch, height, width), channels, filters, 3, padding, 1, window, seed)
+
+
+@pytest.mark.parametrize(("channels", "filters", "size", "stride", "dtype", "used"), [
+    (16, 16, 3, 1, "float32", True), (15, 16, 3, 1, "float32", False), (16, 15, 3, 1, "float32", False),
+    (16, 16, 5, 1, "float32", False), (16, 16, 3, 2, "float32", False), (16, 16, 3, 1, "bfloat16", False)])
+def test_winograds_form_is_used_where_it_suits(monkeypatch, channels, filters, size, stride, dtype, used):
+    calls = []
+    whole = convolution._winograd_corners
+    monkeypatch.setattr(convolution, "_winograd_corners", lambda *args: calls.append(1) or whole(*args))
+    images, kernel = jnp.ones((1, 7, 7, channels), dtype), jnp.ones((size, size, channels, filters), dtype)
+    assert convolution.conv_max_pool(images, kernel, "valid", stride).dtype == dtype
+    assert bool(calls) == used
 
 
 def test_a_tie_sends_its_gradient_to_one_position_as_lax_does():
     images, kernel = jnp.ones((2, 6, 6, 1)), jnp.ones((3, 3, 1, 1))
-    ours = jax.grad(lambda images: convolution.conv_max_pool(images, kernel, "valid", 2).sum())(images)
-    theirs = jax.grad(lambda images: reference(images, kernel, "valid", 2).sum())(images)
+    ours = jax.grad(lambda images: convolution.conv_max_pool(images, kernel, "valid", window=2).sum())(images)
+    theirs = jax.grad(lambda images: reference(images, kernel, "valid", window=2).sum())(images)
     np.testing.assert_array_equal(ours, theirs)
 
 
@@ -55,8 +80,8 @@ def test_a_tie_sends_its_gradient_to_one_position_as_lax_does():
 def test_other_platforms_use_lax_and_agree(monkeypatch, padding):
     images = jax.random.normal(jax.random.key(0), (3, 8, 8, 2))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 4))
-    here = convolution.conv_max_pool(images, kernel, padding, 2)
+    here = convolution.conv_max_pool(images, kernel, padding, window=2)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    elsewhere = jax.make_jaxpr(lambda images: convolution.conv_max_pool(images, kernel, padding, 2))(images)
+    elsewhere = jax.make_jaxpr(lambda images: convolution.conv_max_pool(images, kernel, padding, window=2))(images)
     assert "conv_general_dilated" in str(elsewhere)
-    np.testing.assert_allclose(here, convolution.conv_max_pool(images, kernel, padding, 2), atol=1e-5)
+    np.testing.assert_allclose(here, convolution.conv_max_pool(images, kernel, padding, window=2), atol=1e-5)
