@@ -77,15 +77,18 @@ class AugmentConfig:
     Attributes:
       shift_px: largest shift in pixels along each axis, filling with zeros.
       flip: whether an image is mirrored left to right with probability 1/2.
+      mixup: a of the Beta(a, a) distribution by which two examples and their targets are mixed.
     """
 
     shift_px: int = 0
     flip: bool = False
+    mixup: float = traced(0.0)
 
     def __post_init__(self) -> None:
         if self.shift_px != 0:
             positive("shift_px", self.shift_px)
         flag("flip", self.flip)
+        not_negative("mixup", self.mixup)
 
 
 _NESTED: dict[str, tuple[type, ...]] = {

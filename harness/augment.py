@@ -1,8 +1,10 @@
 """Random changes to training images, inside the compiled step. Called by `harness.train`."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ablations.spec import AugmentConfig
 
@@ -48,3 +50,21 @@ def flip(images: Images, key: Array) -> Images:
     """Mirrors each image left to right with probability 1/2."""
     mirrored = jax.random.bernoulli(key, 0.5, (images.shape[0], 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+def mixup(key: Array, strength: Float[Array, ""], mask: Bool[Array, " batch"]) -> Callable[[Array], Array]:
+    """Draws how a batch is mixed: each example with the next one, all by one share from Beta(strength, strength).
+
+    Args:
+      key: one key per call.
+      strength: above 0; small values mostly leave one of the two.
+      mask: which examples are real, those first; they mix with each other alone. The batch must be in random order.
+
+    Returns:
+      a function to apply to the images and to the targets alike, [batch, ...].
+
+    Source: Zhang et al. 2018.
+    """
+    share = jax.random.beta(key, strength, strength)
+    partner = (jnp.arange(mask.size) + 1) % jnp.maximum(mask.sum(), 1)
+    return lambda values: share * values + (1 - share) * values[partner]

@@ -9,8 +9,13 @@ import subprocess
 from typing import Any
 
 import jax
+import psutil
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+
+
+# What the compiled programs of past runs may take on disk; the least recently used go first.
+CACHE_BYTES = 4 * 2**30
 
 
 def cores() -> int:
@@ -18,23 +23,50 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def configure(members: int) -> None:
-    """Sets jax up before its first use: one CPU device per run that trains side by side, and a compilation cache.
+def configure(devices: int | None = None) -> int:
+    """Sets jax up before its first use: a device per core of a CPU, and a compilation cache.
 
     Args:
-      members: the most runs that could train together. One run gets all cores; several get one core each, which
-        trains more of them per second than sharing every operation does.
+      devices: CPU devices to have instead of one per core.
+
+    Returns:
+      how many devices there are.
     """
-    devices = min(cores(), members)
-    jax.config.update("jax_num_cpu_devices", devices)
-    if devices > 1:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness" / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    # By default an accelerator multiplies float32 with fewer bits than a record would then claim.
-    jax.config.update("jax_default_matmul_precision", "float32")
+    jax.config.update("jax_num_cpu_devices", devices or cores())
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness"
+    jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # By default an accelerator multiplies float32 with fewer bits than a record would then claim.
+    jax.config.update("jax_default_matmul_precision", "float32")
+    return jax.device_count()
+
+
+def device_memory_bytes(devices: int) -> int | None:
+    """Tells how much memory each of this many devices has; None where the platform does not say."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":  # they share what the machine has left
+        return psutil.virtual_memory().available // devices
+    stats = device.memory_stats()
+    return None if stats is None else stats.get("bytes_limit")
+
+
+_cache_counts = {"/jax/compilation_cache/cache_hits": 0, "/jax/compilation_cache/cache_misses": 0}
+
+
+def _count_event(event: str, **details: Any) -> None:
+    if event in _cache_counts:
+        _cache_counts[event] += 1
+
+
+jax.monitoring.register_event_listener(_count_event)
+
+
+def cache_counts() -> tuple[int, int]:
+    """Counts the hits and misses of the compilation cache so far in this process."""
+    hits, misses = _cache_counts.values()
+    return hits, misses
 
 
 def describe() -> dict[str, Any]:

@@ -15,23 +15,29 @@ import pandas as pd
 from rich.console import Console
 
 from ablations.spec import Run
-from harness import cohort, cost, environment, fit, records, summary, train
+from harness import cohort, cost, environment, fit, probe, records, summary, train
 from harness.data import Dataset
+from harness.layout import Layout, Parallel, smaller
+from harness.programs import is_out_of_memory
 from harness.progress import SweepProgress
 
 
 def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
-            datasets: dict[tuple[str, int], Dataset], folder: records.Folder, console: Console, save_every_s: float
-            ) -> list[records.RunRecord]:
+            datasets: dict[tuple[str, int], Dataset], folder: records.Folder, console: Console,
+            save_every_s: float = 30.0, devices: int = 1, parallel: Parallel = "jit",
+            memory_limit: int | None = None) -> list[records.RunRecord]:
     """Trains runs and writes their records; a run that fails is recorded and the others go on.
 
     Args:
-      planned: all runs of the ablation. How many train side by side follows from them, whatever is left to do: a
-        program for one run rounds differently from a program for two, and a resumed run must not.
+      planned: all runs of the ablation. How they lie on the devices follows from these, whatever is left to do:
+        programs for different numbers of runs round differently, and a resumed run must not.
       absent: those of them to train now.
       datasets: (name, validation size) -> data, for all that the runs name.
       folder: where records and checkpoints go.
       save_every_s: least seconds between two checkpoints.
+      devices: how many devices to use.
+      parallel: what lays programs out over them.
+      memory_limit: bytes that each device has, instead of what it tells.
 
     Returns:
       the new records, in the order they were finished.
@@ -49,9 +55,10 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
         for together in cohort.partition(planned):
             if members := [run for run in together if run.run_id in wanted]:
                 dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
-                width = min(len(together), len(jax.devices()))
-                trainer = fit.Trainer(dataset, width, save_every_s, lambda: bool(stop))
-                sweeps.append((members, _Sweep(question, dataset, machine, folder, trainer, progress)))
+                limit = memory_limit or environment.device_memory_bytes(min(len(together), devices))
+                trainer = fit.Trainer(dataset, save_every_s, lambda: bool(stop), limit)
+                sweeps.append((members, _Sweep(question, together, devices, parallel, dataset, machine, folder, trainer,
+                                               progress)))
         # What would be refused after hours of training is refused now.
         intended = [sweep.intended(run) for members, sweep in sweeps for run in members]
         summary.refuse_mixtures([*folder.records().values(), *intended])
@@ -59,11 +66,9 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
             for run in members:
                 sweep.trainer.check(run, folder.checkpoints(run.run_id))
         for members, sweep in sweeps:
-            width = sweep.trainer.width
-            for first in range(0, len(members), width):
-                for run, record in sweep.train(members[first:first + width]):
-                    progress.finished(run, record)
-                    finished.append(record)
+            for run, record in sweep.train(members):
+                progress.finished(run, record)
+                finished.append(record)
     return finished
 
 
@@ -86,9 +91,16 @@ def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
 
 @dataclasses.dataclass(frozen=True)
 class _Sweep:
-    """What every run of a cohort has in common."""
+    """What every run of a cohort has in common.
+
+    Attributes:
+      cohort: all of its runs, also those that are not to be trained now.
+    """
 
     question: str
+    cohort: Sequence[Run]
+    devices: int
+    parallel: Parallel
     dataset: Dataset
     machine: dict[str, Any]
     folder: records.Folder
@@ -101,27 +113,50 @@ class _Sweep:
                 "dataset": {"fingerprint": self.dataset.fingerprint}, "environment": self.machine}
 
     def train(self, runs: Sequence[Run]) -> Iterator[tuple[Run, records.RunRecord]]:
-        """Trains runs side by side; if that fails, one by one, so that one run's failure is its own."""
+        """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
+        waiting = {run.run_id: run for run in runs}
         started_at = _now()
-        failure: Exception | None = None
-        try:
-            members = [self.trainer.member(run, self.folder.checkpoints(run.run_id)) for run in runs]
-            for member in members:
-                self.progress.starting(member.run, int(member.state.epoch))
-            compiled = self.trainer.fit(members, self.progress.compiled, self.progress.epochs)
-        except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            failure = error
-        if failure is None:
-            for member in members:
-                yield member.run, self._finished(member, compiled, len(members), started_at)
-        elif len(runs) == 1:
-            yield runs[0], self._failed(runs[0], failure, started_at)
-        else:
-            for run in runs:
-                yield from self.train([run])
+        chosen = self._chosen()
+        layout = chosen.layout
+        while waiting:
+            try:
+                for member in self.trainer.fit(list(waiting.values()), lambda run: self.folder.checkpoints(run.run_id),
+                                                 layout, self.progress):
+                    del waiting[member.run.run_id]
+                    yield member.run, self._finished(member, chosen.why, started_at)
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                fewer = smaller(layout)
+                if fewer is None:  # a single run: the failure is its own
+                    run = waiting.pop(next(iter(waiting)))
+                    yield run, self._failed(run, error, started_at)
+                    layout = chosen.layout
+                elif is_out_of_memory(error):
+                    self.progress.told(f"out of memory with {layout}; going on with {fewer}")
+                    layout = fewer
+                    chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
+                    self._keep(chosen)
+                else:
+                    layout = Layout(1, parallel=self.parallel)
+
+    def _chosen(self) -> probe.Choice:
+        """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
+        if (kept := self.folder.layouts().get(self._key)) is not None:
+            return probe.Choice(Layout(**kept["layout"]), kept["why"])
+        choice = self.trainer.choose(self.cohort, self.devices, self.parallel)
+        self._keep(choice)
+        return choice
+
+    def _keep(self, choice: probe.Choice) -> None:
+        self.folder.keep_layout(self._key, records.as_json(choice))
+
+    @property
+    def _key(self) -> str:
+        """Names the cohort on this machine."""
+        what = cohort.signature(self.cohort[0].config), len(self.cohort), self.parallel, self.devices
+        return records.config_hash({"cohort": repr(what), "machine": self.machine["device"]})[:16]
 
     def _failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
-        out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        out_of_memory = is_out_of_memory(error)
         if not out_of_memory:
             traceback.print_exception(error)
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -129,9 +164,10 @@ class _Sweep:
         self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
         return record
 
-    def _finished(self, member: fit.Member, compiled: fit.Compiled, members: int, started_at: str
-                  ) -> records.RunRecord:
+    def _finished(self, member: fit.Member, why: str, started_at: str) -> records.RunRecord:
         state, run = member.state, member.run
+        assert member.programs is not None, "Trainer.fit gives back what it has trained"
+        compilation = member.programs.compilation
         epochs, diverged = int(state.epoch), bool(state.diverged)
         # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
         curve = pd.DataFrame(state.history[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
@@ -139,16 +175,21 @@ class _Sweep:
         examples = len(self.dataset.train.labels[:run.config.train_size])
         timing = records.Timing(
             train_s=round(sum(member.epochs_s), 3), validate_s=round(member.validate_s, 3),
-            compile_s=round(compiled.compile_s, 3),
+            compile_s=round(compilation.seconds, 3),
             throughput_examples_per_s=round(examples / statistics.median(member.epochs_s), 1),
-            members_at_once=members, launches=member.launches)
-        needed = cost.measure(member.program, state, member.rates, self.dataset.image_shape, compiled.memory_bytes)
-        facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), "timing": timing, "cost": needed}
+            members_at_once=member.at_once, launches=member.launches)
+        placement = records.Placement(
+            layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,
+            cache_hits=compilation.cache_hits, cache_misses=compilation.cache_misses)
+        needed = cost.measure(member.program, state, member.rates, self.dataset.image_shape,
+                              member.programs.memory_bytes)
+        facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), "timing": timing, "cost": needed,
+                 "placement": placement}
         if diverged:
             record = self._record(run, "diverged", f"loss not finite in epoch {epochs}", started_at, **facts)
             self.folder.write(run.run_id, record, curve, {})
             return record
-        assert member.test is not None, "Trainer.fit scores every run that it returns"
+        assert member.test is not None, "Trainer.fit scores every run that it gives back"
         best = _scores(curve, int(state.best_epoch), member.test["best"])
         last = _scores(curve, epochs, member.test["last"])
         record = self._record(run, "done", "", started_at, best=best, last=last, **facts)

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from ablations.spec import Run
-from harness.fit import Compiled, Epoch
+from harness.fit import Epoch
+from harness.programs import Programs
 from harness.records import RunRecord
 
 
@@ -26,6 +27,7 @@ class SweepProgress:
         self._epochs = {run.run_id: run.config.epochs for run in runs}
         self._runs, self._finished, self._trained_epochs = len(runs), 0, 0
         self._started: float | None = None
+        self._programs: Programs | None = None
         self._live = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal)
@@ -49,11 +51,16 @@ class SweepProgress:
         if epoch:
             self._console.print(f"{escape(run.run_id)}: resumed after epoch {epoch}", highlight=False)
 
-    def compiled(self, programs: Compiled) -> None:
-        """Tells that training starts."""
+    def compiled(self, programs: Programs) -> None:
+        """Tells that training starts, or goes on in another layout."""
         self._started = self._started or time.perf_counter()
-        if not self._console.is_terminal:
-            self._console.print(f"compiled in {programs.compile_s:.1f} s", highlight=False)
+        if programs is not self._programs and not self._console.is_terminal:
+            self.told(f"compiled in {programs.compilation.seconds:.1f} s: {programs.layout}")
+        self._programs = programs
+
+    def told(self, what: str) -> None:
+        """Passes a line on."""
+        self._console.print(what, markup=False, highlight=False, soft_wrap=True)
 
     def epochs(self, epochs: Sequence[Epoch]) -> None:
         """Tells an epoch of each run that is training."""

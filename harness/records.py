@@ -95,7 +95,7 @@ class Timing:
       compile_s: seconds to trace and compile the cohort's programs in the launch that finished the run.
       throughput_examples_per_s: training examples of this run per second, in its median epoch: the first one of a
         launch and those that other work disturbed are slower and say nothing of the program.
-      members_at_once: runs that trained side by side in the same program.
+      members_at_once: the most runs that trained side by side with it, itself included.
       launches: how many processes worked on the run; above 1 it was resumed.
     """
 
@@ -105,6 +105,24 @@ class Timing:
     throughput_examples_per_s: float
     members_at_once: int
     launches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """How the run was compiled and laid out over the devices with its cohort.
+
+    Attributes:
+      layouts: in order; several if memory or runs that had ended changed the layout on the way.
+      choice: what was measured to choose the first, or why nothing was.
+      compiled_programs: in the launch that finished the run.
+      cache_hits, cache_misses: what the persistent compilation cache had of them.
+    """
+
+    layouts: tuple[str, ...]
+    choice: str
+    compiled_programs: int
+    cache_hits: int
+    cache_misses: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +158,7 @@ class RunRecord:
     last: Scores | None = None
     cost: Cost | None = None
     timing: Timing | None = None
+    placement: Placement | None = None
     schema: int = 1
 
 
@@ -244,6 +263,15 @@ class Folder:
         """Reads the plan: "question", "factors" and "runs" as given to `write_plan`; None if there is none."""
         path = self.path / "plan.json"
         return _read_json(path, ("question", "factors", "runs")) if path.exists() else None
+
+    def layouts(self) -> dict[str, Any]:
+        """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""
+        path = self.path / "layouts.json"
+        return _read_json(path, ()) if path.exists() else {}
+
+    def keep_layout(self, key: str, choice: Mapping[str, Any]) -> None:
+        """Keeps a cohort's layout: {"layout", "why"}."""
+        write_atomic(self.path / "layouts.json", _json_bytes(self.layouts() | {key: choice}))
 
     def record(self, run_id: str) -> dict[str, Any] | None:
         """Reads a run's record as JSON; None while the run is unfinished."""

@@ -41,6 +41,10 @@ LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question 
 RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the results, one folder per ablation.")
 DATA_DIR = flags.DEFINE_string("data_dir", None,
                                "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
+DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; default all, on a CPU one per core.", lower_bound=1)
+PARALLEL = flags.DEFINE_enum(
+    "parallel", "auto", ["auto", "jit", "pmap"],
+    "What lays runs and batches out over the devices; auto is jit with shard_map, pmap is there for comparison.")
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
 
 
@@ -58,9 +62,12 @@ def main() -> None:
     if not runs:
         first = ablation.runs()[0].run_id
         raise cli.UsageError(f'no run of {name} has "{ONLY.value}" in its name; the first is {first}')
-    # All of the ablation's seeds, whichever are asked for now: how many runs train side by side follows from these.
+    # All of the ablation's seeds, whichever are asked for now: how runs lie on the devices follows from these.
     everything = dataclasses.replace(ablation, seeds=tuple(dict.fromkeys((*shipped.seeds, *ablation.seeds)))).runs()
-    environment.configure(max(map(len, cohort.partition(everything))))
+    present = environment.configure(DEVICES.value)
+    devices = DEVICES.value or present
+    if devices > present:
+        raise cli.UsageError(f"--devices={devices} is more than there are: {present}")
     folder = records.Folder(RESULTS_DIR.value, name)
     absent = executor.missing(runs, folder)
     datasets = {key: data.load(key[0], DATA_DIR.value, validation_size=key[1])
@@ -74,7 +81,7 @@ def main() -> None:
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
-    trained = _train(name, ablation, everything, absent, datasets, folder, console) if absent else []
+    trained = _train(name, ablation, everything, absent, datasets, folder, console, devices) if absent else []
     report.report(RESULTS_DIR.value, [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
@@ -138,8 +145,8 @@ def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> di
 
 
 def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Run],
-           datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console
-           ) -> list[records.RunRecord]:
+           datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console,
+           devices: int) -> list[records.RunRecord]:
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder.path / ".lock", timeout=0):
@@ -151,7 +158,8 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
             return executor.execute(ablation.question, everything, still_absent, datasets, folder, console,
-                                    SAVE_EVERY_S.value)
+                                    SAVE_EVERY_S.value, devices,
+                                    "pmap" if PARALLEL.value == "pmap" else "jit")
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:

@@ -17,12 +17,12 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 import models
 from ablations.spec import RunConfig
 from harness import optimizer
-from harness.augment import augment
+from harness.augment import augment, mixup
 
 EVALUATION_BATCH = 500
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 # One stream of randomness per use, so that adding a use changes no other.
-INIT, SHUFFLE, DROPOUT, AUGMENT = range(4)
+INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP = range(5)
 
 
 class Examples(NamedTuple):
@@ -121,7 +121,7 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     tuned = config.optimizer
     rates = {"model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
              "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
-             "label_smoothing": jnp.float32(config.label_smoothing)}
+             "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
     weights = Weights(params, statistics)
     worst = jnp.float32(-jnp.inf)
     state = TrainState(
@@ -168,6 +168,8 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
     images = _scaled(batch.images)
     if config.augment.shift_px or config.augment.flip:
         images = augment(images, _local(_key(state.seed, AUGMENT, state.step), axis_name), config.augment)
+    mixing = _local(_key(state.seed, MIXUP, state.step), axis_name)
+    mix = mixup(mixing, rates["mixup"], mask) if config.augment.mixup else _as_it_is
     mode = models.Mode(train=True, key=_local(key, axis_name), mask=mask, axis_name=axis_name)
     count = mask.sum()
     shards = 1
@@ -179,9 +181,9 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
         network = program.network(*_cast(Weights(params, statistics), rates["model"], config.precision))
-        logits = network(images.astype(config.precision), mode).astype(jnp.float32)
+        logits = network(mix(images).astype(config.precision), mode).astype(jnp.float32)
         targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), rates["label_smoothing"])
-        losses = optax.softmax_cross_entropy(logits, targets)
+        losses = optax.softmax_cross_entropy(logits, mix(targets))
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
         share = jnp.where(mask, losses, 0).sum() / count + network.penalty() / shards
         return share, (nnx.state(network, nnx.BatchStat), _sums(logits, batch.labels, mask))
@@ -197,27 +199,32 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
     return state._replace(weights=Weights(params, statistics), opt_state=opt_state, step=state.step + 1), sums
 
 
-def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples) -> tuple[TrainState, Sums]:
+def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples, steps: Int[Array, ""],
+                axis_name: str | None = None) -> tuple[TrainState, Sums]:
     """Trains on every example once, in an order drawn from the seed and the epoch; a finished run stays as it is.
+
+    Args:
+      train: all training examples, on every device.
+      steps: how many to do; fewer than `steps_per_epoch` to time them.
+      axis_name: mesh axis over which every batch is split.
 
     Returns:
       the state, and the epoch's totals (zero for a finished run).
     """
     config = program.config
     size = train.labels.shape[0]
-    steps = -(-size // config.batch_size)
 
     def epoch(state: TrainState) -> tuple[TrainState, Sums]:
-        order = jax.random.permutation(_key(state.seed, SHUFFLE, state.epoch), size)
-        order = jnp.pad(order, (0, steps * config.batch_size - size)).reshape(steps, -1)
-        real = (jnp.arange(order.size) < size).reshape(order.shape)
+        shuffled = jax.random.permutation(_key(state.seed, SHUFFLE, state.epoch), size)
+        order, real = _batches(shuffled, steps_per_epoch(config, size), config.batch_size, axis_name)
 
-        def step(state: TrainState, chosen: tuple[Array, Array]) -> tuple[TrainState, Sums]:
-            batch, mask = chosen
-            return train_step(program, state, rates, Examples(train.images[batch], train.labels[batch]), mask)
+        def step(number: Array, carried: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+            state, total = carried
+            batch = Examples(train.images[order[number]], train.labels[order[number]])
+            state, sums = train_step(program, state, rates, batch, real[number], axis_name)
+            return state, jax.tree.map(jnp.add, total, sums)
 
-        state, sums = lax.scan(step, state, (order, real))
-        return state, jax.tree.map(lambda total: total.sum(0), sums)
+        return lax.fori_loop(0, steps, step, (state, no_sums()))
 
     def rest(state: TrainState) -> tuple[TrainState, Sums]:
         return state, no_sums()
@@ -225,12 +232,18 @@ def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples
     return lax.cond(is_active(state, config), epoch, rest, state)
 
 
-def validate(program: Program, state: TrainState, rates: Any, validation: Examples, trained: Sums
-             ) -> tuple[TrainState, Sums]:
+def steps_per_epoch(config: RunConfig, size: int) -> int:
+    """Counts the steps in which every one of `size` training examples is seen once."""
+    return -(-size // config.batch_size)
+
+
+def validate(program: Program, state: TrainState, rates: Any, trained: Sums, validation: Examples,
+             axis_name: str | None = None) -> tuple[TrainState, Sums]:
     """Ends an epoch: scores the validation set, keeps the best weights, and applies early stopping.
 
     Args:
       trained: the epoch's totals from `train_epoch`.
+      axis_name: mesh axis over which the examples are split.
 
     Returns:
       the state, and the validation totals (zero for a finished run).
@@ -240,7 +253,7 @@ def validate(program: Program, state: TrainState, rates: Any, validation: Exampl
     monitor = stopping.monitor if stopping else "validation_accuracy"
 
     def end_epoch(state: TrainState) -> tuple[TrainState, Sums]:
-        sums = evaluate(program, state.weights, rates, validation).sums
+        sums = evaluate(program, state.weights, rates, validation, axis_name).sums
         row = jnp.stack([*_means(trained), *_means(sums)])
         history = state.history.at[state.epoch].set(row)
         epoch = state.epoch + 1
@@ -262,10 +275,11 @@ def validate(program: Program, state: TrainState, rates: Any, validation: Exampl
     return lax.cond(is_active(state, config), end_epoch, rest, state)
 
 
-def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples) -> TestResult:
-    """Scores every example exactly once, in order."""
+def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples, axis_name: str | None = None
+             ) -> TestResult:
+    """Scores every example exactly once, in order; with `axis_name`, split over that mesh axis."""
     size = examples.labels.shape[0]
-    batches = -(-size // EVALUATION_BATCH)
+    order, real = _batches(jnp.arange(size), -(-size // EVALUATION_BATCH), EVALUATION_BATCH, axis_name)
     network = program.network(*_cast(weights, rates["model"], program.config.precision))
 
     def score(chosen: tuple[Array, Array]) -> TestResult:
@@ -275,18 +289,46 @@ def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples)
         return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
                           jax.nn.softmax(logits).max(-1))
 
-    order = jnp.arange(batches * EVALUATION_BATCH).reshape(batches, -1)
-    scored = lax.map(score, (jnp.minimum(order, size - 1), order < size))
-    return TestResult(jax.tree.map(lambda total: total.sum(0), scored.sums), scored.predicted.reshape(-1)[:size],
-                      scored.probability.reshape(-1)[:size])
+    scored = lax.map(score, (order, real))
+    sums = jax.tree.map(lambda total: total.sum(0), scored.sums)
+    outcomes = scored.predicted, scored.probability
+    if axis_name:
+        sums = lax.psum(sums, axis_name)
+        outcomes = lax.all_gather(outcomes, axis_name, axis=1, tiled=True)
+    # A batch may have been padded to an equal share for every device.
+    return TestResult(sums, *(values[:, :EVALUATION_BATCH].reshape(-1)[:size] for values in outcomes))
 
 
-def test(program: Program, state: TrainState, rates: Any, examples: Examples) -> dict[str, TestResult]:
-    """Scores the test set, once, with the best and with the last weights."""
-    both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, state.weights)
-    scored = lax.map(lambda weights: evaluate(program, weights, rates, examples), both)
+def score_test(program: Program, state: TrainState, rates: Any, examples: Examples, axis_name: str | None = None
+               ) -> dict[str, TestResult]:
+    """Scores the test set with the best and with the last weights of a run that has ended, of any other nothing."""
+    def score(state: TrainState) -> TestResult:
+        both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, state.weights)
+        return lax.map(lambda weights: evaluate(program, weights, rates, examples, axis_name), both)
+
+    def rest(state: TrainState) -> TestResult:
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(score, state))
+
+    scored = lax.cond(is_active(state, program.config), rest, score, state)
     return {name: jax.tree.map(lambda leaf, index=index: leaf[index], scored)
             for index, name in enumerate(("best", "last"))}
+
+
+def _batches(order: Int[Array, " example"], steps: int, batch_size: int, axis_name: str | None
+             ) -> tuple[Int[Array, "step batch"], Bool[Array, "step batch"]]:
+    """Cuts an order into batches, padded to one size; with `axis_name`, into this device's share of each.
+
+    Returns:
+      which examples, and which of them are real.
+    """
+    devices = lax.axis_size(axis_name) if axis_name else 1
+    share = -(-batch_size // devices)
+    wider = share * devices - batch_size
+    real = (jnp.arange(steps * batch_size) < order.size).reshape(steps, -1)
+    order = jnp.pad(order, (0, steps * batch_size - order.size)).reshape(steps, -1)
+    order, real = (jnp.pad(values, ((0, 0), (0, wider))).reshape(steps, devices, share) for values in (order, real))
+    mine = lax.axis_index(axis_name) if axis_name else 0
+    return order[:, mine], real[:, mine]
 
 
 def _key(seed: Array, use: int, count: Array) -> Array:
@@ -296,6 +338,10 @@ def _key(seed: Array, use: int, count: Array) -> Array:
 def _local(key: Array, axis_name: str | None) -> Array:
     """Gives each device of the axis randomness of its own."""
     return key if axis_name is None else jax.random.fold_in(key, lax.axis_index(axis_name))
+
+
+def _as_it_is(values: Array) -> Array:
+    return values
 
 
 def _scaled(images: Array) -> Array:

@@ -78,20 +78,46 @@ class Flatten(nnx.Module):
         return []  # moves nothing and stores nothing
 
 
+@jax.custom_vjp
+def _product(x: Float[Array, "batch input"], kernel: Float[Array, "input unit"]) -> Float[Array, "batch unit"]:
+    """Multiplies; in the backward pass the kernel's gradient waits until the kernel has been read.
+
+    Otherwise XLA copies the whole kernel in every step of a loop that updates it, which took a tenth of the time of
+    training 4 million weights on a CPU.
+    """
+    return x @ kernel
+
+
+def _product_forward(x, kernel):
+    return x.value @ kernel.value, (x.value, kernel.value if x.perturbed else None)
+
+
+def _product_backward(residuals, gradient):
+    x, kernel = residuals
+    if kernel is None:  # the first layer: nobody asks for the gradient of the images
+        return jnp.zeros_like(x), x.T @ gradient
+    x_gradient = gradient @ kernel.T
+    return x_gradient, x.T @ (gradient + 0 * x_gradient[:1, :1])
+
+
+_product.defvjp(_product_forward, _product_backward, symbolic_zeros=True)
+
+
 class Dense(nnx.Module):
     """Fully connected layer and its activation; None leaves the scores as they are."""
 
     def __init__(self, inputs: int, units: int, activation: str | None, initializer: str, rngs: nnx.Rngs):
-        self.linear = nnx.Linear(inputs, units, kernel_init=INITIALIZERS[initializer](), rngs=rngs)
+        self.kernel = nnx.Param(INITIALIZERS[initializer]()(rngs.params(), (inputs, units)))
+        self.bias = nnx.Param(jnp.zeros(units))
         self.activation = activation
 
     def __call__(self, x: Array, mode: Mode) -> Array:
-        x = self.linear(x)
+        x = _product(x, self.kernel[...]) + self.bias[...]
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 
     def rows(self, input_shape: Shape) -> list[Row]:
-        weights = self.linear.in_features * self.linear.out_features
-        return [Row("dense", (self.linear.out_features,), parameter_count(self), weights)]
+        inputs, units = self.kernel.shape
+        return [Row("dense", (units,), parameter_count(self), inputs * units)]
 
 
 class ConvPool(nnx.Module):
@@ -106,7 +132,8 @@ class ConvPool(nnx.Module):
     def __call__(self, x: Array, mode: Mode) -> Array:
         activate = ACTIVATIONS[self.activation]
         if self.activation in _MONOTONE:
-            return activate(convolution.conv_max_pool(x, self.kernel[...], self.padding, window=self.window) + self.bias[...])
+            x = convolution.conv_max_pool(x, self.kernel[...], self.padding, window=self.window)
+            return activate(x + self.bias[...])
         x = activate(convolution.conv_max_pool(x, self.kernel[...], self.padding) + self.bias[...])
         return convolution.max_pool(x, self.window)
 

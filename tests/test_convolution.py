@@ -51,8 +51,8 @@ def test_values_and_gradients_equal_those_of_lax(batch, height, width, channels,
 
 @FEW
 @given(batch=st.sampled_from([1, 3, 8, 20]), height=st.integers(5, 9), width=st.integers(5, 9),
-       channels=st.sampled_from([16, 20]), filters=st.sampled_from([16, 20]), padding=st.sampled_from(["valid", "same"]),
-       window=st.sampled_from([1, 2, 3]), seed=st.integers(0, 9))
+       channels=st.sampled_from([16, 20]), filters=st.sampled_from([16, 20]),
+       padding=st.sampled_from(["valid", "same"]), window=st.sampled_from([1, 2, 3]), seed=st.integers(0, 9))
 def test_winograds_form_equals_lax(batch, height, width, channels, filters, padding, window, seed):
     assert_equals_lax((batch, height, width), channels, filters, 3, padding, 1, window, seed)
 
