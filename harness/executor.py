@@ -5,7 +5,7 @@ import datetime
 import signal
 import statistics
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from harness.progress import SweepProgress
 def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
             datasets: dict[tuple[str, int], Dataset], folder: records.Folder, console: Console,
             save_every_s: float = 30.0, devices: int = 1, parallel: Parallel = "jit",
-            memory_limit: int | None = None) -> list[records.RunRecord]:
+            device_memory: Callable[[int], int | None] = environment.device_memory_bytes) -> list[records.RunRecord]:
     """Trains runs and writes their records; a run that fails is recorded and the others go on.
 
     Args:
@@ -37,7 +37,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
       save_every_s: least seconds between two checkpoints.
       devices: how many devices to use.
       parallel: what lays programs out over them.
-      memory_limit: bytes that each device has, instead of what it tells.
+      device_memory: tells how many bytes each of so many devices has; None if that is not known.
 
     Returns:
       the new records, in the order they were finished.
@@ -55,8 +55,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
         for together in cohort.partition(planned):
             if members := [run for run in together if run.run_id in wanted]:
                 dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
-                limit = memory_limit or environment.device_memory_bytes(min(len(together), devices))
-                trainer = fit.Trainer(dataset, save_every_s, lambda: bool(stop), limit)
+                trainer = fit.Trainer(dataset, save_every_s, lambda: bool(stop), device_memory)
                 sweeps.append((members, _Sweep(question, together, devices, parallel, dataset, machine, folder, trainer,
                                                progress)))
         # What would be refused after hours of training is refused now.

@@ -105,15 +105,15 @@ class Trainer:
       dataset: what all of them read.
       save_every_s: least seconds between two checkpoints.
       stop_requested: asked after each epoch; true saves and raises `StoppedError`.
-      memory_limit: bytes that each device has; None if that is not known.
+      device_memory: tells how many bytes each of so many devices has; None if that is not known.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
-                 memory_limit: int | None = None):
+                 device_memory: Callable[[int], int | None] = lambda devices: None):
         self.dataset = dataset
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
-        self.memory_limit = memory_limit
+        self.device_memory = device_memory
         self._built: dict[Layout, Programs] = {}
 
     def check(self, run: Run, checkpoints: pathlib.Path) -> None:
@@ -135,7 +135,8 @@ class Trainer:
           programs.OutOfMemoryError: if they need more memory than a device has.
         """
         if layout not in self._built:
-            self._built[layout] = Programs(*self._start(run), self.dataset, layout, self.memory_limit)
+            limit = self.device_memory(layout.devices)
+            self._built[layout] = Programs(*self._start(run), self.dataset, layout, limit)
         return self._built[layout]
 
     def choose(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> probe.Choice:

@@ -46,8 +46,13 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Ca
     """
     if not any(alternatives):
         return Choice(simplest, "no other layout"), None
-    best = build(simplest)
-    step_s = seconds_per_step(best)
+    try:
+        best = build(simplest)
+        step_s = seconds_per_step(best)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Choice(simplest, "not probed: the simplest layout needs too much memory"), None
     rounds = -(-runs // simplest.slots)
     expected_s = step_s * best.steps_per_epoch * epochs * rounds
     if expected_s < WORTHWHILE_S:

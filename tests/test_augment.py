@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from harness.augment import flip, shift
+from harness.augment import flip, mixup, shift
 
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 6, 7, 2)) + 1
 
@@ -33,3 +33,23 @@ def test_a_flip_mirrors_about_half_of_the_images():
     kept = jnp.stack([(flipped[i] == IMAGES[i]).all() for i in range(64)])
     assert (mirrored ^ kept).all()
     assert 16 < mirrored.sum() < 48
+
+
+def test_mixup_mixes_real_examples_with_real_ones_by_one_share():
+    values, mask = jnp.arange(1.0, 7.0), jnp.arange(6) < 4
+    for seed in range(5):
+        mixed = mixup(jax.random.key(seed), jnp.float32(1.0), mask)(values)
+        share = (values[1] - mixed[0]) / (values[1] - values[0])
+        assert 0 <= share <= 1
+        np.testing.assert_allclose(mixed[:4], share * values[:4] + (1 - share) * jnp.array([2.0, 3.0, 4.0, 1.0]),
+                                   rtol=1e-5)
+
+
+def test_mixup_shares_follow_the_beta_distribution():
+    """Its variance is 1 / (4 (2 a + 1))."""
+    one, mask = jnp.array([1.0, 0.0]), jnp.ones(2, bool)
+    for strength in (0.2, 2.0):
+        draw = jax.vmap(lambda key, strength=strength: mixup(key, jnp.float32(strength), mask)(one)[0])
+        shares = draw(jax.random.split(jax.random.key(0), 4000))
+        np.testing.assert_allclose(shares.mean(), 0.5, atol=0.03)
+        np.testing.assert_allclose(shares.var(), 1 / (4 * (2 * strength + 1)), rtol=0.1)

@@ -19,7 +19,7 @@ def cohorts(path, *values):
 @pytest.mark.parametrize(("path", "values"), [
     ("optimizer.learning_rate", (0.1, 0.2)), ("optimizer.momentum", (0.5, 0.9)), ("optimizer.weight_decay", (0.1, 1.0)),
     ("model.dropout", (0.1, 0.2)), ("model.dropout", ((0.1, 0.2), (0.3, 0.4))), ("model.l2_kernel", (0.1, 0.2)),
-    ("label_smoothing", (0.1, 0.2)),
+    ("label_smoothing", (0.1, 0.2)), ("augment.mixup", (0.1, 0.2)),
 ])
 def test_runs_that_differ_in_traced_values_share_a_program(path, values):
     assert cohorts(path, *values) == 1
@@ -28,7 +28,7 @@ def test_runs_that_differ_in_traced_values_share_a_program(path, values):
 @pytest.mark.parametrize(("path", "values"), [
     ("optimizer.momentum", (0.0, 0.9)), ("model.dropout", (0.0, 0.2)), ("model.dropout", ((0.1, 0.0), (0.3, 0.4))),
     ("model.hidden", ((8,), (9,))), ("batch_size", (8, 9)), ("epochs", (1, 2)), ("model", (MLPConfig(), CNNConfig())),
-    ("precision", ("float32", "bfloat16")),
+    ("precision", ("float32", "bfloat16")), ("augment.mixup", (0.0, 0.2)),
 ])
 def test_runs_that_need_another_program_do_not(path, values):
     assert cohorts(path, *values) == 2

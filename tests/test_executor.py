@@ -7,24 +7,27 @@ import pandas as pd
 import pytest
 from conftest import small_dataset
 from rich.console import Console
+from test_fit import Listener
 
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
-from harness import checkpoint, executor, fit, records
+from harness import checkpoint, executor, fit, probe, records, train
+from harness.layout import Layout
+from harness.programs import Programs
 from harness.summary import MixtureError
 from models import MLPConfig
 
 small_dataset_as_it_is = small_dataset
 BASE = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=32, epochs=2, validation_size=40,
                  optimizer=OptimizerConfig("sgd", 0.1))
-ABLATION = Ablation("Why?", BASE, {"rate": Factor("optimizer.learning_rate", {"sound": 0.1, "wild": 1e30})},
+ABLATION = Ablation("Why?", BASE, {"rate": Factor("optimizer.learning_rate", {"sound": 0.1, "wild": 3e38})},
                     seeds=(0, 1, 2))
 
 
-def execute(folder, ablation=ABLATION):
+def execute(folder, ablation=ABLATION, devices=4, **more):
     runs = ablation.runs()
     told = io.StringIO()
     executor.execute(ablation.question, runs, executor.missing(runs, folder), {("small", 40): small_dataset()}, folder,
-                     Console(file=told, width=200), save_every_s=1e9)
+                     Console(file=told, width=200), save_every_s=1e9, devices=devices, **more)
     return told.getvalue()
 
 
@@ -63,14 +66,14 @@ def test_a_record_agrees_with_its_predictions_and_its_curve(folder):
 @pytest.mark.parametrize(("message", "status"), [("RESOURCE_EXHAUSTED: out of memory", "oom"), ("INTERNAL", "error")])
 def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch, capsys, message, status):
     """The device fails whenever seed 1 takes part; runs that failed together are tried one by one."""
-    whole = fit.Trainer.fit
+    whole = fit.Trainer._member
 
-    def failing(trainer, members, *callbacks):
-        if any(member.run.seed == 1 for member in members):
+    def failing(trainer, run, checkpoints):
+        if run.seed == 1:
             raise jax.errors.JaxRuntimeError(message)
-        return whole(trainer, members, *callbacks)
+        return whole(trainer, run, checkpoints)
 
-    monkeypatch.setattr(fit.Trainer, "fit", failing)
+    monkeypatch.setattr(fit.Trainer, "_member", failing)
     execute(folder, dataclasses.replace(ABLATION, factors={}))
     assert {run_id: record["status"] for run_id, record in folder.records().items()} == {
         "baseline,seed=0": "done", "baseline,seed=1": status, "baseline,seed=2": "done"}
@@ -100,22 +103,71 @@ def test_runs_that_would_not_belong_with_those_there_are_refused_before_training
     assert len(folder.records()) == 6
 
 
-@pytest.mark.parametrize(("change", "field"), [
-    ({"fingerprint": "another"}, "data"), ({}, "config.batch_size"), ({}, "width")])
+@pytest.mark.parametrize(("change", "field"), [({"fingerprint": "another"}, "data"), ({}, "config.batch_size")])
 def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, change, field):
-    """Width: how many runs train side by side; a program for another number rounds differently."""
     networks = Factor("model.hidden", {"sound": (8,), "stale": (9,)})
     two_programs = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(1,))
     run = two_programs.runs()[-1]
     saved = run
     if field == "config.batch_size":
         saved = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
-    width = 2 if field == "width" else 1
-    trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change), width, 1e9, lambda: False)
-    trainer.fit([trainer.member(saved, folder.checkpoints(run.run_id))], lambda compiled: None, lambda epochs: None)
+    trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change))
+    list(trainer.fit([saved], lambda run: folder.checkpoints(run.run_id), Layout(1), Listener()))
     with pytest.raises(checkpoint.CheckpointError, match=field):
         execute(folder, two_programs)
     assert folder.records() == {}, "the sound run was trained first"
+
+
+def needed_bytes(layout):
+    config = ABLATION.runs()[0].config
+    data = small_dataset()
+    return Programs(*train.init(config, 0, data.num_classes, data.image_shape), data, layout).memory_bytes
+
+
+def test_a_cohort_that_runs_out_of_memory_is_split_and_retried(folder):
+    """Four devices share one memory that is enough for two and a half."""
+    total = int(2.5 * needed_bytes(Layout(1)))
+    told = execute(folder, device_memory=lambda devices: total // devices)
+    assert "out of memory with 4 devices, one run on each; going on with 2 devices, one run on each" in told
+    found = folder.records().values()
+    assert sorted(record["status"] for record in found) == ["diverged"] * 3 + ["done"] * 3
+    assert {tuple(record["placement"]["layouts"]) for record in found} == {("2 devices, one run on each",)}
+    assert all(record["placement"]["choice"].endswith("then out of memory") for record in found)
+
+
+def test_runs_under_vmap_are_halved_until_they_fit(folder, monkeypatch):
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(1, members=6), "told to"))
+    limit = needed_bytes(Layout(1, members=3))
+    assert limit < needed_bytes(Layout(1, members=6))
+    told = execute(folder, device_memory=lambda devices: limit)
+    assert "out of memory with 1 device, 6 runs under vmap; going on with 1 device, 3 runs under vmap" in told
+    assert {record["placement"]["layouts"][0] for record in folder.records().values()} == {
+        "1 device, 3 runs under vmap"}
+
+
+def test_a_run_that_cannot_fit_is_recorded_and_the_sweep_goes_on(folder, monkeypatch):
+    """The network of the first cohort is too large, that of the second is not."""
+    networks = Factor("model.hidden", {"large": (4000,), "small": (8,)})
+    ablation = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0, 1))
+    limit = 2 * needed_bytes(Layout(1))
+    execute(folder, ablation, devices=1, device_memory=lambda devices: limit)
+    assert {run_id: record["status"] for run_id, record in folder.records().items()} == {
+        "network=large,seed=0": "oom", "network=large,seed=1": "oom",
+        "network=small,seed=0": "done", "network=small,seed=1": "done"}
+    assert "needs" in folder.record("network=large,seed=0")["message"]
+
+
+def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
+    """What is added later, or resumed, trains as the rest did, whatever a probe would say now."""
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))
+    runs = ABLATION.runs()
+    executor.execute(ABLATION.question, runs, runs[:1], {("small", 40): small_dataset()}, folder,
+                     Console(file=io.StringIO()), devices=4)
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: pytest.fail("probed again"))
+    execute(folder)
+    placed = [record["placement"] for record in folder.records().values()]
+    assert len(placed) == 6
+    assert {place["choice"] for place in placed} == {"told to"}
 
 
 def test_a_changed_configuration_is_named_and_stops(folder):

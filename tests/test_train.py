@@ -34,13 +34,21 @@ def assert_close(one, other, atol=1e-5):
         np.testing.assert_allclose(a, b, atol=atol)
 
 
+def whole_epoch(program):
+    def epoch(state, rates, split):
+        steps = train.steps_per_epoch(program.config, split.labels.shape[0])
+        return train.train_epoch(program, state, rates, split, steps)
+
+    return jax.jit(epoch)
+
+
 def run_epochs(config, dataset, seed=0):
     program, state, rates = start(config, dataset, seed)
-    epoch = jax.jit(functools.partial(train.train_epoch, program))
+    epoch = whole_epoch(program)
     validate = jax.jit(functools.partial(train.validate, program))
     for _ in range(config.epochs):
         state, sums = epoch(state, rates, examples(dataset.train))
-        state, _ = validate(state, rates, examples(dataset.validation), sums)
+        state, _ = validate(state, rates, sums, examples(dataset.validation))
     return program, state, rates
 
 
@@ -57,7 +65,7 @@ def test_one_batch_larger_than_the_data_takes_one_exact_step(dataset):
 
     value, gradient = jax.value_and_grad(loss)(state.weights.params)
     expected = jax.tree.map(lambda w, g: w - 0.5 * g, state.weights.params, gradient)
-    trained, sums = jax.jit(functools.partial(train.train_epoch, program))(state, rates, split)
+    trained, sums = whole_epoch(program)(state, rates, split)
     assert int(sums.examples) == 150
     np.testing.assert_allclose(sums.loss / 150, value, rtol=1e-5)
     assert_close(trained.weights.params, expected, atol=1e-6)
@@ -68,7 +76,7 @@ def test_an_epoch_sees_every_example_once(dataset):
     config = dataclasses.replace(PLAIN, optimizer=OptimizerConfig("sgd", learning_rate=1e-30))
     program, state, rates = start(config, dataset)
     split = examples(dataset.train)
-    _, sums = jax.jit(functools.partial(train.train_epoch, program))(state, rates, split)
+    _, sums = whole_epoch(program)(state, rates, split)
     whole = train.evaluate(program, state.weights, rates, split).sums
     assert (int(sums.examples), int(sums.correct)) == (150, int(whole.correct))
     np.testing.assert_allclose(sums.loss, whole.loss, rtol=1e-5)
@@ -98,14 +106,15 @@ def test_training_learns(dataset, config):
 
 @pytest.mark.parametrize("change", [
     {"optimizer.learning_rate": 0.02}, {"optimizer.weight_decay": 0.3}, {"optimizer.momentum": 0.8},
-    {"label_smoothing": 0.3}, {"model.dropout": 0.6}, {"model.l2_kernel": 0.5}])
+    {"label_smoothing": 0.3}, {"model.dropout": 0.6}, {"model.l2_kernel": 0.5}, {"augment.mixup": 2.0}])
 def test_each_traced_value_matters_and_compiles_nothing_anew(dataset, change):
     from ablations.spec import with_value
 
-    base = dataclasses.replace(PLAIN, label_smoothing=0.1, model=MLPConfig(hidden=(8,), dropout=0.2, l2_kernel=0.01),
+    base = dataclasses.replace(PLAIN, label_smoothing=0.1, augment=AugmentConfig(mixup=0.2),
+                               model=MLPConfig(hidden=(8,), dropout=0.2, l2_kernel=0.01),
                                optimizer=OptimizerConfig("sgd", 0.1, momentum=0.5, weight_decay=0.01))
     program, state, rates = start(base, dataset)
-    epoch = jax.jit(functools.partial(train.train_epoch, program))
+    epoch = whole_epoch(program)
     split = examples(dataset.train)
     first, _ = epoch(state, rates, split)
     other = start(functools.reduce(lambda config, item: with_value(config, *item), change.items(), base), dataset)
@@ -127,7 +136,7 @@ def test_sgd_with_momentum_moves_as_keras_defines_it(dataset):
     expected = state.weights.params
     velocity = jax.tree.map(jnp.zeros_like, expected)
     for _ in range(3):
-        state, _ = train.train_epoch(program, state._replace(epoch=jnp.int32(0)), rates, split)
+        state, _ = whole_epoch(program)(state._replace(epoch=jnp.int32(0)), rates, split)
         velocity = jax.tree.map(lambda v, g: 0.9 * v - 0.1 * g, velocity, jax.grad(loss)(expected))
         expected = jax.tree.map(jnp.add, expected, velocity)
     assert_close(state.weights.params, expected, atol=1e-5)
@@ -159,11 +168,25 @@ def test_the_best_weights_are_those_of_the_best_validation_epoch(dataset):
     best = train.evaluate(program, state.best, rates, examples(dataset.validation)).sums
     np.testing.assert_allclose(best.correct / best.examples, accuracy.max(), rtol=1e-6)
     assert int(state.best_epoch) < config.epochs, "this test needs a best epoch that is not the last"
-    tested = train.test(program, state, rates, examples(dataset.test))
+    tested = train.score_test(program, state, rates, examples(dataset.test))
     for name, weights in (("best", state.best), ("last", state.weights)):
         np.testing.assert_array_equal(
             tested[name].probability, train.evaluate(program, weights, rates, examples(dataset.test)).probability)
     assert (tested["best"].probability != tested["last"].probability).any()
+
+
+def test_the_test_set_is_read_by_runs_that_have_ended_alone(dataset):
+    program, state, rates = start(PLAIN, dataset)
+    unread = train.score_test(program, state, rates, examples(dataset.test))
+    assert all((leaf == 0).all() for leaf in leaves(unread))
+    ended = train.score_test(program, state._replace(epoch=jnp.int32(2)), rates, examples(dataset.test))
+    assert int(ended["last"].sums.examples) == 1007
+
+
+def test_a_part_of_an_epoch_takes_so_many_steps(dataset):
+    program, state, rates = start(PLAIN, dataset)
+    after, sums = train.train_epoch(program, state, rates, examples(dataset.train), 2)
+    assert (int(after.step), int(sums.examples)) == (2, 64)
 
 
 def test_a_diverged_run_is_marked_and_rests(dataset):
@@ -175,7 +198,7 @@ def test_a_diverged_run_is_marked_and_rests(dataset):
 
 def test_the_order_of_examples_follows_from_seed_and_epoch_alone(dataset):
     program, state, rates = start(dataclasses.replace(PLAIN, epochs=9), dataset)
-    epoch = jax.jit(functools.partial(train.train_epoch, program))
+    epoch = whole_epoch(program)
 
     def trained(seed, number):
         """The weights differ in nothing but the order of the batches."""
@@ -192,7 +215,7 @@ def test_augmentation_happens_in_training_alone(dataset):
                                  optimizer=OptimizerConfig("sgd", learning_rate=1e-30))
     program, state, rates = start(config, dataset)
     split = examples(dataset.train)
-    _, sums = train.train_epoch(program, state, rates, split)
+    _, sums = whole_epoch(program)(state, rates, split)
     whole = train.evaluate(program, state.weights, rates, split).sums
     assert abs(float(sums.loss - whole.loss)) > 1e-3
 
