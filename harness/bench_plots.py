@@ -24,7 +24,7 @@ def throughput(results: Mapping[str, Any]) -> bytes:
     def draw() -> Figure:
         columns = min(3, max(1, len(panels)))
         lines = max(1, math.ceil(len(panels) / columns))
-        figure = Figure(figsize=(3.4 * columns + 0.4, 2.7 * lines + 0.8), layout="constrained")
+        figure = Figure(figsize=(max(6.0, 3.4 * columns + 0.4), 2.7 * lines + 0.8), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         handles: dict[str, Any] = {}
         for axes, (title, found) in zip(grid, panels.items(), strict=False):

@@ -106,7 +106,7 @@ class Side:
 
     def _build(self) -> None:
         layout = torch.channels_last if self.settings["channels_last"] else torch.contiguous_format
-        self.model = _network(self.layers, self.shape).to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.model = _network(self.layers, self.shape).to(self.device, memory_format=layout)
         rate = self.job["config"]["optimizer"]["learning_rate"]
         self.optimizer = torch.optim.Adam(self.model.parameters(), rate, betas=(0.9, 0.999), eps=1e-7, fused=True)
 
@@ -136,8 +136,8 @@ def _network(layers: list[task.Layer], shape: tuple[int, ...]) -> nn.Sequential:
                 modules.append(nn.Linear(channels, layer.units))
                 channels = layer.units
         if layer.kind in ("conv", "dense"):
-            nn.init.xavier_uniform_(modules[-1].weight)  # type: ignore[arg-type]
-            nn.init.zeros_(modules[-1].bias)  # type: ignore[arg-type]
+            nn.init.xavier_uniform_(modules[-1].weight)
+            nn.init.zeros_(modules[-1].bias)
             if layer.activation:
                 modules.append(ACTIVATIONS[layer.activation]())
     return nn.Sequential(*modules)
