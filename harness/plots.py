@@ -7,7 +7,7 @@ colour-blind readers lose nothing.
 import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import matplotlib
@@ -25,10 +25,10 @@ Metric = Literal["accuracy", "loss"]
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_STYLES = [{"color": colour, "linestyle": line, "marker": marker}
+STYLES = [{"color": colour, "linestyle": line, "marker": marker}
            for colour, line, marker in zip(_COLOURS, _LINES, _MARKERS, strict=True)]
-_TRAIN, _VALIDATION = _STYLES[1], _STYLES[2]
-_REFERENCE = {"color": "#888888", "linestyle": "-", "linewidth": 1.0}
+_TRAIN, _VALIDATION = STYLES[1], STYLES[2]
+REFERENCE = {"color": "#888888", "linestyle": "-", "linewidth": 1.0}
 _SETTINGS: Any = {
     "font.size": 9, "axes.titlesize": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False,
     "axes.spines.right": False, "lines.linewidth": 1.4, "lines.markersize": 4, "text.parse_math": False}
@@ -45,14 +45,18 @@ def learning_curves(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame
       curves: cell -> a learning curve per done run.
       metric: what to draw.
     """
+    draw = _overlay if len(summary.rows) <= len(STYLES) else _panels
+    return png(lambda: draw(summary, curves, metric))
+
+
+def png(draw: Callable[[], Figure]) -> bytes:
+    """Has a figure drawn in the harness's style, and renders it."""
     # The reader's own matplotlibrc must not change the bytes.
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
-        draw = _overlay if len(summary.rows) <= len(_STYLES) else _panels
-        figure = draw(summary, curves, metric)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        draw().savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -62,7 +66,7 @@ def _overlay(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], met
     for axes, split, title in zip(panels, ("train", "validation"),
                                   ("training, measured during the epoch", "validation, after the epoch"), strict=True):
         lines = [_draw(axes, curves.get(row.cell, ()), f"{split}_{metric}", style)
-                 for row, style in zip(summary.rows, _STYLES, strict=False)]
+                 for row, style in zip(summary.rows, STYLES, strict=False)]
         axes.set_title(title)
         axes.set_xlabel("epoch")
         _finish(axes, metric)
@@ -84,7 +88,7 @@ def _panels(summary: Summary, curves: Mapping[str, Sequence[pd.DataFrame]], metr
         handles = {}
         if baseline:
             handles["validation, baseline"] = _draw(
-                axes, curves.get(baseline.cell, ()), f"validation_{metric}", _REFERENCE, band=False)
+                axes, curves.get(baseline.cell, ()), f"validation_{metric}", REFERENCE, band=False)
         handles["training"] = _draw(axes, curves.get(row.cell, ()), f"train_{metric}", _TRAIN)
         handles["validation"] = _draw(axes, curves.get(row.cell, ()), f"validation_{metric}", _VALIDATION)
         if not curves.get(row.cell):

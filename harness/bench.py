@@ -1,0 +1,167 @@
+"""Times the harness against Keras and PyTorch: the same networks, the same data, taking turns on the same machine.
+
+  python -m harness.bench                                  every workload against every peer that is installed
+  python -m harness.bench --workloads=W1,W4 --peers=torch  some of them
+  python -m harness.bench --grid=1,4,16,64                 how many runs are trained at once (K)
+  python -m harness.bench --precision=float32,bfloat16     both, as rows of one table
+  python -m harness.bench --scaling                        how the harness's own cost grows with K and with the data
+  python -m harness.bench --report_only                    tables and pictures again from stored measurements
+
+Peers come with: pip install '.[bench]'. It writes bench.json (all measurements), table.md, table.csv, throughput.png,
+or scaling.json and scaling.png, into results/bench/<device>/. Leave the machine alone meanwhile: what other work
+disturbs is measured again, up to a point, and the table says how often.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import jax
+from absl import flags
+from rich.console import Console
+
+from harness import bench_plots, bench_tables, cli, rounds, workloads
+from harness.records import as_json, write_atomic
+
+PEERS = ("keras", "torch")
+SCALING_RUNS, SCALING_DATA = (1, 2, 4, 8, 16), (2, 4)
+
+
+def _define_flags() -> None:
+    flags.DEFINE_list("workloads", list(workloads.WORKLOADS), "Workloads to time.")
+    flags.DEFINE_list("peers", None, "Peers to time against; default those that are installed.")
+    flags.DEFINE_list("grid", ["1", "8"], "Values of K: how many runs a measurement trains.")
+    flags.DEFINE_list("precision", ["float32"], "float32, bfloat16 or both.")
+    flags.DEFINE_integer("rounds", 5, "Rounds in which every side is measured once.", lower_bound=1)
+    flags.DEFINE_bool("scaling", False, "Time the harness alone, over K = 1 to 16 and over 1, 2 and 4 times the data.")
+    flags.DEFINE_bool("report_only", False, "Measure nothing: rebuild tables and pictures from what is stored.")
+    flags.DEFINE_string("results_dir", "results", "Folder of the results; the benchmark's are in its folder bench.")
+
+
+def main() -> None:
+    """Carries out the command."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    folder = pathlib.Path(flags.FLAGS.results_dir) / "bench"
+    if flags.FLAGS.report_only:
+        stored = sorted([*folder.glob("*/bench.json"), *folder.glob("*/scaling.json")])
+        if not stored:
+            raise cli.UsageError(f"no measurements in {folder}; make some with: python -m harness.bench")
+        for path in stored:
+            report(path, console)
+        return
+    names = _chosen("workloads", list(workloads.WORKLOADS))
+    precisions = _chosen("precision", ["float32", "bfloat16"])
+    peers = [] if flags.FLAGS.scaling else PEERS if flags.FLAGS.peers is None else _chosen("peers", list(PEERS))
+    grid = _whole_numbers("grid")
+    # This process works out sizes only, and leaves the accelerator to the sides.
+    jax.config.update("jax_platforms", "cpu")
+    machine, present, absent = _sides(names[0], peers, must_be_there=flags.FLAGS.peers is not None)
+    for name, why in absent.items():
+        console.print(f"{name} is absent: {why}")
+    if flags.FLAGS.scaling:
+        cases = [(runs, 1) for runs in SCALING_RUNS] + [(1, scale) for scale in SCALING_DATA]
+    else:
+        cases = [(runs, 1) for runs in grid]
+    results: dict[str, Any] = {
+        "schema": 1, "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "rounds": flags.FLAGS.rounds, "load": os.getloadavg()[0], "machine": machine, "absent": absent, "cases": []}
+    path = folder / _slug(machine["device"]) / ("scaling.json" if flags.FLAGS.scaling else "bench.json")
+    for name in names:
+        for precision in precisions:
+            settings: dict[str, Any] = {}
+            for runs, scale in cases:
+                results["cases"].append(_case(name, precision, runs, scale, present, settings, machine, console))
+                write_atomic(path, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+    report(path, console)
+    failed = [f"{case['workload']} K={case['runs']} {side}: {found['failed']}" for case in results["cases"]
+              for side, found in case["sides"].items() if "failed" in found]
+    if failed:
+        raise cli.UsageError(f"{len(failed)} measurements failed, the first: {failed[0]}")
+
+
+def report(path: pathlib.Path, console: Console) -> None:
+    """Writes and prints what is made from stored measurements, beside them.
+
+    Raises:
+      UsageError: if they cannot be read.
+    """
+    try:
+        results = json.loads(path.read_text())
+        if path.name == "scaling.json":
+            files = {"scaling.png": bench_plots.scaling(results)}
+        else:
+            table = bench_tables.markdown(results)
+            console.print(table)
+            files = {"table.md": table.encode(), "table.csv": bench_tables.csv(results).encode(),
+                     "throughput.png": bench_plots.throughput(results)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise cli.UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+    for name, content in files.items():
+        write_atomic(path.with_name(name), content)
+        console.print(str(path.with_name(name)))
+
+
+def _case(name: str, precision: str, runs: int, scale: int, present: list[str], settings: dict[str, Any],
+          machine: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Measures one workload at one K and size of data; adds to `settings` what the sides are fastest with."""
+    workload = workloads.WORKLOADS[name]
+    parameters, flops = workloads.size(workload)
+    title = f"{name} {precision} K={runs}" + (f" data x{scale}" if scale > 1 else "")
+    sides = rounds.compare(
+        workloads.job(workload, precision, runs, scale), present, flags.FLAGS.rounds, settings,
+        lambda line: console.print(f"{title}: {line}"), learn=not flags.FLAGS.scaling)
+    goals = workload.goals if machine["platform"] == "cpu" else {}  # they are stated for two cores
+    return {"workload": name, "precision": precision, "runs": runs, "scale": scale, "grid": workload.grid,
+            "examples": scale * workload.examples, "parameters": parameters, "flops_per_example": flops,
+            "loss_goal": workload.loss_goal, "goals": as_json(goals), "peak_goal": workload.peak_goal, "sides": sides}
+
+
+def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool
+           ) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """Starts every side once: the machine, the sides in the order of their turns, and why others are absent."""
+    job = workloads.job(dataclasses.replace(workloads.WORKLOADS[name], examples=1), "float32", 1)
+    try:
+        with rounds.Side(rounds.OWN, job) as own:
+            about = own.about
+    except rounds.SideError as error:
+        raise cli.UsageError(f"the harness itself does not start: {error}") from None
+    absent = {}
+    for peer in peers:
+        try:
+            with rounds.Side(peer, job) as side:
+                if (platform := side.about["platform"]) != about["platform"]:
+                    absent[peer] = f"it runs on the {platform} here, the harness on the {about['platform']}"
+        except rounds.SideError as error:
+            absent[peer] = f"{error}; peers come with: pip install '.[bench]'"
+    if absent and must_be_there:
+        raise cli.UsageError("; ".join(f"{peer} is absent: {why}" for peer, why in absent.items()))
+    present = [rounds.OWN, *(peer for peer in peers if peer not in absent)]
+    return about["machine"], present if flags.FLAGS.scaling else [*present, rounds.PEAK], absent
+
+
+def _chosen(flag: str, valid: list[str]) -> list[str]:
+    chosen = list(dict.fromkeys(getattr(flags.FLAGS, flag)))
+    if not chosen or (unknown := [name for name in chosen if name not in valid]):
+        wrong = ", ".join(unknown) if chosen else "nothing"
+        raise cli.UsageError(f"--{flag} names {wrong}; there are {', '.join(valid)}")
+    return chosen
+
+
+def _whole_numbers(flag: str) -> list[int]:
+    texts = getattr(flags.FLAGS, flag)
+    if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
+        raise cli.UsageError(f"--{flag}={','.join(texts)} must be whole numbers of at least 1, such as 1,8")
+    return sorted(set(map(int, texts)))
+
+
+def _slug(device: str) -> str:
+    return re.sub("[^a-z0-9]+", "_", device.lower()).strip("_")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

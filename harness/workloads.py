@@ -1,0 +1,113 @@
+"""The networks that the benchmark times, as data: what each trains on, what it must learn, and how fast it should be.
+
+Called by `harness.bench` and by the sides in `harness.peers`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig
+from harness import train
+from harness.records import as_json
+from models import FAMILIES, CNNConfig, MLPConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """Times the peer's throughput that the harness is to reach, on two cores of a CPU."""
+
+    one_run: float
+    grid: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A network to train on made-up images.
+
+    Attributes:
+      config: its `epochs` are those of the correctness guard; a timing is of one epoch.
+      image_shape: height, width, channels.
+      examples: of one epoch: enough for a measurement of about a second.
+      loss_goal: the cross-entropy on held-out images that a side must reach for its speed to count; guessing gives
+        log(num_classes).
+      goals: peer -> how much faster.
+      peak_goal: fraction of the matmul peak that the grid aims at; None without an aim.
+      grid: runs of the grid that the goals speak of.
+      held_out: images that the guard is scored on.
+    """
+
+    question: str
+    config: RunConfig
+    image_shape: tuple[int, int, int]
+    examples: int
+    loss_goal: float
+    goals: Mapping[str, Goal]
+    peak_goal: float | None = None
+    grid: int = 8
+    num_classes: int = 10
+    held_out: int = 1000
+
+
+def _made_up(model: MLPConfig | CNNConfig, learning_rate: float, batch_size: int, epochs: int) -> RunConfig:
+    return RunConfig("made_up", model, OptimizerConfig("adam", learning_rate), batch_size, epochs)
+
+
+WORKLOADS: dict[str, Workload] = {
+    "W1": Workload(
+        "dense 784-256-128-10 with dropout 0.2, batch 128",
+        _made_up(MLPConfig(hidden=(256, 128), dropout=0.2), 1e-3, 128, epochs=1), (28, 28, 1), 60_000,
+        loss_goal=0.01, goals={"keras": Goal(3.0, 5.0), "torch": Goal(1.6, 2.6)}, peak_goal=0.85),
+    "W2": Workload(
+        "two blocks of 3x3x100 convolutions with dropout 0.1, batch 128",
+        _made_up(CNNConfig(filters=(100, 100), dropout=0.1), 0.01, 128, epochs=3), (28, 28, 1), 4096,
+        loss_goal=0.05, goals={"keras": Goal(1.2, 1.4), "torch": Goal(1.8, 2.2)}, peak_goal=0.85),
+    # Its running statistics move by 1 % a step: until they have arrived, the guard sees nothing learned.
+    "W2-bn": Workload(
+        "W2 with batch norm in place of dropout",
+        _made_up(CNNConfig(filters=(100, 100), batch_norm=True), 0.01, 128, epochs=14), (28, 28, 1), 4096,
+        loss_goal=0.05, goals={"keras": Goal(1.2, 1.4), "torch": Goal(1.8, 2.2)}),
+    "W3": Workload(
+        "CIFAR CNN: a 3x3x32 convolution, dense 512, 4.2 M parameters, batch 32",
+        _made_up(CNNConfig(filters=(32,), padding="same", dense=(512,), dense_dropout=0.3), 1e-3, 32, epochs=2),
+        (32, 32, 3), 4096, loss_goal=0.01, goals={"keras": Goal(1.7, 1.9), "torch": Goal(1.1, 1.2)}, peak_goal=0.45),
+    "W4": Workload(
+        "dense 3072-2000-2000-10, batch 128",
+        _made_up(MLPConfig(hidden=(2000, 2000)), 1e-3, 128, epochs=1), (32, 32, 3), 8192,
+        loss_goal=0.02, goals={"keras": Goal(1.6, 1.6), "torch": Goal(1.0, 1.0)}, peak_goal=0.75),
+}
+
+
+def job(workload: Workload, precision: str, runs: int, scale: int = 1) -> dict[str, Any]:
+    """States as JSON what a side is to do.
+
+    Args:
+      precision: "float32" or "bfloat16".
+      runs: how many of the same network one measurement trains.
+      scale: times the workload's data.
+    """
+    return {"config": as_json(workload.config), "image_shape": list(workload.image_shape),
+            "num_classes": workload.num_classes, "examples": scale * workload.examples,
+            "held_out": workload.held_out, "precision": precision, "runs": runs}
+
+
+def config_of(plain: Any) -> Any:
+    """Builds a config back from what `harness.records.as_json` makes of it."""
+    if isinstance(plain, list):
+        return tuple(map(config_of, plain))
+    if not isinstance(plain, dict):
+        return plain
+    kinds = {kind.__name__: kind for kind in (RunConfig, OptimizerConfig, AugmentConfig, *FAMILIES)}
+    return kinds[plain["type"]](**{name: config_of(value) for name, value in plain.items() if name != "type"})
+
+
+def size(workload: Workload) -> tuple[int, int]:
+    """Counts the network's parameters, and the floating-point operations of training it on one example.
+
+    Matrix products and convolutions alone, two operations a multiply-add: forward, and twice as many backward but for
+    the gradient of the images, which nobody needs.
+    """
+    program, state, rates = train.abstract_init(workload.config, workload.num_classes, workload.image_shape)
+    rows = program.network(state.weights, rates["model"]).rows(workload.image_shape)
+    macs = [row.macs for row in rows if row.macs]
+    return sum(row.parameters for row in rows), 6 * sum(macs) - 2 * macs[0]
