@@ -74,6 +74,7 @@ def main() -> None:
         for precision in precisions:
             settings: dict[str, Any] = {}
             for runs, scale in cases:
+                settings.pop(rounds.OWN, None)  # its layout depends on K and on the data
                 results["cases"].append(_case(name, precision, runs, scale, present, settings, machine, console))
                 write_atomic(path, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
     report(path, console)
