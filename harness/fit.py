@@ -114,7 +114,8 @@ class Trainer:
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
         self.device_memory = device_memory
-        self._built: dict[Layout, Programs] = {}
+        self._built: Programs | None = None
+        self._saved_at, self._save_s = 0.0, 0.0
 
     def check(self, run: Run, checkpoints: pathlib.Path) -> None:
         """Checks that a run's checkpoint, if it has one, may be resumed here.
@@ -129,32 +130,35 @@ class Trainer:
                 "one run: delete this folder to train the run from its start, or use another --results_dir")
 
     def programs(self, layout: Layout, run: Run) -> Programs:
-        """Compiles the cohort's programs, once per layout; the run is any one of it.
+        """Compiles the cohort's programs unless those at hand have this layout; the run is any one of it.
 
         Raises:
           programs.OutOfMemoryError: if they need more memory than a device has.
         """
-        if layout not in self._built:
-            limit = self.device_memory(layout.devices)
-            self._built[layout] = Programs(*self._start(run), self.dataset, layout, limit)
-        return self._built[layout]
+        if self._built is None or self._built.layout != layout:
+            self._built = None  # its copy of the data goes before the next one comes
+            self._built = Programs(*self._start(run), self.dataset, layout, self.device_memory(layout.devices))
+        return self._built
 
     def choose(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> probe.Choice:
-        """Finds the layout that trains runs of this cohort fastest; what else was compiled for it is dropped.
+        """Finds the layout that trains runs of this cohort fastest.
 
         Args:
           runs: all that are to be trained, now or later.
         """
-        _, state, rates = self._start(runs[0])
+        start = self._start(runs[0])
+        _, state, rates = start
+
+        def build(layout: Layout) -> Programs:
+            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
 
         def measure(programs: Programs) -> float:
             states, all_rates = (programs.put([one] * programs.layout.slots) for one in (state, rates))
             return probe.seconds_per_step(programs, states, all_rates)
 
-        choice, programs = probe.choose(
-            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel),
-            lambda layout: self.programs(layout, runs[0]), measure, len(runs), runs[0].config.epochs)
-        self._built = {} if programs is None else {choice.layout: programs}
+        choice, self._built = probe.choose(
+            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel), build, measure,
+            len(runs), runs[0].config.epochs)
         return choice
 
     def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, observer: Observer
@@ -230,11 +234,17 @@ class Trainer:
             observer.epochs(reports)
             going = all(member.active for member in slots)
             stop = self.stop_requested()
-            if not going or stop or time.perf_counter() - self._saved_at > self.save_every_s:
+            # Many runs take long to save: they are saved less often.
+            due = time.perf_counter() - self._saved_at > max(self.save_every_s, 20 * self._save_s)
+            if not going or stop or due:
+                saving = time.perf_counter()
                 for member, state in zip(slots, programs.take(states), strict=False):
                     member.state = state
-                    member.save()
-                self._saved_at = time.perf_counter()
+                    if stop or due or not member.active:
+                        member.save()
+                if due:
+                    self._saved_at = time.perf_counter()
+                    self._save_s = self._saved_at - saving
             if stop:
                 raise StoppedError
         ended = [member for member in slots if not member.active]

@@ -151,6 +151,17 @@ def test_a_dry_run_tells_the_cost_and_trains_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_devices_and_parallel_say_how_runs_lie(tmp_path):
+    """The ablation has three seeds; two of them are trained, in the layout of all three."""
+    done = run(tmp_path, *QUICK, "--devices=4", "--parallel=pmap")
+    assert done.returncode == 0, done.stderr
+    for record in records.Folder(tmp_path, NAME).records().values():
+        placed = record["placement"]
+        assert placed["layouts"] == ["3 devices, one run on each, by pmap"]
+        assert placed["cache_hits"] + placed["cache_misses"] == placed["compiled_programs"] == 3
+        assert record["environment"]["device_count"] == 4
+
+
 def test_the_list_names_every_ablation(tmp_path):
     from ablations import ABLATIONS
 

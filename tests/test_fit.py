@@ -130,11 +130,12 @@ def test_train_size_limits_the_training_examples(tmp_path, dataset):
     assert [epoch.examples for epochs in listener.seen for epoch in epochs] == [70, 70, 70]
 
 
-def test_a_cohort_compiles_once(tmp_path, dataset, monkeypatch):
+def test_a_grid_of_25_runs_compiles_once(tmp_path, dataset, monkeypatch):
     built = []
-    monkeypatch.setattr(fit, "Programs", lambda *args: built.append(1) or Programs(*args))
-    fitted(dataset, runs(MLP, rates=(0.01, 0.02, 0.03), seeds=(0, 1)), tmp_path, layout=Layout(2))
-    assert len(built) == 1
+    monkeypatch.setattr(fit, "Programs", lambda *args: built.append(Programs(*args)) or built[-1])
+    chosen = runs(dataclasses.replace(MLP, epochs=1), rates=(0.01, 0.02, 0.03, 0.04, 0.05), seeds=(0, 1, 2, 3, 4))
+    assert len(fitted(dataset, chosen, tmp_path, layout=Layout(4))) == 25
+    assert [programs.compilation.programs for programs in built] == [3]
 
 
 def stopping(patience, epochs=6):
