@@ -130,9 +130,9 @@ def test_dropout_rests_in_evaluation_and_differs_between_layers_and_keys():
 def test_the_penalty_covers_hidden_layers_but_not_the_classifier():
     network = build(CNNConfig(filters=(2,), dense=(3,), l1_kernel=0.5, l2_bias=0.25), (6, 6, 1))
     conv, dense = network.layers[0], network.layers[2]
-    conv.bias[...], dense.linear.bias[...] = jnp.full(2, 2.0), jnp.full(3, 3.0)
-    network.layers[-1].linear.bias[...] = jnp.full(10, 100.0)
-    expected = 0.5 * (jnp.abs(conv.kernel[...]).sum() + jnp.abs(dense.linear.kernel[...]).sum()) + 0.25 * (8 + 27)
+    conv.bias[...], dense.bias[...] = jnp.full(2, 2.0), jnp.full(3, 3.0)
+    network.layers[-1].bias[...] = jnp.full(10, 100.0)
+    expected = 0.5 * (jnp.abs(conv.kernel[...]).sum() + jnp.abs(dense.kernel[...]).sum()) + 0.25 * (8 + 27)
     np.testing.assert_allclose(network.penalty(), expected, rtol=1e-6)
 
 

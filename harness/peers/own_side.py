@@ -45,7 +45,7 @@ class Side:
         return dataclasses.asdict(fit.Trainer(self.dataset).choose(self.runs, self.devices, "jit").layout)
 
     def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
-        self.layout = Layout(**settings)
+        self.layout = Layout(**(settings or self.calibrate()))
         self.programs = fit.Trainer(self.dataset).programs(self.layout, self.runs[0])
         self.states, self.rates = self._fresh()
         self.time()
