@@ -4,7 +4,12 @@ import difflib
 
 from ablations import (
     cifar10_cnn,
+    cifar10_finetune,
     cifar10_mlp_vs_cnn,
+    cifar10_transfer,
+    cifar10_transfer_head,
+    cifar10_transfer_width,
+    cifar100,
     fashion_depth_width,
     fashion_l2_strength,
     fashion_mlp,
@@ -31,6 +36,14 @@ ABLATIONS: dict[str, Ablation] = {
     "kmnist_mlp": kmnist_mlp.ABLATION,
     "cifar10_mlp_vs_cnn": cifar10_mlp_vs_cnn.ABLATION,
     "cifar10_cnn": cifar10_cnn.ABLATION,
+    "cifar10_transfer": cifar10_transfer.ABLATION,
+    "cifar10_transfer_head": cifar10_transfer_head.ABLATION,
+    "cifar10_transfer_width": cifar10_transfer_width.ABLATION,
+    "cifar10_finetune": cifar10_finetune.ABLATION,
+    "cifar100_transfer": cifar100.TRANSFER,
+    "cifar100_transfer_head": cifar100.TRANSFER_HEAD,
+    "cifar100_transfer_width": cifar100.TRANSFER_WIDTH,
+    "cifar100_finetune": cifar100.FINETUNE,
 }
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from models import FAMILIES, CNNConfig, MLPConfig
+from models import FAMILIES, MLPConfig, ModelConfig
 from models.options import choice, flag, fraction, not_negative, positive, traced
 
 # What a label may hold: it becomes part of a folder's name.
@@ -113,7 +113,7 @@ class RunConfig:
     """
 
     dataset: str
-    model: MLPConfig | CNNConfig = MLPConfig()
+    model: ModelConfig = MLPConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int = 128
     epochs: int = 20

@@ -14,7 +14,8 @@ def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[
     """Counts a run's parameters and operations, and estimates the memory of a training step.
 
     The estimate counts float32 parameters, a gradient for each, the optimizer's state, and every layer's output for
-    one batch at the run's precision. Data, evaluation and temporaries are in `compiled_bytes` alone.
+    one batch at the run's precision; a frozen layer keeps no gradient and no output. Data, evaluation and temporaries
+    are in `compiled_bytes` alone.
 
     Args:
       state: of one run, or its abstract shapes.
@@ -26,10 +27,11 @@ def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[
     parameters = tree_bytes(state.weights)
     optimizer = tree_bytes(state.opt_state)
     gradients = tree_bytes(state.weights.params)
-    outputs = sum(math.prod(row.output_shape) for row in rows)
+    outputs = sum(math.prod(row.output_shape) for row in rows if not row.frozen)
     activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
     return Cost(
         layers=tuple(row._asdict() for row in rows), parameters=sum(row.parameters for row in rows),
+        trainable_parameters=sum(row.parameters for row in rows if not row.frozen),
         macs_per_example=sum(row.macs for row in rows), parameters_bytes=parameters, gradients_bytes=gradients,
         optimizer_bytes=optimizer, activations_bytes=activations,
         memory_estimate_bytes=parameters + gradients + optimizer + activations, compiled_bytes=compiled_bytes,

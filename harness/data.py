@@ -39,7 +39,7 @@ class Split:
     """Examples of one split.
 
     Attributes:
-      images: uint8 (N, H, W, C), may be a read-only memory map.
+      images: uint8 (N, H, W, C), or float32 (N, F) where features stand in their place; may be a read-only memory map.
       labels: int32 (N,).
     """
 
@@ -76,10 +76,9 @@ class Dataset:
         return len(self.class_names)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
-        height, width, channels = self.test.images.shape[1:]
-        return height, width, channels
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width, channels; or the number of features."""
+        return self.test.images.shape[1:]
 
 
 def load(
@@ -99,7 +98,7 @@ def load(
       DataError: if the name is unknown, the data are missing or damaged, or `validation_size` does not fit.
     """
     data_path = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    cache_path = Path(cache_dir).expanduser() if cache_dir else _default_cache_dir()
+    cache_path = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
     source, identity, decode = _source(name, data_path, cache_path)
     key = hashlib.sha256(json.dumps([name, source, identity]).encode()).hexdigest()[:16]
     decoded, pixels = cached(cache_path / name / f"{source}-{key}", decode)
@@ -204,5 +203,6 @@ def _unknown(name: str) -> DataError:
     )
 
 
-def _default_cache_dir() -> Path:
+def default_cache_dir() -> Path:
+    """Names the folder of decoded data sets that is used unless another is given."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "datasets"

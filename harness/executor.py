@@ -5,7 +5,7 @@ import datetime
 import signal
 import statistics
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,15 @@ import pandas as pd
 from rich.console import Console
 
 from ablations.spec import Run
-from harness import cohort, cost, environment, fit, probe, records, summary, train
-from harness.data import Dataset
+from harness import cohort, cost, environment, exhibits, fit, inputs, probe, records, summary, train
+from harness.inputs import Inputs
 from harness.layout import Layout, Parallel, smaller
 from harness.programs import is_out_of_memory
 from harness.progress import SweepProgress
 
 
 def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
-            datasets: dict[tuple[str, int], Dataset], folder: records.Folder, console: Console,
+            found: Mapping[Hashable, Inputs], folder: records.Folder, console: Console,
             save_every_s: float = 30.0, devices: int = 1, parallel: Parallel = "jit",
             device_memory: Callable[[int], int | None] = environment.device_memory_bytes) -> list[records.RunRecord]:
     """Trains runs and writes their records; a run that fails is recorded and the others go on.
@@ -32,7 +32,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
       planned: all runs of the ablation. How they lie on the devices follows from these, whatever is left to do:
         programs for different numbers of runs round differently, and a resumed run must not.
       absent: those of them to train now.
-      datasets: (name, validation size) -> data, for all that the runs name.
+      found: `inputs.key` -> inputs, of all runs to train.
       folder: where records and checkpoints go.
       save_every_s: least seconds between two checkpoints.
       devices: how many devices to use.
@@ -54,9 +54,10 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
         sweeps = []
         for together in cohort.partition(planned):
             if members := [run for run in together if run.run_id in wanted]:
-                dataset = datasets[members[0].config.dataset, members[0].config.validation_size]
-                trainer = fit.Trainer(dataset, save_every_s, lambda: bool(stop), device_memory)
-                sweeps.append((members, _Sweep(question, together, devices, parallel, dataset, machine, folder, trainer,
+                read = found[inputs.key(members[0].config)]
+                trainer = fit.Trainer(read.examples, save_every_s, lambda: bool(stop), device_memory, read.backbone,
+                                      read.weights.sha256 if read.weights else "")
+                sweeps.append((members, _Sweep(question, together, devices, parallel, read, machine, folder, trainer,
                                                progress)))
         # What would be refused after hours of training is refused now.
         intended = [sweep.intended(run) for members, sweep in sweeps for run in members]
@@ -100,7 +101,7 @@ class _Sweep:
     cohort: Sequence[Run]
     devices: int
     parallel: Parallel
-    dataset: Dataset
+    inputs: Inputs
     machine: dict[str, Any]
     folder: records.Folder
     trainer: fit.Trainer
@@ -109,7 +110,8 @@ class _Sweep:
     def intended(self, run: Run) -> dict[str, Any]:
         """Says of a run what its record will say, as far as it matters for which other records it may join."""
         return {"cell": run.cell, "seed": run.seed, "config": records.as_json(run.config),
-                "dataset": {"fingerprint": self.dataset.fingerprint}, "environment": self.machine}
+                "dataset": {"fingerprint": self.inputs.dataset.fingerprint}, "environment": self.machine,
+                "backbone": records.as_json(self.inputs.facts(run.config.model))}
 
     def train(self, runs: Sequence[Run]) -> Iterator[tuple[Run, records.RunRecord]]:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
@@ -171,16 +173,21 @@ class _Sweep:
         # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
         curve = pd.DataFrame(state.history[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
         curve.insert(0, "epoch", range(1, epochs + 1))
-        examples = len(self.dataset.train.labels[:run.config.train_size])
+        dataset = self.inputs.dataset
+        examples = len(dataset.train.labels[:run.config.train_size])
+        backbone = self.inputs.facts(run.config.model)
+        train_s = sum(member.epochs_s)
+        features_s = (backbone.features_s or 0.0) if backbone else 0.0
         timing = records.Timing(
-            train_s=round(sum(member.epochs_s), 3), validate_s=round(member.validate_s, 3),
+            train_s=round(train_s, 3), validate_s=round(member.validate_s, 3),
             compile_s=round(compilation.seconds, 3),
             throughput_examples_per_s=round(examples / statistics.median(member.epochs_s), 1),
+            end_to_end_examples_per_s=round(examples * epochs / (features_s + train_s + member.validate_s), 1),
             members_at_once=member.at_once, launches=member.launches)
         placement = records.Placement(
             layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,
             cache_hits=compilation.cache_hits, cache_misses=compilation.cache_misses)
-        needed = cost.measure(member.program, state, member.rates, self.dataset.image_shape,
+        needed = cost.measure(member.program, state, member.rates, self.inputs.examples.image_shape,
                               member.programs.memory_bytes)
         facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), "timing": timing, "cost": needed,
                  "placement": placement}
@@ -192,26 +199,33 @@ class _Sweep:
         best = _scores(curve, int(state.best_epoch), member.test["best"])
         last = _scores(curve, epochs, member.test["last"])
         record = self._record(run, "done", "", started_at, best=best, last=last, **facts)
-        smallest = np.min_scalar_type(self.dataset.num_classes - 1)
-        self.folder.write(run.run_id, record, curve, {
-            "predicted": np.asarray(member.test["best"].predicted, smallest),
-            "probability": np.asarray(member.test["best"].probability, np.float16)})
+        smallest = np.min_scalar_type(dataset.num_classes - 1)
+        labels = dataset.test.labels
+        predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
+                       "probability": np.asarray(member.test["best"].probability, np.float16),
+                       "label": labels.astype(smallest)}
+        shown = {}
+        if run.seed == min(other.seed for other in self.cohort if other.cell == run.cell):
+            chosen = exhibits.images_to_show(predictions["predicted"], predictions["probability"], labels)
+            shown = {"index": chosen, "image": np.asarray(dataset.test.images[chosen])}
+            shown |= exhibits.first_layer(self.trainer.start(run)[1].weights.params, state.best.params)
+        self.folder.write(run.run_id, record, curve, predictions, shown)
         return record
 
     def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
                 ) -> records.RunRecord:
         config = records.as_json(run.config)
-        data = self.dataset
+        data = self.inputs.dataset
         seen = records.DatasetFacts(
             name=data.name, fingerprint=data.fingerprint, pixels=data.pixels, official=data.official,
-            source=data.source, warnings=data.warnings, class_names=data.class_names, image_shape=data.image_shape,
-            train_examples=len(data.train.labels[:run.config.train_size]),
+            source=data.source, warnings=self.inputs.warnings, class_names=data.class_names,
+            image_shape=data.image_shape, train_examples=len(data.train.labels[:run.config.train_size]),
             validation_examples=len(data.validation.labels), test_examples=len(data.test.labels))
         return records.RunRecord(
             ablation=self.folder.ablation, question=self.question, cell=run.cell, labels=dict(run.labels),
             seed=run.seed, config=config, config_hash=records.config_hash(config), dataset=seen,
             environment=self.machine, status=status, message=message, started_at=started_at, finished_at=_now(),
-            **facts)
+            backbone=self.inputs.facts(run.config.model), **facts)
 
 
 def _scores(curve: pd.DataFrame, epoch: int, test: train.TestResult) -> records.Scores:

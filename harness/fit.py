@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from models.mobilenet_v2 import Backbone
 
 from ablations.spec import Run
 from harness import checkpoint, probe, train
@@ -106,14 +107,17 @@ class Trainer:
       save_every_s: least seconds between two checkpoints.
       stop_requested: asked after each epoch; true saves and raises `StoppedError`.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
+      backbone, weights: what transfer networks start from, and the sha256 of its weight file.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
-                 device_memory: Callable[[int], int | None] = lambda devices: None):
+                 device_memory: Callable[[int], int | None] = lambda devices: None, backbone: Backbone | None = None,
+                 weights: str = ""):
         self.dataset = dataset
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
         self.device_memory = device_memory
+        self.backbone, self.weights = backbone, weights
         self._built: Programs | None = None
         self._saved_at, self._save_s = 0.0, 0.0
 
@@ -137,7 +141,7 @@ class Trainer:
         """
         if self._built is None or self._built.layout != layout:
             self._built = None  # its copy of the data goes before the next one comes
-            self._built = Programs(*self._start(run), self.dataset, layout, self.device_memory(layout.devices))
+            self._built = Programs(*self.start(run), self.dataset, layout, self.device_memory(layout.devices))
         return self._built
 
     def choose(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> probe.Choice:
@@ -146,7 +150,7 @@ class Trainer:
         Args:
           runs: all that are to be trained, now or later.
         """
-        start = self._start(runs[0])
+        start = self.start(runs[0])
         _, state, rates = start
 
         def build(layout: Layout) -> Programs:
@@ -259,7 +263,7 @@ class Trainer:
     def _member(self, run: Run, checkpoints: pathlib.Path) -> Member:
         """Builds a run from its latest checkpoint, or from its start if there is none."""
         self.check(run, checkpoints)
-        program, state, rates = self._start(run)
+        program, state, rates = self.start(run)
         member = Member(run, checkpoints, self._origin(run), program, state, rates)
         if restored := checkpoint.restore(checkpoints, state):
             member.state, progress = restored
@@ -267,13 +271,16 @@ class Trainer:
             member.launches, member.layouts = int(progress["launches"]) + 1, list(progress["layouts"])
         return member
 
-    def _start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:
-        program, state, rates = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape)
+    def start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:
+        """Builds a run before its first step: program, state and rates."""
+        program, state, rates = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
+                                           self.backbone)
         return program, *jax.device_get((state, rates))
 
     def _origin(self, run: Run) -> dict[str, Any]:
         device = jax.devices()[0]
-        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "jax": jax.__version__,
+        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "weights": self.weights,
+                "jax": jax.__version__,
                 "platform": device.platform, "device": device.device_kind}
 
 

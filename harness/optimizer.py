@@ -1,11 +1,15 @@
 """Builds the optimizer of a run from its config, with every rate a traced value. Called by `harness.train`."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import optax
+from flax import nnx
 from jaxtyping import Array, Float
 
 from ablations.spec import OptimizerConfig
+from models.transfer import is_backbone
 
 
 def build(config: OptimizerConfig, rates: Mapping[str, Float[Array, ""]]) -> optax.GradientTransformation:
@@ -13,7 +17,8 @@ def build(config: OptimizerConfig, rates: Mapping[str, Float[Array, ""]]) -> opt
 
     Args:
       config: says which parts there are; a rate of 0 leaves its part out.
-      rates: "learning_rate", "momentum" and "weight_decay"; these values are used, not the config's.
+      rates: "learning_rate", "momentum", "weight_decay", and for a fine-tuned backbone "fine_tune", the share of the
+        learning rate at which it moves; these values are used, not the config's.
 
     Source: Adam's epsilon is Keras's default, 1e-7.
     """
@@ -24,4 +29,14 @@ def build(config: OptimizerConfig, rates: Mapping[str, Float[Array, ""]]) -> opt
         parts.append(optax.trace(decay=rates["momentum"]))
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(rates["weight_decay"]))
-    return optax.chain(*parts, optax.scale_by_learning_rate(rates["learning_rate"]))
+    parts.append(optax.scale_by_learning_rate(rates["learning_rate"]))
+    if "fine_tune" in rates:
+        parts.append(optax.masked(optax.scale(rates["fine_tune"]), _in_backbone))
+    return optax.chain(*parts)
+
+
+def _in_backbone(params: Any) -> Any:
+    def inside(path: Any, leaf: Any) -> bool:
+        return is_backbone(tuple(getattr(step, "key", getattr(step, "name", None)) for step in path))
+
+    return jax.tree.map_with_path(inside, params, is_leaf=lambda node: isinstance(node, nnx.Variable))

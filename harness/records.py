@@ -42,6 +42,28 @@ class DatasetFacts:
 
 
 @dataclasses.dataclass(frozen=True)
+class BackboneFacts:
+    """The backbone of a transfer network.
+
+    Attributes:
+      resolution: height and width in pixels of the images it sees.
+      fine_tune: what of it is trained, "none" if it is frozen; see `models.TransferConfig`.
+      features_s: seconds that computing the features of all images took, by whichever run came first; None where the
+        backbone runs in the training step.
+      features_cached: whether this launch found them on disk.
+    """
+
+    name: str
+    resolution: int
+    fine_tune: str
+    weights_file: str
+    weights_sha256: str
+    weights_official: bool
+    features_s: float | None
+    features_cached: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Scores:
     """What one state of the parameters reached; accuracies are fractions, losses mean cross-entropy without penalty.
 
@@ -64,8 +86,9 @@ class Cost:
     """What the run's network costs; None where the platform does not tell.
 
     Attributes:
-      layers: a row per layer: name, output shape per example, parameters, MACs per example.
-      macs_per_example: multiply-accumulate operations of one forward pass.
+      layers: a row per layer: name, output shape per example, parameters, MACs per example, whether it is frozen.
+      parameters, trainable_parameters: of the whole network, and without a backbone's that is frozen.
+      macs_per_example: multiply-accumulate operations of one forward pass of the whole network.
       parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate; the
         activations are every layer's output at the batch size.
       memory_estimate_bytes: their sum.
@@ -75,6 +98,7 @@ class Cost:
 
     layers: tuple[dict[str, Any], ...]
     parameters: int
+    trainable_parameters: int
     macs_per_example: int
     parameters_bytes: int
     gradients_bytes: int
@@ -95,6 +119,8 @@ class Timing:
       compile_s: seconds to trace and compile the cohort's programs in the launch that finished the run.
       throughput_examples_per_s: training examples of this run per second, in its median epoch: the first one of a
         launch and those that other work disturbed are slower and say nothing of the program.
+      end_to_end_examples_per_s: training examples of this run per second over all epochs, with validation and with the
+        whole time that features took, as if no other run had used them.
       members_at_once: the most runs that trained side by side with it, itself included.
       launches: how many processes worked on the run; above 1 it was resumed.
     """
@@ -103,6 +129,7 @@ class Timing:
     validate_s: float
     compile_s: float
     throughput_examples_per_s: float
+    end_to_end_examples_per_s: float
     members_at_once: int
     launches: int
 
@@ -159,7 +186,8 @@ class RunRecord:
     cost: Cost | None = None
     timing: Timing | None = None
     placement: Placement | None = None
-    schema: int = 1
+    backbone: BackboneFacts | None = None
+    schema: int = 2
 
 
 def as_json(value: Any) -> Any:
@@ -221,15 +249,17 @@ class Folder:
         """Locates a run's checkpoints."""
         return self.run(run_id) / "checkpoints"
 
-    def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray]) -> None:
-        """Writes a finished run: the curve and the test predictions first, the record last.
+    def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray],
+              exhibits: Mapping[str, np.ndarray] | None = None) -> None:
+        """Writes a finished run: the curve, the test predictions and what there is to look at first, the record last.
 
         Args:
           run_id: the run's folder.
           record: states the run; from then on it counts as finished.
           curve: a row per epoch with `CURVE_COLUMNS`.
-          predictions: "predicted", uint8 or uint16 [test example], and "probability", float16, the predicted class's;
-            empty unless the run is done.
+          predictions: "predicted" and "label", the true class, uint8 or uint16 [test example], and "probability",
+            float16, the predicted class's; empty unless the run is done.
+          exhibits: test images ("index", "image") and first layer of a cell's first run; see `harness.exhibits`.
 
         Raises:
           RecordError: if the run is already recorded; nothing is overwritten.
@@ -239,10 +269,11 @@ class Folder:
             raise RecordError(f"{folder / 'record.json'} exists already and is never overwritten")
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "curve.csv", curve.to_csv(index=False, lineterminator="\n").encode())
-        if predictions:
-            temporary = folder / f".predictions.{os.getpid()}.tmp.npz"
-            np.savez_compressed(temporary, allow_pickle=False, **predictions)
-            temporary.replace(folder / "predictions.npz")
+        for name, arrays in (("predictions", predictions), ("exhibits", exhibits)):
+            if arrays:
+                temporary = folder / f".{name}.{os.getpid()}.tmp.npz"
+                np.savez_compressed(temporary, allow_pickle=False, **arrays)
+                temporary.replace(folder / f"{name}.npz")
         write_atomic(folder / "record.json", _json_bytes(record))
 
     def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]]) -> None:

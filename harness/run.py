@@ -18,15 +18,32 @@ Stop it with Ctrl-C and start it again with the same command: it goes on where i
 import ast
 import dataclasses
 import re
+from collections.abc import Hashable, Mapping
 
 import filelock
 from absl import flags
+from models.keras_weights import WeightsError
 from rich.console import Console
 from rich.table import Table
 
 import ablations
 from ablations.spec import Ablation, Run, SpecError
-from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, records, report, summary, train
+from harness import (
+    checkpoint,
+    cli,
+    cohort,
+    cost,
+    data,
+    environment,
+    executor,
+    fit,
+    inputs,
+    records,
+    report,
+    summary,
+    train,
+)
+from harness.inputs import Inputs
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
@@ -41,6 +58,8 @@ LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question 
 RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the results, one folder per ablation.")
 DATA_DIR = flags.DEFINE_string("data_dir", None,
                                "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
+WEIGHTS_DIR = flags.DEFINE_string(
+    "weights_dir", None, "Folder of Keras Applications' .h5 weight files; else the cache folder, else a download.")
 DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; default all, on a CPU one per core.", lower_bound=1)
 PARALLEL = flags.DEFINE_enum(
     "parallel", "auto", ["auto", "jit", "pmap"],
@@ -70,18 +89,18 @@ def main() -> None:
         raise cli.UsageError(f"--devices={devices} is more than there are: {present}")
     folder = records.Folder(RESULTS_DIR.value, name)
     absent = executor.missing(runs, folder)
-    datasets = {key: data.load(key[0], DATA_DIR.value, validation_size=key[1])
-                for key in {(run.config.dataset, run.config.validation_size): None for run in absent}}
-    for dataset in datasets.values():
-        for warning in dataset.warnings:
-            console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-    costs = _costs(absent, datasets)
+    configs = [run.config for run in absent]
+    found = inputs.load_datasets(configs, DATA_DIR.value)
+    costs = _costs(absent, found)
     console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train",
                   highlight=False, soft_wrap=True)
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
-    trained = _train(name, ablation, everything, absent, datasets, folder, console, devices) if absent else []
+    found = inputs.complete(found, configs, WEIGHTS_DIR.value, devices, console)
+    for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    trained = _train(name, ablation, everything, absent, found, folder, console, devices) if absent else []
     report.report(RESULTS_DIR.value, [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
@@ -127,25 +146,26 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def _costs(runs: list[Run], datasets: dict[tuple[str, int], data.Dataset]) -> dict[str, records.Cost]:
+def _costs(runs: list[Run], found: Mapping[Hashable, Inputs]) -> dict[str, records.Cost]:
     """Works out each run's cost, once per cohort and allocating nothing; a config that does not fit its data fails."""
     costs: dict[str, records.Cost] = {}
     for members in cohort.partition(runs):
         run = members[0]
-        dataset = datasets[run.config.dataset, run.config.validation_size]
+        dataset = found[inputs.key(run.config)].dataset
+        shape = inputs.input_shape(run.config, dataset)
         if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
             raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
         try:
-            program, state, rates = train.abstract_init(run.config, dataset.num_classes, dataset.image_shape)
+            program, state, rates = train.abstract_init(run.config, dataset.num_classes, shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
         costs |= dict.fromkeys((member.run_id for member in members),
-                               cost.measure(program, state, rates, dataset.image_shape))
+                               cost.measure(program, state, rates, shape))
     return costs
 
 
 def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Run],
-           datasets: dict[tuple[str, int], data.Dataset], folder: records.Folder, console: Console,
+           found: Mapping[Hashable, Inputs], folder: records.Folder, console: Console,
            devices: int) -> list[records.RunRecord]:
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
@@ -157,7 +177,7 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
                 {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
-            return executor.execute(ablation.question, everything, still_absent, datasets, folder, console,
+            return executor.execute(ablation.question, everything, still_absent, found, folder, console,
                                     SAVE_EVERY_S.value, devices,
                                     "pmap" if PARALLEL.value == "pmap" else "jit")
     except filelock.Timeout:
@@ -188,4 +208,4 @@ def _print_runs(console: Console, runs: list[Run], costs: dict[str, records.Cost
 
 if __name__ == "__main__":
     cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, report.ReportError, summary.MixtureError)
+            checkpoint.CheckpointError, report.ReportError, summary.MixtureError, WeightsError)

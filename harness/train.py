@@ -28,7 +28,7 @@ INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP = range(5)
 class Examples(NamedTuple):
     """A split on the device."""
 
-    images: UInt8[Array, "example height width channel"]
+    images: UInt8[Array, "example height width channel"] | Float[Array, "example feature"]
     labels: Int[Array, " example"]
 
 
@@ -102,9 +102,13 @@ class Program:
         return nnx.merge(self.graph, weights.params, weights.statistics, model_rates, copy=True)
 
 
-def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape
+def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape, backbone: Any = None
          ) -> tuple[Program, TrainState, Any]:
     """Builds a run before its first step.
+
+    Args:
+      input_shape: of one example.
+      backbone: with its weights, for a transfer network; None draws them at random.
 
     Returns:
       the program, the state, and the rates: the run's traced values.
@@ -115,13 +119,15 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     if config.augment.shift_px >= min(input_shape[:2]):
         raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
     key = jax.random.fold_in(jax.random.key(seed), INIT)
-    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key))
+    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key), backbone)
     graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
     params, statistics, model_rates = parts
     tuned = config.optimizer
     rates = {"model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
              "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
              "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
+    if isinstance(config.model, models.TransferConfig) and not config.model.is_frozen:
+        rates["fine_tune"] = jnp.float32(config.model.fine_tune_rate)
     weights = Weights(params, statistics)
     worst = jnp.float32(-jnp.inf)
     state = TrainState(
@@ -345,7 +351,7 @@ def _as_it_is(values: Array) -> Array:
 
 
 def _scaled(images: Array) -> Array:
-    return images.astype(jnp.float32) / 255
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images  # features are as they are
 
 
 def _cast(weights: Weights, model_rates: Any, precision: str) -> tuple[Weights, Any]:

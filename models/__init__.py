@@ -5,29 +5,33 @@ from typing import Any
 
 from flax import nnx
 
-from models import cnn, mlp
+from models import cnn, mlp, transfer
 from models.cnn import CNNConfig
 from models.layers import HyperParam, Mode, Network, Row, Shape
 from models.mlp import MLPConfig
+from models.transfer import TransferConfig
 
-ModelConfig = MLPConfig | CNNConfig
+ModelConfig = MLPConfig | CNNConfig | TransferConfig
 
-FAMILIES: dict[type, Callable[..., Network]] = {MLPConfig: mlp.build, CNNConfig: cnn.build}
+FAMILIES: dict[type, Callable[..., Network]] = {
+    MLPConfig: mlp.build, CNNConfig: cnn.build, TransferConfig: transfer.build}
 
 __all__ = ["FAMILIES", "CNNConfig", "HyperParam", "MLPConfig", "Mode", "ModelConfig", "Network", "Row", "Shape",
-           "build"]
+           "TransferConfig", "build"]
 
 
-def build(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
+def build(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs, backbone: Any = None) -> Network:
     """Builds the network that a config describes, with fresh parameters.
 
     Args:
       config: one of `FAMILIES`.
       num_classes: width of the logits.
-      input_shape: (height, width, channel) of an image.
+      input_shape: (height, width, channel) of an image, or (feature,).
       rngs: source of the initial parameters, stream `params`.
+      backbone: what a transfer network starts from; None draws it at random.
 
     Raises:
       ValueError: if the config does not fit the images.
     """
-    return FAMILIES[type(config)](config, num_classes, input_shape, rngs)
+    given = {"backbone": backbone} if isinstance(config, TransferConfig) else {}
+    return FAMILIES[type(config)](config, num_classes, input_shape, rngs, **given)

@@ -1,10 +1,13 @@
 """Settings that must precede jax's first use, and a small data set for tests that train."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from harness.data import Dataset, Split
+from models import mobilenet_v2
 
 jax.config.update("jax_num_cpu_devices", 4)
 
@@ -26,6 +29,18 @@ def small_dataset(train: int = 150, validation: int = 40, test: int = 1007, shap
     return Dataset(name="small", train=split(train), validation=split(validation), test=split(test),
                    class_names=tuple(map(str, range(classes))), fingerprint="f", pixels="p", official=True,
                    warnings=(), source="bundled")
+
+
+def random_backbone(width: float = 0.35) -> mobilenet_v2.Backbone:
+    """Makes a backbone whose features tell images apart, with running statistics unlike those of a new network."""
+    rng = np.random.default_rng(0)
+    made = nnx.eval_shape(lambda: mobilenet_v2.build(mobilenet_v2.MobileNetV2Config(width), nnx.Rngs(0)))
+    draw = {"scale": lambda shape: rng.uniform(0.8, 1.2, shape), "bias": lambda shape: rng.normal(0, 0.3, shape),
+            "mean": lambda shape: rng.normal(0, 0.1, shape), "variance": lambda shape: rng.uniform(0.5, 2, shape),
+            "kernel": lambda shape: rng.normal(0, 1, shape) * np.sqrt(2 / np.prod(shape[:3]))}
+    for path, leaf in nnx.to_flat_state(nnx.state(made)):
+        leaf.set_value(jnp.asarray(draw[path[-1]](leaf.shape), jnp.float32))
+    return made
 
 
 @pytest.fixture

@@ -201,6 +201,38 @@ def test_a_dense_net_learns_the_real_fashion_mnist(tmp_path):
     assert record["cost"]["parameters"] == 235_146
 
 
+TRANSFER = ("--ablation=cifar10_transfer_width", "--set=dataset=digits", "--set=validation_size=200",
+            "--set=model.resolution=32", "--epochs=3", "--only=width=0.35,head=linear", "--seeds=0")
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("HARNESS_DATA_DIR" not in os.environ, reason="HARNESS_DATA_DIR names no folder of data sets")
+def test_heads_train_on_features_of_real_weights_that_are_computed_once(tmp_path):
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    weights = f"--weights_dir={os.environ['HARNESS_DATA_DIR']}/weights"
+    for name, cached in (("first", False), ("second", True)):
+        done = run(tmp_path / name, *TRANSFER, weights, **cache)
+        assert done.returncode == 0, done.stderr
+        (path,) = (tmp_path / name).glob("*/runs/*/record.json")
+        record = json.loads(path.read_text())
+        assert record["backbone"]["features_cached"] is cached
+        assert record["backbone"]["weights_file"].endswith("_0.35_224_no_top.h5")
+        assert record["backbone"]["features_s"] > 0
+        assert record["timing"]["end_to_end_examples_per_s"] < record["timing"]["throughput_examples_per_s"]
+        assert any("are not proven to be the official file" in warning for warning in record["dataset"]["warnings"])
+        assert record["best"]["test_accuracy"] > 0.5, "ten classes of tiny digits, three epochs"
+
+
+def test_a_file_that_is_no_weights_is_one_line_and_fails(tmp_path):
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    (tmp_path / name).write_text("<html>not found</html>")
+    failed = run(tmp_path / "results", *TRANSFER, f"--weights_dir={tmp_path}")
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert f"{name} is not an HDF5 file" in failed.stderr
+    assert not list(tmp_path.glob("results/*/runs"))
+
+
 def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
     both = [subprocess.Popen(command(tmp_path, *QUICK), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True) for _ in range(2)]

@@ -1,8 +1,8 @@
 import dataclasses
 import io
-import sys
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_dataset
@@ -10,15 +10,16 @@ from rich.console import Console
 from test_fit import Listener
 
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
-from harness import checkpoint, executor, fit, probe, records, train
+from harness import checkpoint, executor, fit, inputs, probe, records, train
+from harness.inputs import Inputs
 from harness.layout import Layout
 from harness.programs import Programs
 from harness.summary import MixtureError
 from models import MLPConfig
 
-small_dataset_as_it_is = small_dataset
 BASE = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=32, epochs=2, validation_size=40,
                  optimizer=OptimizerConfig("sgd", 0.1))
+FOUND = {inputs.key(BASE): Inputs(small_dataset())}
 ABLATION = Ablation("Why?", BASE, {"rate": Factor("optimizer.learning_rate", {"sound": 0.1, "wild": 3e38})},
                     seeds=(0, 1, 2))
 
@@ -26,7 +27,7 @@ ABLATION = Ablation("Why?", BASE, {"rate": Factor("optimizer.learning_rate", {"s
 def execute(folder, ablation=ABLATION, devices=4, **more):
     runs = ablation.runs()
     told = io.StringIO()
-    executor.execute(ablation.question, runs, executor.missing(runs, folder), {("small", 40): small_dataset()}, folder,
+    executor.execute(ablation.question, runs, executor.missing(runs, folder), FOUND, folder,
                      Console(file=told, width=200), save_every_s=1e9, devices=devices, **more)
     return told.getvalue()
 
@@ -56,11 +57,24 @@ def test_a_record_agrees_with_its_predictions_and_its_curve(folder):
     labels = small_dataset().test.labels
     for run_id, record in folder.records().items():
         if record["status"] == "done":
-            predicted = folder.predictions(run_id)["predicted"]
-            assert predicted.dtype == "uint8"
+            predictions = folder.predictions(run_id)
+            predicted = predictions["predicted"]
+            assert predicted.dtype == predictions["label"].dtype == "uint8"
+            assert (predictions["label"] == labels).all()
             assert record["best"]["test_accuracy"] == (predicted == labels).mean()
             row = folder.curve(run_id).iloc[record["best"]["epoch"] - 1]
             assert row["validation_loss"] == record["best"]["validation_loss"]
+
+
+def test_the_first_seed_of_each_cell_keeps_images_and_its_first_layer(folder):
+    execute(folder, dataclasses.replace(ABLATION, factors={"rate": Factor(
+        "optimizer.learning_rate", {"slow": 0.1, "fast": 0.2})}, seeds=(2, 1)))
+    kept = {path.parent.name: np.load(path) for path in folder.path.glob("runs/*/exhibits.npz")}
+    assert set(kept) == {"rate=slow,seed=1", "rate=fast,seed=1"}
+    slow, fast = kept["rate=slow,seed=1"], kept["rate=fast,seed=1"]
+    np.testing.assert_array_equal(slow["image"], small_dataset().test.images[slow["index"]])
+    np.testing.assert_array_equal(slow["initial"], fast["initial"])
+    assert (slow["trained"] != fast["trained"]).any()
 
 
 @pytest.mark.parametrize(("message", "status"), [("RESOURCE_EXHAUSTED: out of memory", "oom"), ("INTERNAL", "error")])
@@ -96,8 +110,8 @@ def test_runs_that_would_not_belong_with_those_there_are_refused_before_training
     if change == "device":
         monkeypatch.setattr(executor.environment, "describe", lambda: described | {"device": "another"})
     else:
-        monkeypatch.setattr(sys.modules[__name__], "small_dataset",
-                            lambda: dataclasses.replace(small_dataset_as_it_is(), fingerprint="another"))
+        another = dataclasses.replace(small_dataset(), fingerprint="another")
+        monkeypatch.setitem(FOUND, inputs.key(BASE), Inputs(another))
     with pytest.raises(MixtureError, match=change):
         execute(folder, dataclasses.replace(ABLATION, seeds=(3,)))
     assert len(folder.records()) == 6
@@ -161,7 +175,7 @@ def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     """What is added later, or resumed, trains as the rest did, whatever a probe would say now."""
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))
     runs = ABLATION.runs()
-    executor.execute(ABLATION.question, runs, runs[:1], {("small", 40): small_dataset()}, folder,
+    executor.execute(ABLATION.question, runs, runs[:1], FOUND, folder,
                      Console(file=io.StringIO()), devices=4)
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: pytest.fail("probed again"))
     execute(folder)

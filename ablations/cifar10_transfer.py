@@ -1,0 +1,23 @@
+"""What do frozen ImageNet features of MobileNetV2 give on CIFAR-10, at which resolution, and how much of a head?
+
+The source upsizes the images and trains batch norm, three dense layers and a dropout on the pooled features; it stops
+early, after 16 of 30 epochs, and claims about 87 %. Units, dropout rate and learning rate are chosen here.
+Run: python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR      Cost: 30 runs, not measured yet
+"""
+
+from ablations.spec import Ablation, EarlyStopping, Factor, RunConfig
+from models import TransferConfig
+
+ABLATION = Ablation(
+    question="What do frozen MobileNetV2 features give on CIFAR-10, by resolution and head?",
+    base=RunConfig(dataset="cifar10", model=TransferConfig(), batch_size=32, epochs=30,
+                   early_stopping=EarlyStopping(min_delta=1e-4, patience=5)),
+    factors={
+        "resolution": Factor("model.resolution", {"96": 96, "160": 160, "224": 224}),
+        "head": Factor(("model.batch_norm", "model.hidden", "model.dropout"), {
+            "linear": (False, (), 0.0),
+            "three dense": (True, (256, 128), 0.3),
+        }),
+    },
+    seeds=(0, 1, 2, 3, 4),
+)

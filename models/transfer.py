@@ -1,0 +1,204 @@
+"""Transfer learning: a MobileNetV2 backbone, frozen or fine-tuned, and a head that is trained on its pooled features.
+
+A frozen backbone gives an image the same features in every step, so the head may also be built alone, on vectors:
+`harness.features` computes those once and for all heads.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from models import convolution, mobilenet_v2
+from models.layers import (
+    ACTIVATIONS,
+    INITIALIZERS,
+    BatchNorm,
+    Dense,
+    Dropout,
+    HyperParam,
+    Layer,
+    Mode,
+    Network,
+    Penalty,
+    Row,
+    Shape,
+)
+from models.mobilenet_v2 import Backbone, MobileNetV2Config
+from models.options import choice, flag, fraction, positive, traced
+
+FINE_TUNE = ("none", *(f"block_{number}" for number in range(1, len(mobilenet_v2.BLOCKS))), "last", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferConfig:
+    """Describes a backbone and its head; the defaults are a linear classifier on frozen features.
+
+    Attributes:
+      width: the backbone's width multiplier.
+      resolution: height and width in pixels to which images are resized, bilinearly.
+      fine_tune: "none" (frozen), the first block to be trained, such as "block_13", "last" (the last convolution) or
+        "all". Batch norm keeps the statistics that it was loaded with.
+      fine_tune_rate: learning rate of what is fine-tuned, as a share of the optimizer's.
+      batch_norm: whether the pooled features are normalised first.
+      hidden: units of the head's hidden layers; the classifier comes after them.
+      dropout: rate before the classifier.
+      activation, initializer: of the head.
+
+    Raises:
+      ValueError: if a value is not among the valid ones, naming the field.
+    """
+
+    width: float = 1.0
+    resolution: int = 96
+    fine_tune: str = "none"
+    fine_tune_rate: float = traced(0.1)
+    batch_norm: bool = False
+    hidden: tuple[int, ...] = ()
+    dropout: float = traced(0.0)
+    activation: str = "relu"
+    initializer: str = "glorot_uniform"
+
+    def __post_init__(self) -> None:
+        choice("width", self.width, mobilenet_v2.WIDTHS)
+        positive("resolution", self.resolution)
+        if self.resolution < mobilenet_v2.SMALLEST_PX:
+            raise ValueError(f"resolution must be at least {mobilenet_v2.SMALLEST_PX}, not {self.resolution}")
+        choice("fine_tune", self.fine_tune, FINE_TUNE)
+        if not isinstance(self.fine_tune_rate, int | float) or not 0 < self.fine_tune_rate < math.inf:
+            raise ValueError(f"fine_tune_rate must be a finite number above 0, not {self.fine_tune_rate!r}")
+        flag("batch_norm", self.batch_norm)
+        if not isinstance(self.hidden, tuple):
+            raise ValueError(f"hidden must be a tuple such as (256, 128), not {self.hidden!r}")
+        for units in self.hidden:
+            positive("hidden", units)
+        fraction("dropout", self.dropout)
+        choice("activation", self.activation, ACTIVATIONS)
+        choice("initializer", self.initializer, INITIALIZERS)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether no part of the backbone is trained."""
+        return self.fine_tune == "none"
+
+    @property
+    def features(self) -> int:
+        """Length of the vector that the backbone gives for an image."""
+        return mobilenet_v2.last_filters(self.width)
+
+
+class Frozen(HyperParam):
+    """A weight that is loaded and never updated: no gradient is taken, and no optimizer state kept."""
+
+
+class Features(nnx.Module):
+    """Maps images, scaled to [0, 1], to the pooled features of a backbone.
+
+    Attributes:
+      backbone: what it was, folded where it is frozen as a whole.
+      first: the first block that is trained; see `mobilenet_v2.block_of`.
+      resolution: height and width in pixels that the backbone sees.
+    """
+
+    def __init__(self, backbone: Backbone, resolution: int, fine_tune: str = "none"):
+        self.first = _first(fine_tune)
+        self.backbone = mobilenet_v2.fold(backbone) if fine_tune == "none" else nnx.clone(backbone)
+        self.resolution = resolution
+        for name, layer in self.backbone.layers.items():
+            if mobilenet_v2.block_of((name,)) < self.first:
+                _freeze(layer)
+
+    def __call__(self, images: Float[Array, "batch height width channel"], mode: Mode
+                 ) -> Float[Array, "batch feature"]:
+        frozen = [step for step in self.backbone.steps() if step.block < self.first]
+
+        def apply(images: Array) -> Array:
+            x = _as_the_backbone_sees_them(images, self.resolution)
+            return functools.reduce(lambda x, step: step.apply(x, Mode()), frozen, x)
+
+        on_cpu = jax.default_backend() == "cpu"  # a few images at a time stay in its cache
+        x = convolution.in_chunks(apply, images) if on_cpu and frozen else apply(images)
+        for step in self.backbone.steps()[len(frozen):]:
+            # As in inference: batch statistics of a few thousand pictures would replace those of a million.
+            x = step.apply(x, Mode())
+        return mobilenet_v2.pooled(x)
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        rows = self.backbone.rows((self.resolution, self.resolution, 3))
+        return [row._replace(frozen=mobilenet_v2.block_of((row.name,)) < self.first) for row in rows] + [
+            Row("features", (rows[-1].output_shape[-1],), 0, 0)]
+
+
+class GivenFeatures(nnx.Module):
+    """Stands where the features are computed beforehand: passes vectors on."""
+
+    def __init__(self, config: TransferConfig):
+        self.config = config
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        return x
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        whole = nnx.eval_shape(lambda: Features(_random(self.config, nnx.Rngs(0)), self.config.resolution))
+        return whole.rows(input_shape)
+
+
+def build(config: TransferConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs,
+          backbone: Backbone | None = None) -> Network:
+    """Builds backbone and head, or the head alone where the input is a vector of features.
+
+    Args:
+      backbone: with its weights; None draws them at random.
+
+    Raises:
+      ValueError: if the input is a vector of another length than the backbone's features.
+    """
+    layers: list[Layer]
+    if len(input_shape) == 1:
+        if input_shape != (config.features,):
+            raise ValueError(f"{input_shape[0]} features were given where the backbone has {config.features}")
+        layers = [GivenFeatures(config)]
+    else:
+        layers = [Features(backbone or _random(config, rngs), config.resolution, config.fine_tune)]
+    inputs = config.features
+    if config.batch_norm:
+        layers.append(BatchNorm(inputs))
+    for units in config.hidden:
+        layers.append(Dense(inputs, units, config.activation, config.initializer, rngs))
+        inputs = units
+    if config.dropout:
+        layers.append(Dropout(config.dropout, len(layers)))
+    layers.append(Dense(inputs, num_classes, None, config.initializer, rngs))
+    return Network(layers, Penalty(0, 0, 0, 0))
+
+
+def is_backbone(path: tuple[str | int, ...]) -> bool:
+    """Whether the path of a parameter leads into the backbone."""
+    return "backbone" in path
+
+
+def _random(config: TransferConfig, rngs: nnx.Rngs) -> Backbone:
+    return mobilenet_v2.build(MobileNetV2Config(config.width), rngs)
+
+
+def _first(fine_tune: str) -> int:
+    if fine_tune in ("none", "all"):
+        return mobilenet_v2.TOP if fine_tune == "none" else mobilenet_v2.STEM
+    return mobilenet_v2.LAST if fine_tune == "last" else int(fine_tune.removeprefix("block_"))
+
+
+def _freeze(layer: nnx.Module) -> None:
+    for name, value in list(vars(layer).items()):
+        if isinstance(value, nnx.Variable):
+            setattr(layer, name, Frozen(value[...]))
+
+
+def _as_the_backbone_sees_them(images: Float[Array, "batch height width channel"], resolution: int) -> Array:
+    """Resizes, gives grey images three channels, and scales to [-1, 1]."""
+    shape = (images.shape[0], resolution, resolution, images.shape[3])
+    images = jax.image.resize(images, shape, "bilinear", antialias=False)
+    return jnp.broadcast_to(images, (*shape[:3], 3)) * 2 - 1
