@@ -19,7 +19,6 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from models.mobilenet_v2 import last_filters
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,6 +26,7 @@ from harness.data import DataError, Dataset, default_cache_dir
 from harness.records import write_atomic
 from models import transfer
 from models.layers import Mode
+from models.mobilenet_v2 import last_filters
 
 BATCH = 256  # images at once, all devices together
 _FORMAT = 1  # raise it when the features change, so that no older ones are read
@@ -137,10 +137,12 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
     total = sum(len(getattr(dataset, name).labels) for name in _SPLITS)
     run = _compiled(features, key.precision, devices)
     batch = devices * max(1, BATCH // devices)
+    console.print(f"computing the features of {total:,} images at {key.resolution} px, kept in {folder}",
+                  highlight=False, soft_wrap=True)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                    console=console)
     with bar:
-        task = bar.add_task(f"features of {dataset.name} at {key.resolution} px", total=total,
+        task = bar.add_task("features", total=total,
                             completed=sum(done.values()))
         for name in _SPLITS:
             images = getattr(dataset, name).images

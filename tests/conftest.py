@@ -37,7 +37,7 @@ def random_backbone(width: float = 0.35) -> mobilenet_v2.Backbone:
     made = nnx.eval_shape(lambda: mobilenet_v2.build(mobilenet_v2.MobileNetV2Config(width), nnx.Rngs(0)))
     draw = {"scale": lambda shape: rng.uniform(0.8, 1.2, shape), "bias": lambda shape: rng.normal(0, 0.3, shape),
             "mean": lambda shape: rng.normal(0, 0.1, shape), "variance": lambda shape: rng.uniform(0.5, 2, shape),
-            "kernel": lambda shape: rng.normal(0, 1, shape) * np.sqrt(2 / np.prod(shape[:3]))}
+            "kernel": lambda shape: rng.normal(0, 1, shape) * np.sqrt(8 / np.prod(shape[:3]))}
     for path, leaf in nnx.to_flat_state(nnx.state(made)):
         leaf.set_value(jnp.asarray(draw[path[-1]](leaf.shape), jnp.float32))
     return made

@@ -8,14 +8,12 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import small_dataset
-from flax import nnx
+from conftest import random_backbone, small_dataset
 from rich.console import Console
 
 from harness import features
 from harness.data import DataError
 from models import Mode, transfer
-from models.mobilenet_v2 import MobileNetV2Config
 
 PIXELS = 32
 DATA = small_dataset(train=40, validation=9, test=21)
@@ -23,7 +21,7 @@ KEY = features.Key(data=DATA.fingerprint, weights="w", width=0.35, resolution=PI
 
 
 def backbone():
-    return transfer.Features(mobilenet_v2.build(MobileNetV2Config(0.35), nnx.Rngs(0)), PIXELS)
+    return transfer.Features(random_backbone(), PIXELS)
 
 
 def compute(folder, key=KEY, data=DATA, devices=2):
