@@ -120,7 +120,7 @@ def decode(name: str, data_dir: Path, cache_dir: Path) -> Decoded:
     for archive in registry(name):
         path = paths[archive.filename]
         with _readable(path):
-            intact = download.file_sha256(path) == archive.sha256
+            intact = download.file_digest(path) == archive.sha256
         if not intact:
             raise _damaged(archive, path)
     if name in _IDX_CLASSES:
@@ -229,5 +229,5 @@ def _can_be_made(folder: Path) -> bool:
 def _damaged(archive: Archive, path: Path) -> DataError:
     return DataError(
         f"{path} is damaged: expected sha256 {archive.sha256} ({archive.size} bytes), found "
-        f"{download.file_sha256(path)} ({path.stat().st_size} bytes); delete it and fetch it again from {archive.url}"
+        f"{download.file_digest(path)} ({path.stat().st_size} bytes); delete it and fetch it again from {archive.url}"
     )

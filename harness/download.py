@@ -1,9 +1,11 @@
-"""Fetches one archive over HTTP: resumable, with progress, and never a file under its final name before it is whole.
+"""Fetches one file over HTTP: resumable, with progress, and never a file under its final name before it is whole.
 
-Called by `harness.archives` alone, which knows the address, size and sha256.
+Called by `harness.archives`, which knows sizes and sha256, and by `harness.weights`, which asks the server for them.
 """
 
+import base64
 import hashlib
+import re
 from pathlib import Path
 
 import filelock
@@ -16,7 +18,19 @@ _TIMEOUT_S = (5, 30)  # to connect, between two blocks: offline must fail soon, 
 _BLOCK_BYTES = 1 << 20
 
 
-def fetch(url: str, size: int, sha256: str, target: Path) -> None:
+def published(url: str) -> tuple[int, str | None]:
+    """Asks a server for a file's size and md5; None if it states no md5, as Google's storage does in a header.
+
+    Raises:
+      requests.RequestException: if the server cannot be reached or has no such file.
+    """
+    with requests.head(url, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT_S) as response:
+        response.raise_for_status()
+        stated = re.search(r"md5=([A-Za-z0-9+/=]+)", response.headers.get("x-goog-hash", ""))
+        return int(response.headers.get("Content-Length", 0)), base64.b64decode(stated[1]).hex() if stated else None
+
+
+def fetch(url: str, size: int, digest: str, target: Path, algorithm: str = "sha256") -> None:
     """Downloads `url` to `target`, continuing a part that an interrupted call left beside it.
 
     Raises:
@@ -33,20 +47,20 @@ def fetch(url: str, size: int, sha256: str, target: Path) -> None:
         have = part.stat().st_size if part.exists() else 0
         if have < size:
             _transfer(url, size, have, part)
-        found, found_bytes = file_sha256(part), part.stat().st_size
-        if found != sha256:
+        found, found_bytes = file_digest(part, algorithm), part.stat().st_size
+        if found != digest:
             part.unlink()
             raise DataError(
-                f"downloading {url} gave sha256 {found} ({found_bytes} bytes), expected {sha256} ({size} bytes); "
+                f"downloading {url} gave {algorithm} {found} ({found_bytes} bytes), expected {digest} ({size} bytes); "
                 "it was deleted: try again, or place the file by hand"
             )
         part.rename(target)
 
 
-def file_sha256(path: Path) -> str:
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Hashes a file without holding it in memory."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _transfer(url: str, size: int, have: int, part: Path) -> None:

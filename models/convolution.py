@@ -10,7 +10,7 @@ Source of Winograd's form: Lavin and Gray 2016, F(2 x 2, 3 x 3).
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -58,6 +58,11 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height p
     """Takes the maximum of each window x window square with stride `window`, dropping an incomplete edge."""
     shape = (1, window, window, 1)
     return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")
+
+
+def in_chunks(function: Callable[[Array], Array], images: Images) -> Array:
+    """Applies a function, which treats every image by itself, to chunks of the batch that stay in the cache."""
+    return function(images) if images.shape[0] <= CHUNK else _joined(lax.map(function, _in_chunks(images)))
 
 
 class _Geometry(NamedTuple):

@@ -152,12 +152,13 @@ class BatchNorm(nnx.Module):
     """Batch normalisation over all but the channel axis, exact under padding and over devices.
 
     `nnx.BatchNorm` averages the devices' means, which is wrong when padding leaves them unequal numbers of examples.
-    The running statistics move by 1 % a step and epsilon is 1e-3.
+    The running statistics keep `momentum` of themselves at each step; epsilon is 1e-3.
 
     Source: Ioffe and Szegedy 2015, alg. 1; momentum and epsilon as in Keras's BatchNormalization.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, momentum: float = 0.99):
+        self.momentum = momentum
         self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
         self.mean, self.variance = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
 
@@ -166,9 +167,14 @@ class BatchNorm(nnx.Module):
         if mode.train:
             mean, variance = _moments(x.astype(jnp.float32), mode)
             for running, batch in ((self.mean, mean), (self.variance, variance)):
-                running[...] = 0.99 * running[...] + 0.01 * lax.stop_gradient(batch)
+                running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
+        factor, offset = self.affine(mean, variance)
+        return (x * factor + offset).astype(x.dtype)
+
+    def affine(self, mean: Float[Array, " channel"], variance: Float[Array, " channel"]) -> tuple[Array, Array]:
+        """Gives the factor and offset per channel that normalising by these statistics amounts to."""
         factor = self.scale[...] * lax.rsqrt(variance + 1e-3)
-        return (x * factor + (self.bias[...] - mean * factor)).astype(x.dtype)
+        return factor, self.bias[...] - mean * factor
 
     def rows(self, input_shape: Shape) -> list[Row]:
         return [Row("batch_norm", input_shape, parameter_count(self), 0)]
