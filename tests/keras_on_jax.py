@@ -26,9 +26,9 @@ def build(width: float, shape: tuple[int, int, int] | None = None, top: bool = F
                                               classes=classes, classifier_activation=None)
 
 
-def reference(width: float, size: int | None = None, top: bool = False, classes: int = 1000, seed: int = 0):
+def reference(width: float, size: tuple[int, int] | None = None, top: bool = False, classes: int = 1000, seed: int = 0):
     """Builds Keras's model; every array is random, also the statistics and the scale and offset of batch norm."""
-    model = build(width, None if size is None else (size, size, 3), top, classes)
+    model = build(width, None if size is None else (*size, 3), top, classes)
     rng = np.random.default_rng(seed)
     for variable in model.variables:
         shape, name = variable.shape, variable.path.rsplit("/", 1)[-1]
@@ -39,7 +39,8 @@ def reference(width: float, size: int | None = None, top: bool = False, classes:
         elif name == "kernel":
             depthwise = "depthwise" in variable.path
             inputs = 9 if depthwise else np.prod(shape[:-1])
-            variable.assign(rng.normal(0, (2 / inputs) ** 0.5, shape))
+            # A larger scale makes a network of this depth amplify the rounding of its first layers.
+            variable.assign(rng.normal(0, inputs ** -0.5, shape))
         else:
             raise AssertionError(f"{variable.path} was not expected")
     return model
