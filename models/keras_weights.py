@@ -128,7 +128,8 @@ def _array_name(path: str) -> str:
 def _slots(backbone: Backbone) -> dict[tuple[str, str], nnx.Variable]:
     """Lists the network's arrays under Keras's names."""
     slots = {}
-    for name, layer in backbone.layers.items():
+    for name in backbone.names:
+        layer = backbone.layers[name]
         ours = _NORM if isinstance(layer, BatchNorm) else {"kernel": "kernel", "bias": "bias"}
         for attribute, array in ours.items():
             if (slot := getattr(layer, attribute)) is not None:

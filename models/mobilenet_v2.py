@@ -74,7 +74,7 @@ class MobileNetV2Config:
 class Block(NamedTuple):
     """An inverted residual block: a 1 x 1 convolution to `expanded` channels, depthwise 3 x 3, 1 x 1 to `filters`."""
 
-    index: int
+    number: int
     channels: int
     expanded: int
     filters: int
@@ -82,7 +82,7 @@ class Block(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"block_{self.index}" if self.index else "expanded_conv"
+        return f"block_{self.number}" if self.number else "expanded_conv"
 
     @property
     def residual(self) -> bool:
@@ -193,12 +193,13 @@ class Backbone(nnx.Module):
     """MobileNetV2 up to its feature map, and the top's classifier if the config has one.
 
     Attributes:
-      layers: the layers that have weights, by Keras's names, in order; batch norm is absent where it is folded.
+      layers: the layers that have weights, by Keras's names; batch norm is absent where it is folded.
+      names: of the layers, in order, which Flax does not keep.
     """
 
     def __init__(self, config: MobileNetV2Config, layers: Mapping[str, Layer]):
         self.config = config
-        self.layers = nnx.data(dict(layers))
+        self.layers, self.names = nnx.data(dict(layers)), tuple(layers)
 
     def __call__(self, images: Images, mode: Mode, train_from: int = STEM) -> Images:
         """Maps images, scaled to [-1, 1], to the feature map: height and width are the images' over 32, rounded up.
@@ -228,8 +229,8 @@ class Backbone(nnx.Module):
     def steps(self) -> list[Step]:
         """Lists the stem, the blocks and the last convolution in order."""
         return [Step(STEM, "Conv1_relu", ("Conv1",), self._stem),
-                *(Step(block.index, f"{block.name}_{'add' if block.residual else 'project_BN'}",
-                       tuple(f"{block.name}_{part}" for part in ("expand", "depthwise", "project")[not block.index:]),
+                *(Step(block.number, f"{block.name}_{'add' if block.residual else 'project_BN'}",
+                       tuple(f"{block.name}_{part}" for part in ("expand", "depthwise", "project")[not block.number:]),
                        functools.partial(self._block, block)) for block in blocks(self.config.width)),
                 Step(LAST, "out_relu", ("Conv_1",), self._last)]
 
@@ -242,7 +243,7 @@ class Backbone(nnx.Module):
 
     def _block(self, block: Block, x: Array, mode: Mode) -> Array:
         inputs = x
-        if block.index:
+        if block.number:
             x = jax.nn.relu6(self._normalised(f"{block.name}_expand", x, mode))
         x = jax.nn.relu6(self._normalised(f"{block.name}_depthwise", x, mode))
         x = self._normalised(f"{block.name}_project", x, mode)
@@ -259,9 +260,9 @@ class Backbone(nnx.Module):
         """
         _check_size(input_shape)
         rows: list[Row] = []
-        for name, layer in self.layers.items():
+        for name in self.names:
             shape = rows[-1].output_shape if rows else input_shape
-            rows += [row._replace(name=name) for row in layer.rows(shape)]
+            rows += [row._replace(name=name) for row in self.layers[name].rows(shape)]
         return rows
 
 
@@ -301,7 +302,7 @@ def build(config: MobileNetV2Config, rngs: nnx.Rngs) -> Backbone:
     table = blocks(config.width)
     add(Conv, "Conv1", (SIZE, SIZE, 3, table[0].channels), stride=2)
     for block in table:
-        if block.index:
+        if block.number:
             add(Conv, f"{block.name}_expand", (1, 1, block.channels, block.expanded))
         add(Depthwise, f"{block.name}_depthwise", (SIZE, SIZE, block.expanded, 1), block.stride)
         add(Conv, f"{block.name}_project", (1, 1, block.expanded, block.filters))
@@ -315,7 +316,8 @@ def build(config: MobileNetV2Config, rngs: nnx.Rngs) -> Backbone:
 def fold(backbone: Backbone) -> Backbone:
     """Gives a backbone that computes the same in inference, with batch norm folded into the convolutions before it."""
     folded: dict[str, Any] = {}
-    for name, layer in backbone.layers.items():
+    for name in backbone.names:
+        layer: Any = backbone.layers[name]
         norm = backbone.layers.get(norm_of(name))
         if isinstance(layer, Conv | Depthwise) and isinstance(norm, BatchNorm):
             factor, bias = norm.affine(norm.mean[...], norm.variance[...])

@@ -18,11 +18,17 @@ with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
 assert keras.backend.backend() == "jax", "Keras was imported with another backend in this process"
 
 
-def reference(width: float, size: int | None = None, top: bool = False, classes: int = 1000, seed: int = 0):
+def build(width: float, shape: tuple[int, int, int] | None = None, top: bool = False, classes: int = 1000):
+    """Builds Keras's model with kernels of zeros; drawing each of them would compile a program for its shape."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keras.src.backend.random, "uniform", lambda shape, *_, **__: np.zeros(shape, np.float32))
+        return keras.applications.MobileNetV2(input_shape=shape, alpha=width, include_top=top, weights=None,
+                                              classes=classes, classifier_activation=None)
+
+
+def reference(width: float, size: tuple[int, int] | None = None, top: bool = False, classes: int = 1000, seed: int = 0):
     """Builds Keras's model; every array is random, also the statistics and the scale and offset of batch norm."""
-    model = keras.applications.MobileNetV2(
-        input_shape=None if size is None else (size, size, 3), alpha=width, include_top=top, weights=None,
-        classes=classes, classifier_activation=None)
+    model = build(width, None if size is None else (*size, 3), top, classes)
     rng = np.random.default_rng(seed)
     for variable in model.variables:
         shape, name = variable.shape, variable.path.rsplit("/", 1)[-1]
@@ -33,7 +39,8 @@ def reference(width: float, size: int | None = None, top: bool = False, classes:
         elif name == "kernel":
             depthwise = "depthwise" in variable.path
             inputs = 9 if depthwise else np.prod(shape[:-1])
-            variable.assign(rng.normal(0, (2 / inputs) ** 0.5, shape))
+            # A larger scale makes a network of this depth amplify the rounding of its first layers.
+            variable.assign(rng.normal(0, inputs ** -0.5, shape))
         else:
             raise AssertionError(f"{variable.path} was not expected")
     return model
@@ -41,7 +48,8 @@ def reference(width: float, size: int | None = None, top: bool = False, classes:
 
 def write(model, path: Path) -> Path:
     """Writes a model's weights in the layout of Keras Applications' files."""
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numpy, about a variable of Keras
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     return path
 
