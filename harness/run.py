@@ -16,6 +16,7 @@ Stop it with Ctrl-C and start it again with the same command: it goes on where i
 """
 
 import ast
+import contextlib
 import dataclasses
 import re
 
@@ -26,7 +27,7 @@ from rich.table import Table
 
 import ablations
 from ablations.spec import Ablation, Run, SpecError
-from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, records, report, summary, train
+from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, pooling, records, report, train
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
@@ -81,7 +82,12 @@ def main() -> None:
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
-    trained = _train(name, ablation, everything, absent, datasets, folder, console, devices) if absent else []
+    trained: list[records.RunRecord] = []
+    if absent:
+        trained = _train(name, ablation, everything, absent, datasets, folder, console, devices)
+    else:  # the question or a claim may have been edited since; a process that trains here has written it already
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
+            _write_plan(ablation, folder)
     report.report(RESULTS_DIR.value, [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
@@ -150,11 +156,7 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder.path / ".lock", timeout=0):
-            folder.write_plan(
-                ablation.question,
-                [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed}
-                 for run in ablation.runs()],
-                {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
+            _write_plan(ablation, folder)
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
             return executor.execute(ablation.question, everything, still_absent, datasets, folder, console,
@@ -164,6 +166,16 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:
         raise cli.UsageError("stopped; run the same command again to go on from here") from None
+
+
+def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
+    folder.write_plan(
+        ablation.question,
+        [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed} for run in ablation.runs()],
+        {factor: list(levels.levels) for factor, levels in ablation.factors.items()},
+        # A source claims nothing of runs under other settings.
+        () if ablation.overrides else ablation.claims,
+        [path for factor in ablation.factors.values() for path in factor.paths])
 
 
 def _print_list(console: Console) -> None:
@@ -188,4 +200,4 @@ def _print_runs(console: Console, runs: list[Run], costs: dict[str, records.Cost
 
 if __name__ == "__main__":
     cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, report.ReportError, summary.MixtureError)
+            checkpoint.CheckpointError, report.ReportError, pooling.MixtureError)

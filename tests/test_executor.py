@@ -12,8 +12,8 @@ from test_fit import Listener
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
 from harness import checkpoint, executor, fit, probe, records, train
 from harness.layout import Layout
+from harness.pooling import MixtureError
 from harness.programs import Programs
-from harness.summary import MixtureError
 from models import MLPConfig
 
 small_dataset_as_it_is = small_dataset
