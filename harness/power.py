@@ -24,7 +24,8 @@ def power(effect: float, n: int) -> float:
     """
     edge = stats.t.isf(LEVEL / 2, n - 1)
     noncentrality = effect * math.sqrt(n)
-    return float(stats.nct.sf(edge, n - 1, noncentrality) + stats.nct.cdf(-edge, n - 1, noncentrality))
+    # The lower tail by symmetry: asked for directly, scipy gives NaN where it is next to nothing.
+    return float(stats.nct.sf(edge, n - 1, noncentrality) + stats.nct.sf(edge, n - 1, -noncentrality))
 
 
 def detectable_difference(sd: float, n: int) -> float | None:

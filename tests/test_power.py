@@ -5,9 +5,14 @@ from harness.power import detectable_difference, power, seeds_needed
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 50])
-@pytest.mark.parametrize("effect", [0.2, 0.5, 1.5])
+@pytest.mark.parametrize("effect", [-0.5, 0.2, 0.5, 0.9])
 def test_power_agrees_with_statsmodels(n, effect):
     assert power(effect, n) == pytest.approx(TTestPower().power(effect, n, 0.05), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 50])
+def test_a_huge_effect_is_always_found(n):
+    assert power(1e3, n) == power(-1e3, n) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_seeds_agree_with_published_tables():
