@@ -247,9 +247,9 @@ class Ablation:
         for claim in self.claims:
             for what, labels in (("labels", claim.labels), ("over", claim.over or {})):
                 if not any(labels.items() <= cell.items() for cell in cells):
-                    names = "; ".join(dict.fromkeys(run.cell for run in runs))
+                    there = "; ".join(dict.fromkeys(run.cell for run in runs))
                     raise SpecError(f"a claim of {claim.source} has {what}={dict(labels)}, and no cell has these; "
-                                    f"the cells are {names}")
+                                    f"the cells are {there}")
 
     def runs(self) -> list[Run]:
         """Expands the design into runs, cell by cell with all seeds of each."""

@@ -52,13 +52,15 @@ def class_scores(predictions: Sequence[Mapping[str, np.ndarray]], class_names: S
     support, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
     precision, recall = right / np.maximum(predicted, 1), right / np.maximum(support, 1)
     f1 = 2 * right / np.maximum(support + predicted, 1)
-    rows = [
-        ClassScores(name, *(float(scores[:, place].mean()) for scores in (precision, recall, f1)),
-                    int(support[0, place]), float(predicted[:, place].mean()))
-        for place, name in enumerate(class_names)]
+    def scored(name: str, weights: np.ndarray, support: int, predicted: float) -> ClassScores:
+        """Averages over classes, then over runs."""
+        means = [float(np.average(scores, axis=1, weights=weights).mean()) for scores in (precision, recall, f1)]
+        return ClassScores(name, means[0], means[1], means[2], support, predicted)
+
+    one_class = np.eye(len(class_names))
     total = int(support[0].sum())
-    for name, weights in (("macro average", np.ones(len(class_names))), ("weighted average", support[0])):
-        rows.append(ClassScores(
-            name, *(float(np.average(scores, axis=1, weights=weights).mean()) for scores in (precision, recall, f1)),
-            total, float(total)))
-    return rows
+    return [
+        *(scored(name, one_class[place], int(support[0, place]), float(predicted[:, place].mean()))
+          for place, name in enumerate(class_names)),
+        scored("macro average", np.ones(len(class_names)), total, float(total)),
+        scored("weighted average", support[0], total, float(total))]

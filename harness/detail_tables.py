@@ -39,7 +39,7 @@ def classes(summary: Summary, rows: Mapping[str, tuple[int, Sequence[ClassScores
     notes = ("Means over runs, on the test set, at the best validation epoch. Precision: share of a class's "
              "predictions that are right, 0 where it is never predicted; recall: share of its examples that are found; "
              "F1: their harmonic mean. Predicted: how often the class is predicted, to be held against its support.",)
-    found = []
+    found: list[Table] = []
     for row in (row for row in summary.rows if row.cell in rows):
         runs, scores = rows[row.cell]
         found.append(Table(

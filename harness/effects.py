@@ -15,6 +15,9 @@ from harness.stats import Estimate
 
 Cell = tuple[str, ...]
 
+# With equal noise, 8 or 9 cells and 3 seeds, a ratio as large comes up in one table of a hundred.
+_UNEQUAL = 4.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
@@ -87,8 +90,23 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
     note = (f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: {left_out}, "
             f"missing from {named}.") if left_out else ""
     shape = tuple(map(len, factors.values()))
-    table = np.array([[values[cell][seed] for seed in seeds] for cell in cells]).reshape(*shape, len(seeds))
-    return Effects(*_analyse(factors, table), seeds, note)
+    table = np.array([[values[cell][seed] for seed in seeds] for cell in cells])
+    note = " ".join(filter(None, [note, _unequal(factors, cells, table)]))
+    return Effects(*_analyse(factors, table.reshape(*shape, len(seeds))), seeds, note)
+
+
+def _unequal(factors: Mapping[str, Sequence[str]], cells: Sequence[Cell], table: np.ndarray) -> str:
+    """Warns of a cell whose seeds scatter far more than the others': pooled noise then describes none of them."""
+    if table.shape[1] < 2:
+        return ""
+    spread = np.std(table, axis=1, ddof=1)
+    worst = int(np.argmax(spread))
+    ratio = spread[worst] / max(float(np.median(spread)), 1e-12)
+    if ratio < _UNEQUAL:
+        return ""
+    name = ", ".join(f"{factor}={level}" for factor, level in zip(factors, cells[worst], strict=True))
+    return (f"Noise is unequal: seeds of {name} scatter {ratio:.0f} times as far as those of the median cell, so that "
+            "the intervals are too wide for effects without it and too narrow for those with it.")
 
 
 def _analyse(factors: Mapping[str, Sequence[str]], table: np.ndarray) -> tuple[tuple[Effect, ...], tuple[Term, ...]]:

@@ -45,18 +45,18 @@ def comparisons(summary: Summary) -> Table | None:
         return None
     metric = summary.view.metric
 
-    def of(header: str, write: Callable[[Any], str]) -> RowColumn:
-        return RowColumn(header, lambda row: write(row.comparison))
+    def of(header: str, write: Callable[[Any], str], group: int = 0) -> RowColumn:
+        return RowColumn(header, lambda row: write(row.comparison), group=group)
 
     shown = [
         *labels(summary), _PAIRS,
-        of("p, t test", lambda one: numbers.p_value(one.t_p)),
+        of("p,\nt test", lambda one: numbers.p_value(one.t_p)),
         of("Holm", lambda one: numbers.p_value(one.t_holm)),
-        of("p, sign flips", lambda one: numbers.p_value(one.sign_flip_p)),
+        of("p, sign\nflips", lambda one: numbers.p_value(one.sign_flip_p)),
         of("Holm", lambda one: numbers.p_value(one.sign_flip_holm)),
-        of("detectable\ndifference", lambda one: numbers.single(one.detectable, metric))]
+        of("detectable\ndifference", lambda one: numbers.single(one.detectable, metric), 1)]
     if not summary.view.is_loss:
-        shown.append(of("seeds for\n0.5 points", _seeds))
+        shown.append(of("seeds for\n0.5 points", _seeds, 1))
     pairs = sorted({row.comparison.difference.n for row in rows if row.comparison and row.comparison.difference.n})
     floors = "; ".join(f"{2 / 2**n:.3g} with {n}" for n in pairs if n <= MOST_EXACT_PAIRS)
     return table("Is the difference from the baseline more than chance?", shown, rows, notes=(
@@ -91,7 +91,7 @@ def shared(summary: Summary) -> Table | None:
         of("gained", lambda shared: f"{shared.gained:.1f}"),
         of("lost", lambda shared: f"{shared.lost:.1f}"),
         of("difference\n[95 % CI]", lambda shared: numbers.percent(shared.difference, sign="+")),
-        of("p, McNemar", lambda shared: numbers.p_value(shared.p)),
+        of("p,\nMcNemar", lambda shared: numbers.p_value(shared.p)),
         of("pairs with\np < 0.05", lambda shared: f"{shared.clear} of {shared.pairs}"),
     ], rows, notes=(
         "Gained and lost: examples that only the cell, and only the baseline, classifies correctly; means over pairs "
@@ -109,20 +109,20 @@ def spread(summary: Summary) -> Table | None:
     unit = "" if summary.view.is_loss else " %"
 
     def mean(header: str, name: str) -> RowColumn:
-        return RowColumn(header, lambda row: f"{100 * getattr(row, name).mean:.2f}")
+        return RowColumn(header, lambda row: f"{100 * getattr(row, name).mean:.2f}", group=1)
 
     return table("Spread over seeds, and the optimistic readings that notebooks quote", [
         *labels(summary),
         RowColumn("n", lambda row: str(row.runs["done"])),
         RowColumn(f"sd of\n{short(metric)}", lambda row: numbers.single(row.score.sd, metric)),
-        RowColumn(f"interquartile mean{unit}\n[95 % bootstrap]",
+        RowColumn(f"interquartile\nmean{unit} [95 % CI]",
                   lambda row: numbers.score(row.interquartile_mean, metric)),
-        mean("best val. acc. %\n(optimistic)", "optimistic_validation_accuracy"),
-        mean("best test acc. %\n(optimistic)", "optimistic_test_accuracy"),
-        mean("test acc. %\nlast epoch", "last_test_accuracy"),
+        mean("best val.\nacc. %\n(optimistic)", "optimistic_validation_accuracy"),
+        mean("best test\nacc. %\n(optimistic)", "optimistic_test_accuracy"),
+        mean("test\nacc. %\nlast epoch", "last_test_accuracy"),
     ], rows, notes=(
         "The interquartile mean leaves out a quarter of the seeds at each end, rounded down; below four seeds it is "
-        "the mean. Its interval resamples the seeds 2,000 times and is too narrow with few of them.",
+        "the mean. Its interval is a bootstrap over seeds, 2,000 resamples, and too narrow with few of them.",
         "Optimistic readings are maxima over what they are quoted for, and too high by that choice: the validation "
         "accuracy of the epoch that it chose, and the better of two readings of the test set, at the best validation "
         "epoch and at the last. The test set is not read at other epochs, so the best test epoch is not known."))

@@ -163,7 +163,7 @@ def _terminal(table: Table, places: Sequence[int]) -> rich.table.Table:
     for place in places:
         column = table.columns[place]
         shown.add_column(rich.text.Text(column.header), justify="left" if column.is_text else "right",
-                         vertical="bottom", overflow="fold" if column.is_text else "ellipsis")
+                         vertical="bottom", overflow="fold", no_wrap=not column.is_text)
     for number, row in enumerate(table.rows):
         shown.add_row(*(rich.text.Text(shortened(row[place]), style="bold" if (number, place) in table.bold else "")
                         for place in places))

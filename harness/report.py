@@ -102,7 +102,7 @@ def _predictions(folder: records.Folder, found: Mapping[str, Any]) -> dict[str, 
     Raises:
       harness.records.RecordError: if a file cannot be read.
     """
-    known = {}
+    known: dict[str, Mapping[str, Any]] = {}
     for run_id, record in found.items():
         path = folder.run(run_id) / "predictions.npz"
         if record["status"] == "done" and path.exists():

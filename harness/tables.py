@@ -14,7 +14,7 @@ from rich.console import Console
 from harness import evidence, numbers, render
 from harness.columns import columns, table
 from harness.records import Cost, Timing
-from harness.render import Table, escape_csv, printable
+from harness.render import Table, escape_csv, printable, shortened
 from harness.rows import CellRow, Summary
 
 _CLEAR = 0.05
@@ -52,24 +52,30 @@ def finding(summary: Summary) -> list[str]:
     leader = next((row for row in done if row.cell == summary.leader), None)
     if leader is None or len(done) < 2:
         return []
-    metric = summary.view.metric
-    unit = "" if summary.view.is_loss else " %"
-    figure = f"{printable(leader.label)} ({numbers.score(leader.score, metric)}{unit})"
-    near = [row.label for row in done if row is not leader and not _clear(row.behind_best_p)]
-    best = (f"Best: {figure}, ahead of every other cell." if leader.is_best else
-            f"{'Lowest' if summary.view.is_loss else 'Highest'} mean: {figure}, not clearly ahead of {_listed(near)}.")
+    metric, is_loss = summary.view.metric, summary.view.is_loss
+    figure = f"{_named(leader, summary)}, {numbers.score(leader.score, metric)}{'' if is_loss else ' %'}"
+    near = [_named(row, summary) for row in done if row is not leader and not _clear(row.behind_best_p)]
+    sentences = [f"Best: {figure}; ahead of every other cell." if leader.is_best else
+                 f"{'Lowest' if is_loss else 'Highest'} mean: {figure}; not clearly ahead of {_listed(near)}."]
     baseline = next((row for row in done if row.is_baseline), None)
-    compared = [(row, row.comparison) for row in done if row.comparison]
+    compared = [(_named(row, summary), row.comparison) for row in done if row.comparison]
     if baseline is None or not compared:
-        return [best]
-    clear = [(row, one.difference.mean or 0.0) for row, one in compared if _clear(one.t_holm)]
-    groups = {
-        "above it": [f"{row.label} ({_signed(size, metric)})" for row, size in clear if size > 0],
-        "below it": [f"{row.label} ({_signed(size, metric)})" for row, size in clear if size < 0],
-        "no clear difference": [row.label for row, one in compared if not _clear(one.t_holm)]}
-    parts = [f"{name}: {_listed(found)}" for name, found in groups.items() if found]
-    return [best, f"Against the baseline, {printable(baseline.label)}: {'. '.join(parts)}. Clear means p below 0.05 in "
-                  "paired t tests, Holm-corrected."]
+        return sentences
+    groups: dict[str, list[str]] = {"above": [], "below": [], "not clearly different": []}
+    for name, one in compared:
+        size = one.difference.mean or 0.0
+        if _clear(one.t_holm):
+            groups["above" if size > 0 else "below"].append(f"{name} ({_signed(size, metric)})")
+        else:
+            groups["not clearly different"].append(name)
+    parts = "; ".join(f"{name}: {_listed(found)}" for name, found in groups.items() if found)
+    return [*sentences, f"Against the baseline {_named(baseline, summary)}, by paired t tests with Holm's correction "
+                        f"(p below 0.05): {parts}."]
+
+
+def _named(row: CellRow, summary: Summary) -> str:
+    """Names a cell within a sentence, where a bare level such as 0.1 would be lost."""
+    return shortened(f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label)
 
 
 def _clear(p: float | None) -> bool:
@@ -81,8 +87,7 @@ def _signed(difference: float, metric: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [printable(name) for name in names[:_NAMED]]
-    return "; ".join(shown) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return " / ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def csv(summary: Summary) -> str:

@@ -88,8 +88,8 @@ def test_a_seed_that_a_cell_lacks_is_left_out_and_named():
                                     else of_cell for cell, of_cell in values.items()})
     assert whole.seeds == (0, 1)
     assert whole.effects == factorial_effects(TWO, values).effects
-    assert whole.note == ("Effects rest on the seeds that every cell has (0, 1); left out: 2, missing from "
-                          "norm=yes, drop=no.")
+    assert whole.note.startswith("Effects rest on the seeds that every cell has (0, 1); left out: 2, missing from "
+                                 "norm=yes, drop=no.")
 
 
 def test_a_cell_without_runs_is_named_and_nothing_is_guessed():
@@ -104,3 +104,11 @@ def test_one_seed_gives_sizes_without_intervals():
     found = factorial_effects(TWO, {cell: {0: of_cell[0]} for cell, of_cell in by_hand().items()})
     assert [effect.estimate.mean for effect in found.effects] == pytest.approx([3.5, 0.5, 3.0])
     assert all(effect.estimate.low is None for effect in found.effects)
+
+
+def test_a_cell_that_scatters_far_more_than_the_others_is_named():
+    levels, values, _ = made_up()
+    assert not factorial_effects(levels, values).note
+    for seed in values["1", "x", "q"]:
+        values["1", "x", "q"][seed] += 0.5 * (seed - 1)
+    assert "seeds of a=1, b=x, c=q scatter" in factorial_effects(levels, values).note

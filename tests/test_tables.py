@@ -24,9 +24,9 @@ HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "
 LONG = "very long " * 500
 
 
-@pytest.fixture
-def hostile(tmp_path):
-    """Every text that a record or plan may hold is an attack on some format."""
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Every text of a record or plan is an attack on some format: the folder, and what the terminal shows."""
     labels = [f"{text}" for text in HOSTILE]
     layers = tuple({"name": text, "output_shape": [7], "parameters": 1, "macs": 2} for text in (*HOSTILE, LONG))
     dataset = dataclasses.replace(synthetic.DATASET, class_names=(*HOSTILE, LONG))
@@ -37,19 +37,20 @@ def hostile(tmp_path):
     runs = [dataclasses.replace(run, cost=dataclasses.replace(run.cost, layers=layers)) for run in runs]
     claims = [Claim(text, "parameters", 1, protocol=f"{text} {LONG}") for text in HOSTILE]
     plan = synthetic.plan({"[b]=f|": labels, "=g": ["@a", "$b"]}, runs, " ".join([*HOSTILE, LONG]))
-    return synthetic.write(tmp_path, plan | {"claims": as_json(claims)}, *runs, with_predictions=True)
+    folder = synthetic.write(tmp_path_factory.mktemp("hostile"), plan | {"claims": as_json(claims)}, *runs,
+                             with_predictions=True)
+    return folder.path, render(folder.path.parent, width=200)[1]
 
 
 def test_strings_from_records_are_inert_on_the_terminal(hostile):
-    _, terminal = render(hostile.path.parent, width=200)
+    _, terminal = hostile
     assert "[bold red]no" in plain(terminal)
     assert "\x1b[31m" not in terminal
 
 
 def test_strings_from_records_are_inert_in_markdown(hostile):
-    render(hostile.path.parent)
     for name in ("table.md", "classes.md", "layers.md"):
-        text = (hostile.path / name).read_text()
+        text = (hostile[0] / name).read_text()
         tokens = MarkdownIt().enable("table").parse(text)
         inline = [token.children or [] for token in tokens if token.type == "inline"]
         assert {child.type for children in inline for child in children} <= {"text", "text_special", "strong_open",
@@ -63,9 +64,8 @@ def test_strings_from_records_are_inert_in_markdown(hostile):
 
 
 def test_strings_from_records_are_inert_in_csv(hostile):
-    render(hostile.path.parent)
     for name in ("table.csv", "effects.csv", "claims.csv", "classes.csv", "layers.csv"):
-        rows = list(csv.reader(io.StringIO((hostile.path / name).read_text())))
+        rows = list(csv.reader(io.StringIO((hostile[0] / name).read_text())))
         assert len(rows) > len(HOSTILE)
         assert len({len(row) for row in rows}) == 1
         formulas = [cell for row in rows for cell in row
@@ -74,8 +74,7 @@ def test_strings_from_records_are_inert_in_csv(hostile):
 
 
 def test_strings_from_records_are_inert_in_latex(hostile):
-    render(hostile.path.parent)
-    check_latex((hostile.path / "table.tex").read_text())
+    check_latex((hostile[0] / "table.tex").read_text())
 
 
 def check_latex(text):
@@ -108,8 +107,7 @@ def check_latex(text):
 
 
 def test_latex_is_well_formed(eventful):
-    render(eventful.path.parent)
-    check_latex((eventful.path / "table.tex").read_text())
+    check_latex((eventful / "table.tex").read_text())
 
 
 def test_a_sure_best_is_bold_in_every_table():
@@ -128,8 +126,7 @@ def test_numbers_print_with_three_digits_and_units():
         "512 B", "1.00 KiB", "47.0 MiB", "3.00 TiB"]
 
 
-@pytest.fixture
-def eventful(tmp_path):
+def write_eventful(results_dir):
     """A 2 x 3 design: missing, diverged, oom and failed runs, and a single seed."""
     factors = {"norm": ["no", "yes"], "drop": ["0", "0.1", "0.5"]}
     runs = [synthetic.record({"norm": norm, "drop": drop}, seed,
@@ -145,12 +142,18 @@ def eventful(tmp_path):
             written.append(run if status == "done" else synthetic.record(run.labels, run.seed, None, status=status))
     claims = [Claim("the notebook", "test_accuracy", 0.99, "at_least"),
               Claim("the notebook", "parameters", 1_234_567, labels={"norm": "no", "drop": "0"})]
-    return synthetic.write(tmp_path, plan | {"claims": as_json(claims)}, *written, with_predictions=True)
+    return synthetic.write(results_dir, plan | {"claims": as_json(claims)}, *written, with_predictions=True).path
+
+
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory):
+    path = write_eventful(tmp_path_factory.mktemp("eventful"))
+    render(path.parent)
+    return path
 
 
 def test_coverage_is_counted_and_comparisons_are_called_balanced_or_partial(eventful):
-    render(eventful.path.parent)
-    coverage = table_rows((eventful.path / "table.md").read_text(), 1)
+    coverage = table_rows((eventful / "table.md").read_text(), 1)
     assert coverage == [
         ["norm", "drop", "planned", "done", "diverged", "oom", "failed", "missing", "comparison"],
         ["no", "0", "4", "4", "0", "0", "0", "0", "baseline"],
@@ -162,16 +165,14 @@ def test_coverage_is_counted_and_comparisons_are_called_balanced_or_partial(even
 
 
 def test_effects_of_an_eventful_design_are_not_guessed(eventful):
-    render(eventful.path.parent)
-    text = (eventful.path / "table.md").read_text()
+    text = (eventful / "table.md").read_text()
     named = "norm=no, drop=0.1; norm=no, drop=0.5; norm=yes, drop=0; and 2 more"
     assert f"Effects are n/a: cells {named} are missing, so no seed has every cell." in text
-    assert not (eventful.path / "effects.csv").exists()
+    assert not (eventful / "effects.csv").exists()
 
 
 def test_claims_stand_beside_what_was_measured(eventful):
-    render(eventful.path.parent)
-    claims = table_rows((eventful.path / "table.md").read_text(), 2)
+    claims = table_rows((eventful / "table.md").read_text(), 2)
     assert claims[0] == ["source", "cell", "figure", "claimed", "measured [95 % CI]", "the claim", "its protocol"]
     assert claims[1][:6] == ["the notebook", "norm=no, drop=0", "test accuracy, last epoch", "at least 99.00",
                              "79.75 [79.54, 79.96]", "does not hold"]
@@ -181,8 +182,7 @@ def test_claims_stand_beside_what_was_measured(eventful):
 
 
 def test_p_values_stand_with_the_smallest_that_the_seeds_allow(eventful):
-    render(eventful.path.parent)
-    text = (eventful.path / "table.md").read_text()
+    text = (eventful / "table.md").read_text()
     comparisons = table_rows(text, 3)
     assert [row[:3] for row in comparisons[1:]] == [
         ["no", "0.1", "partial, 3 pairs"], ["no", "0.5", "partial, 3 pairs"], ["yes", "0", "partial, 2 pairs"],
@@ -193,35 +193,35 @@ def test_p_values_stand_with_the_smallest_that_the_seeds_allow(eventful):
 
 
 def test_class_scores_and_shared_examples_come_from_the_predictions(eventful):
-    render(eventful.path.parent)
-    shared = table_rows((eventful.path / "table.md").read_text(), 4)
+    shared = table_rows((eventful / "table.md").read_text(), 4)
     assert shared[0][2:] == ["pairs", "gained", "lost", "difference [95 % CI]", "p, McNemar", "pairs with p &lt; 0.05"]
     assert [row[2] for row in shared[1:]] == ["3", "3", "2", "1"]
-    classes = (eventful.path / "classes.md").read_text()
+    classes = (eventful / "classes.md").read_text()
     assert classes.startswith("**norm=no, drop=0 (4 runs)**")
     assert [row[0] for row in table_rows(classes)[1:]] == [*"abcdefghij", "macro average", "weighted average"]
-    with open(eventful.path / "classes.csv", newline="") as file:
+    with open(eventful / "classes.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 * 12
     # The weighted recall is the accuracy; the invented predictions round it to whole examples.
     assert float(rows[11]["recall"]) == pytest.approx(0.8015, abs=0.003)
 
 
-def test_predictions_without_classes_are_left_out_and_said_to_be(eventful):
-    for path in eventful.path.glob("runs/*/predictions.npz"):
-        with np.load(path) as stored:
+def test_predictions_without_classes_are_left_out_and_said_to_be(tmp_path):
+    path = write_eventful(tmp_path)
+    for file in path.glob("runs/*/predictions.npz"):
+        with np.load(file) as stored:
             kept = {name: stored[name] for name in ("predicted", "probability")}
-        np.savez(path, **kept)
-    render(eventful.path.parent)
-    assert "are n/a: no run kept predictions with labels" in (eventful.path / "table.md").read_text()
-    assert not (eventful.path / "classes.md").exists()
+        np.savez(file, **kept)
+    render(tmp_path)
+    assert "are n/a: no run kept predictions with labels" in (path / "table.md").read_text()
+    assert not (path / "classes.md").exists()
 
 
-def test_damaged_predictions_are_named(eventful):
-    path = next(eventful.path.glob("runs/norm=no,drop=0,*/predictions.npz"))
-    path.write_bytes(b"PK")
-    with pytest.raises(RecordError, match=re.escape(str(path))):
-        render(eventful.path.parent)
+def test_damaged_predictions_are_named(tmp_path):
+    file = next(write_eventful(tmp_path).glob("runs/norm=no,drop=0,*/predictions.npz"))
+    file.write_bytes(b"PK")
+    with pytest.raises(RecordError, match=re.escape(str(file))):
+        render(tmp_path)
 
 
 def test_layers_are_listed_with_their_total_once_per_network(tmp_path):
@@ -245,8 +245,8 @@ def test_layers_are_listed_with_their_total_once_per_network(tmp_path):
 
 
 @pytest.mark.parametrize(("best", "others", "sentence"), [
-    ((0.95, 0.952, 0.951), (0.90, 0.90, 0.90), r"Best: y \(95.10 \[94.85, 95.35\] %\), ahead of every other cell\."),
-    ((0.95, 0.90, 0.91), (0.90, 0.91, 0.90), r"Highest mean: y \(92.00 \[.*\] %\), not clearly ahead of x\."),
+    ((0.95, 0.952, 0.951), (0.90, 0.90, 0.90), r"Best: a=y, 95.10 \[94.85, 95.35\] %; ahead of every other cell\."),
+    ((0.95, 0.90, 0.91), (0.90, 0.91, 0.90), r"Highest mean: a=y, 92.00 \[.*\] %; not clearly ahead of a=x\."),
 ])
 def test_the_answer_comes_first(best, others, sentence):
     runs = [synthetic.record({"a": level}, seed, value) for level, values in (("x", others), ("y", best))
@@ -254,5 +254,5 @@ def test_the_answer_comes_first(best, others, sentence):
     summary = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
     first, second = tables.finding(summary)
     assert re.fullmatch(sentence, first)
-    assert second.startswith("Against the baseline, x: " + ("above it: y (+5.10)" if "Best" in first
-                                                            else "no clear difference: y."))
+    assert second.startswith("Against the baseline a=x, ")
+    assert second.endswith(": above: a=y (+5.10)." if "Best" in first else ": not clearly different: a=y.")
