@@ -15,6 +15,7 @@ from rich.console import Console
 DASH = "–"  # noqa: RUF001 - the typographic dash of an empty table cell
 _LONGEST = 300
 _WIDEST_LABEL = 36
+_LONGEST_FLOAT = 30
 _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
           "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
           '"': r"\textquotedbl{}", "|": r"\textbar{}",
@@ -104,27 +105,46 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    """Renders floats for booktabs; a table of several groups becomes several tabulars, since one would be too wide."""
-    return "\n".join([r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", *map(_float, tables), ""])
+    """Renders tables for booktabs, as floats, or across pages where they would not fit on one.
+
+    A table of several groups becomes several tabulars, since one would be too wide.
+    """
+    return "\n".join([r"% needs \usepackage[T1]{fontenc} and \usepackage{booktabs,longtable}",
+                      *(line for table in tables for line in _latex_lines(table)), ""])
 
 
-def _float(table: Table) -> str:
-    caption = " ".join([shortened(table.title), *table.lead, *table.notes])
-    lines = [r"\begin{table}", r"\centering\footnotesize", r"\setlength{\tabcolsep}{4pt}",
-             f"\\caption{{{escape_latex(caption)}}}"]
-    for places in _groups(table):
-        if not table.rows:
-            continue
+def _latex_lines(table: Table) -> list[str]:
+    caption = f"\\caption{{{escape_latex(shortened(table.title))}}}"
+    # Not in the caption, which TeX first sets on one line: there is a longest line.
+    notes = [r"\raggedright", *map(escape_latex, (*table.lead, *table.notes))]
+    if len(table.rows) > _LONGEST_FLOAT:
+        lines = [r"\begingroup\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+        for number, places in enumerate(_groups(table)):
+            lines += [f"\\begin{{longtable}}{{{''.join(_alignment(table, place) for place in places)}}}",
+                      *([caption + r" \\"] if number == 0 else []), r"\toprule", _header(table, places), r"\midrule",
+                      r"\endhead", *_body(table, places), r"\bottomrule", r"\end{longtable}"]
+        return [*lines, *notes, r"\par\endgroup"]
+    lines = [r"\begin{table}", r"\centering\footnotesize", r"\setlength{\tabcolsep}{4pt}", caption]
+    for places in _groups(table) if table.rows else []:
         lines += [f"\\begin{{tabular}}{{{''.join(_alignment(table, place) for place in places)}}}", r"\toprule",
-                  " & ".join(escape_latex(table.columns[place].header) for place in places) + r" \\", r"\midrule"]
-        for number, row in enumerate(table.rows):
-            cells = [(place, escape_latex(shortened(row[place]))) for place in places]
-            cells = [(place, cell if table.columns[place].is_text else re.sub(r"-(?=\d)", "$-$", cell))
-                     for place, cell in cells]
-            lines.append(" & ".join(f"\\textbf{{{cell}}}" if (number, place) in table.bold else cell
-                                    for place, cell in cells) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
-    return "\n".join([*(lines[:-1] if table.rows else lines), r"\end{table}"])
+                  _header(table, places), r"\midrule", *_body(table, places), r"\bottomrule", r"\end{tabular}",
+                  r"\par\medskip"]
+    return [*lines, *notes, r"\end{table}"]
+
+
+def _header(table: Table, places: Sequence[int]) -> str:
+    return " & ".join(escape_latex(table.columns[place].header) for place in places) + r" \\"
+
+
+def _body(table: Table, places: Sequence[int]) -> list[str]:
+    lines = []
+    for number, row in enumerate(table.rows):
+        cells = [(place, escape_latex(shortened(row[place]))) for place in places]
+        cells = [(place, cell if table.columns[place].is_text else re.sub(r"-(?=\d)", "$-$", cell))
+                 for place, cell in cells]
+        lines.append(" & ".join(f"\\textbf{{{cell}}}" if (number, place) in table.bold else cell
+                                for place, cell in cells) + r" \\")
+    return lines
 
 
 def _alignment(table: Table, place: int) -> str:
