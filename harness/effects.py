@@ -85,7 +85,7 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
              for cell, here in zip(cells, present, strict=True) if here != everywhere or not here]
     named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
     if not seeds:
-        return Effects((), (), (), f"Effects are n/a: cells {named} are missing, so no seed has every cell.")
+        return Effects((), (), (), f"Effects are n/a: no seed is done in every cell; short of runs: {named}.")
     left_out = ", ".join(map(str, sorted(everywhere - set(seeds))))
     note = (f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: {left_out}, "
             f"missing from {named}.") if left_out else ""

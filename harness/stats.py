@@ -174,7 +174,7 @@ def mcnemar_p(gained: int, lost: int) -> float:
 
     Source: McNemar 1947; the exact form is the sign test on the examples that differ.
     """
-    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def merged_p(p_values: Sequence[float]) -> float | None:

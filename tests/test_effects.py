@@ -97,7 +97,7 @@ def test_a_cell_without_runs_is_named_and_nothing_is_guessed():
     del values["no", "yes"]
     found = factorial_effects(TWO, values)
     assert found.effects == found.terms == ()
-    assert found.note == "Effects are n/a: cells norm=no, drop=yes are missing, so no seed has every cell."
+    assert found.note == "Effects are n/a: no seed is done in every cell; short of runs: norm=no, drop=yes."
 
 
 def test_one_seed_gives_sizes_without_intervals():

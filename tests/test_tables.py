@@ -188,7 +188,7 @@ def test_coverage_is_counted_and_comparisons_are_called_balanced_or_partial(even
 def test_effects_of_an_eventful_design_are_not_guessed(eventful):
     text = (eventful / "table.md").read_text()
     named = "norm=no, drop=0.1; norm=no, drop=0.5; norm=yes, drop=0; and 2 more"
-    assert f"Effects are n/a: cells {named} are missing, so no seed has every cell." in text
+    assert f"Effects are n/a: no seed is done in every cell; short of runs: {named}." in text
     assert not (eventful / "effects.csv").exists()
 
 
