@@ -17,7 +17,7 @@ from ablations.spec import Ablation
 
 def _on_mnist(ablation: Ablation) -> Ablation:
     return dataclasses.replace(ablation, question=ablation.question.replace("Fashion-MNIST", "MNIST"),
-                               base=dataclasses.replace(ablation.base, dataset="mnist"))
+                               base=dataclasses.replace(ablation.base, dataset="mnist"), claims=())
 
 
 REGULARIZATION = _on_mnist(fashion_regularization.ABLATION)

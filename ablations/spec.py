@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ablations.claim import Claim
 from models import FAMILIES, MLPConfig, ModelConfig
 from models.options import choice, flag, fraction, not_negative, positive, traced
 
@@ -200,6 +201,7 @@ class Ablation:
       design: "full_factorial", or "one_at_a_time": the baseline and each other level of each factor alone.
       seeds: every cell is trained once with each, so that cells can be compared in pairs.
       overrides: path -> value, set in every run after its factors; a derived ablation differs in these.
+      claims: figures that the ablation's source states, shown beside what is measured.
 
     Raises:
       SpecError: for a path that does not exist, a level that does not fit, or anything else that cannot run.
@@ -211,6 +213,7 @@ class Ablation:
     design: str = "full_factorial"
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.question.strip():
@@ -240,6 +243,13 @@ class Ablation:
             expected = len(runs) if kind == "runs" else len(runs) // len(self.seeds)
             if len(names) != expected:
                 raise SpecError(f"two {kind} have the same name: labels may not differ in spaces alone")
+        cells = self._cells()
+        for claim in self.claims:
+            for what, labels in (("labels", claim.labels), ("over", claim.over or {})):
+                if not any(labels.items() <= cell.items() for cell in cells):
+                    there = "; ".join(dict.fromkeys(run.cell for run in runs))
+                    raise SpecError(f"a claim of {claim.source} has {what}={dict(labels)}, and no cell has these; "
+                                    f"the cells are {there}")
 
     def runs(self) -> list[Run]:
         """Expands the design into runs, cell by cell with all seeds of each."""

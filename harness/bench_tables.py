@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.numbers import count, size
+from harness.render import DASH, escape_markdown
 from harness.rounds import LIMIT, OWN, PEAK
-from harness.tables import DASH, count, escape_markdown, size
 
 
 class Spread(NamedTuple):

@@ -15,7 +15,7 @@ import pandas as pd
 from rich.console import Console
 
 from ablations.spec import Run
-from harness import cohort, cost, environment, exhibits, fit, inputs, probe, records, summary, train
+from harness import cohort, cost, environment, exhibits, fit, inputs, pooling, probe, records, train
 from harness.inputs import Inputs
 from harness.layout import Layout, Parallel, smaller
 from harness.programs import is_out_of_memory
@@ -43,7 +43,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
       the new records, in the order they were finished.
 
     Raises:
-      summary.MixtureError: if their records would not belong with those that are there.
+      pooling.MixtureError: if their records would not belong with those that are there.
       checkpoint.CheckpointError: if a checkpoint is of another configuration, data set or machine.
       fit.StoppedError: if the user asked to stop; what was in training is saved.
     """
@@ -61,7 +61,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
                                                progress)))
         # What would be refused after hours of training is refused now.
         intended = [sweep.intended(run) for members, sweep in sweeps for run in members]
-        summary.refuse_mixtures([*folder.records().values(), *intended])
+        pooling.refuse_mixtures([*folder.records().values(), *intended], (folder.plan() or {}).get("varied", ()))
         for members, sweep in sweeps:
             for run in members:
                 sweep.trainer.check(run, folder.checkpoints(run.run_id))

@@ -52,4 +52,4 @@ def first_layer(initial: Any, trained: Any) -> dict[str, np.ndarray]:
     units = before.shape[-1]
     kept = max(1, min(units, STORED_WEIGHTS // (before.size // units)))
     return {"initial": before[..., :kept].astype(np.float16), "trained": after[..., :kept].astype(np.float16),
-            "units": np.int32(units), "layer": np.array(".".join(map(str, path[:-1])))}
+            "units": np.array(units, np.int32), "layer": np.array(".".join(map(str, path[:-1])))}

@@ -39,8 +39,9 @@ class Inputs:
         """The data set as the network reads it."""
         if self.computed is None:
             return self.dataset
-        return dataclasses.replace(self.dataset, **{
-            name: Split(rows, getattr(self.dataset, name).labels) for name, rows in self.computed.splits.items()})
+        splits: dict[str, Any] = {name: Split(rows, getattr(self.dataset, name).labels)
+                                  for name, rows in self.computed.splits.items()}
+        return dataclasses.replace(self.dataset, **splits)
 
     @property
     def warnings(self) -> tuple[str, ...]:

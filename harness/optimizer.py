@@ -37,6 +37,6 @@ def build(config: OptimizerConfig, rates: Mapping[str, Float[Array, ""]]) -> opt
 
 def _in_backbone(params: Any) -> Any:
     def inside(path: Any, leaf: Any) -> bool:
-        return is_backbone(tuple(getattr(step, "key", getattr(step, "name", None)) for step in path))
+        return is_backbone(tuple(getattr(step, "key", getattr(step, "name", "")) for step in path))
 
     return jax.tree.map_with_path(inside, params, is_leaf=lambda node: isinstance(node, nnx.Variable))

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.summary import CellRow, Summary
-from harness.tables import printable
+from harness.render import printable
+from harness.rows import CellRow, Summary
 
 Metric = Literal["accuracy", "loss"]
+METRICS: tuple[Metric, ...] = ("accuracy", "loss")
 
 # Source: Okabe and Ito 2008, without yellow, which is too pale for a line; the baseline comes first, in black.
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")

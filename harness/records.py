@@ -276,24 +276,30 @@ class Folder:
                 temporary.replace(folder / f"{name}.npz")
         write_atomic(folder / "record.json", _json_bytes(record))
 
-    def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]]) -> None:
+    def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]],
+                   claims: Iterable[Any] = (), varied: Iterable[str] = ()) -> None:
         """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned.
 
         Args:
           question: the ablation's.
           runs: {"run_id", "cell", "labels", "seed"} of each planned run, cells in the ablation's order.
           factors: name -> labels, the reference level first.
+          claims: the source's figures, as `ablations.claim.Claim` states them.
+          varied: paths of the fields that factors set.
         """
         planned = {run["run_id"]: dict(run) for run in runs}
         if earlier := self.plan():
             planned |= {run["run_id"]: run for run in earlier["runs"] if run["run_id"] not in planned}
         write_atomic(self.path / "plan.json", _json_bytes(
-            {"ablation": self.ablation, "question": question, "factors": factors, "runs": list(planned.values())}))
+            {"ablation": self.ablation, "question": question, "factors": factors, "varied": list(varied),
+             "claims": list(claims), "runs": list(planned.values())}))
 
     def plan(self) -> dict[str, Any] | None:
-        """Reads the plan: "question", "factors" and "runs" as given to `write_plan`; None if there is none."""
+        """Reads the plan as given to `write_plan`; None if there is none."""
         path = self.path / "plan.json"
-        return _read_json(path, ("question", "factors", "runs")) if path.exists() else None
+        if not path.exists():
+            return None
+        return {"claims": [], "varied": []} | _read_json(path, ("question", "factors", "runs"))
 
     def layouts(self) -> dict[str, Any]:
         """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""

@@ -1,37 +1,48 @@
-r"""Reports ablations from their records: a table, its question and caption, and learning curves.
+r"""Reports ablations from their records: tables, their question and caption, and learning curves.
 
 Nothing is trained or loaded here; it takes seconds and may run while runs are still under way.
 
   python -m harness.report                                     every ablation that has records
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
-  python -m harness.report --results_dir=/tmp/results          records kept elsewhere
+  python -m harness.report --results_dir=my_results            records kept elsewhere
 
-It prints each table and writes table.md, table.csv, table.tex, curves_accuracy.png and curves_loss.png into
-results/<ablation>/. The same records give the same bytes.
+It prints the tables and writes into results/<ablation>/: table.md, table.tex and table.csv, effects.csv and claims.csv
+where there are any, the scores of each class (classes.md, .csv), the layers and their memory (layers.md, .csv), and
+the learning curves. The same records give the same bytes.
+
+Another view of the same records is printed, and written to table files with the view in their names:
+
+  python -m harness.report --ablation=fashion_mlp --baseline=dropout=0.1   differences from another cell
+  python -m harness.report --metric=test_loss                              another score
+  python -m harness.report --select=last                                   scores after the last epoch
 """
 
 import pathlib
-from collections.abc import Sequence
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import cli, plots, records, summary, tables
+from harness import cli, detail_tables, plots, pooling, records, render, rows, summary, tables
+from harness.rows import View
 
 
 class ReportError(Exception):
     """There is nothing to report as asked; the message is one line."""
 
 
-def report(results_dir: str, names: Sequence[str], console: Console) -> list[pathlib.Path]:
+def report(results_dir: str, names: Sequence[str], console: Console, view: View | None = None) -> list[pathlib.Path]:
     """Writes and prints the report of each ablation.
 
     Args:
       results_dir: the folder that holds one folder per ablation.
       names: ablations; none means all that have records.
       console: where the tables are printed.
+      view: what the tables show; any but the default one, None, writes tables alone.
 
     Returns:
       The files written.
@@ -39,7 +50,8 @@ def report(results_dir: str, names: Sequence[str], console: Console) -> list[pat
     Raises:
       ReportError: if there are no records, or none of an ablation named.
       harness.records.RecordError: if a record cannot be read.
-      harness.summary.MixtureError: if records in one cell do not belong together.
+      harness.pooling.MixtureError: if records in one table do not belong together.
+      harness.rows.ViewError: if no cell is the view's baseline.
     """
     found = records.ablations_in(results_dir)
     if not found:
@@ -47,29 +59,79 @@ def report(results_dir: str, names: Sequence[str], console: Console) -> list[pat
     for name in names:
         if name not in found:
             raise ReportError(f'no records of "{name}" in {results_dir}; there are records of: {", ".join(found)}')
-    return [path for name in names or found for path in _report(records.Folder(results_dir, name), console)]
+    view = view or View()
+    if view.baseline is not None and len(names or found) > 1:
+        raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: {', '.join(found)}")
+    return [path for name in names or found for path in _report(records.Folder(results_dir, name), console, view)]
 
 
-def _report(folder: records.Folder, console: Console) -> list[pathlib.Path]:
+def _report(folder: records.Folder, console: Console, view: View) -> list[pathlib.Path]:
     found = folder.records()
-    table = summary.summarize(folder.ablation, folder.plan(), found)
+    predictions = _predictions(folder, found)
+    table = summary.summarize(folder.ablation, folder.plan(), found, view, predictions)
+    # Any other view gets names of its own: it must not pass for the table that belongs to the records.
+    suffix = _suffix(view)
+    files = {f"table{suffix}.md": tables.markdown(table), f"table{suffix}.csv": tables.csv(table),
+             f"table{suffix}.tex": tables.latex(table),
+             f"effects{suffix}.csv": tables.effects_csv(table), f"claims{suffix}.csv": tables.claims_csv(table)}
+    contents = {name: content.encode() for name, content in files.items()}
+    if view == View():
+        contents |= _details(table, found, predictions) | _curves(folder, table, found)
+    for name, content in contents.items():
+        if content.strip():
+            records.write_atomic(folder.path / name, content)
+        else:  # of earlier records
+            (folder.path / name).unlink(missing_ok=True)
+    paths = [folder.path / name for name, content in contents.items() if content.strip()]
+    tables.show(table, console)
+    console.print(rich.text.Text("\n".join(["", *map(_short, paths), ""])), soft_wrap=True)
+    return paths
+
+
+def _suffix(view: View) -> str:
+    """Names what a view changes, so that it can stand in a file's name."""
+    default = View()
+    changed = {name: value for name in ("baseline", "metric", "select")
+               if (value := getattr(view, name)) != getattr(default, name)}
+    return "".join(f",{name}={re.sub('[^A-Za-z0-9._+=-]+', '_', value)}" for name, value in changed.items())
+
+
+def _predictions(folder: records.Folder, found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Reads the test predictions of done runs; those that lack the true classes are left out.
+
+    Raises:
+      harness.records.RecordError: if a file cannot be read.
+    """
+    known: dict[str, Mapping[str, Any]] = {}
+    for run_id, record in found.items():
+        path = folder.run(run_id) / "predictions.npz"
+        if record["status"] == "done" and path.exists():
+            try:
+                stored = folder.predictions(run_id)
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                raise records.RecordError(f"{path} cannot be read: {error}") from None
+            if {"predicted", "label"} <= stored.keys():
+                known[run_id] = stored
+    return known
+
+
+def _details(table: rows.Summary, found: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, bytes]:
+    scores = detail_tables.class_rows(table, found, predictions)
+    layers = detail_tables.layer_records(table)
+    files = {
+        "classes.md": render.markdown(detail_tables.classes(table, scores)),
+        "classes.csv": tables.to_csv(detail_tables.class_records(scores)),
+        "layers.md": render.markdown(detail_tables.layers(table)) if layers else "",
+        "layers.csv": tables.to_csv(layers)}
+    return {name: content.encode() for name, content in files.items()}
+
+
+def _curves(folder: records.Folder, table: rows.Summary, found: Mapping[str, Any]) -> dict[str, bytes]:
     curves: dict[str, list[Any]] = {}
     for run_id, record in found.items():
         if record["status"] == "done":
             curves.setdefault(record["cell"], []).append(folder.curve(run_id))
-    files = {
-        "table.md": tables.markdown(table).encode(),
-        "table.csv": tables.csv(table).encode(),
-        "table.tex": tables.latex(table).encode(),
-        "curves_accuracy.png": plots.learning_curves(table, curves, "accuracy"),
-        "curves_loss.png": plots.learning_curves(table, curves, "loss"),
-    }
-    for name, content in files.items():
-        records.write_atomic(folder.path / name, content)
-    paths = [folder.path / name for name in files]
-    tables.show(table, console)
-    console.print(rich.text.Text("\n".join(["", *map(_short, paths), ""])), soft_wrap=True)
-    return paths
+    return {f"curves_{metric}.png": plots.learning_curves(table, curves, metric) for metric in plots.METRICS}
 
 
 def _short(path: pathlib.Path) -> str:
@@ -81,13 +143,17 @@ def _define_flags() -> None:
     # Only when run as a program: harness.run calls `report` and defines flags of its own with these names.
     flags.DEFINE_multi_string("ablation", [], "Ablation to report; repeat for several. Default: all with records.")
     flags.DEFINE_string("results_dir", "results", "Folder that holds one folder per ablation.")
+    flags.DEFINE_string("baseline", None, "Cell that the others are compared with. Default: all reference levels.")
+    flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(rows.METRICS)}.")
+    flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(rows.SELECTIONS)}.")
 
 
 def main() -> None:
     """Reports what the flags name."""
-    report(flags.FLAGS.results_dir, flags.FLAGS.ablation, Console(highlight=False))
+    view = View(flags.FLAGS.baseline, flags.FLAGS.metric, flags.FLAGS.select)
+    report(flags.FLAGS.results_dir, flags.FLAGS.ablation, Console(highlight=False), view)
 
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, ReportError, records.RecordError, summary.MixtureError)
+    cli.run(main, ReportError, records.RecordError, pooling.MixtureError, rows.ViewError)

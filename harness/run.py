@@ -16,13 +16,13 @@ Stop it with Ctrl-C and start it again with the same command: it goes on where i
 """
 
 import ast
+import contextlib
 import dataclasses
 import re
 from collections.abc import Hashable, Mapping
 
 import filelock
 from absl import flags
-from models.keras_weights import WeightsError
 from rich.console import Console
 from rich.table import Table
 
@@ -38,12 +38,13 @@ from harness import (
     executor,
     fit,
     inputs,
+    pooling,
     records,
     report,
-    summary,
     train,
 )
 from harness.inputs import Inputs
+from models.keras_weights import WeightsError
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
@@ -97,10 +98,15 @@ def main() -> None:
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
-    found = inputs.complete(found, configs, WEIGHTS_DIR.value, devices, console)
-    for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-    trained = _train(name, ablation, everything, absent, found, folder, console, devices) if absent else []
+    trained: list[records.RunRecord] = []
+    if absent:
+        found = inputs.complete(found, configs, WEIGHTS_DIR.value, devices, console)
+        for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
+            console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        trained = _train(name, ablation, everything, absent, found, folder, console, devices)
+    else:  # the question or a claim may have been edited since; a process that trains here has written it already
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
+            _write_plan(ablation, folder)
     report.report(RESULTS_DIR.value, [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
@@ -170,11 +176,7 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder.path / ".lock", timeout=0):
-            folder.write_plan(
-                ablation.question,
-                [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed}
-                 for run in ablation.runs()],
-                {factor: list(levels.levels) for factor, levels in ablation.factors.items()})
+            _write_plan(ablation, folder)
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
             return executor.execute(ablation.question, everything, still_absent, found, folder, console,
@@ -184,6 +186,16 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:
         raise cli.UsageError("stopped; run the same command again to go on from here") from None
+
+
+def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
+    folder.write_plan(
+        ablation.question,
+        [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed} for run in ablation.runs()],
+        {factor: list(levels.levels) for factor, levels in ablation.factors.items()},
+        # A source claims nothing of runs under other settings.
+        () if ablation.overrides else ablation.claims,
+        [path for factor in ablation.factors.values() for path in factor.paths])
 
 
 def _print_list(console: Console) -> None:
@@ -208,4 +220,4 @@ def _print_runs(console: Console, runs: list[Run], costs: dict[str, records.Cost
 
 if __name__ == "__main__":
     cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, report.ReportError, summary.MixtureError, WeightsError)
+            checkpoint.CheckpointError, report.ReportError, pooling.MixtureError, WeightsError)

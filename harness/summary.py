@@ -1,167 +1,107 @@
-"""From records and plan to one row per cell and a caption that says what the rows rest on.
+"""From records and plan to one row per cell, effects, claims and a caption that says what they rest on.
 
 Pure: `harness.report` reads the files and renders what comes out of here. Text from records is passed on as it is;
 whoever renders it makes it inert.
 """
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from harness.records import STATUSES, Cost, Timing, differences
-from harness.stats import Estimate, estimate, paired_difference
+from harness import captions, claims, stats
+from harness.compare import Predictions, compare, corrected
+from harness.effects import Effects, factorial_effects
+from harness.pooling import refuse_mixtures
+from harness.records import STATUSES, Cost, Timing
+from harness.rows import CellRow, Summary, View, ViewError
+from harness.stats import Estimate, estimate
 
 Record = Mapping[str, Any]
 
 
-class MixtureError(Exception):
-    """Records that may not share a row; the message is one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CellRow:
-    """One cell over its seeds; accuracies are fractions over the done runs.
-
-    Attributes:
-      label: names the cell by what varies in this ablation.
-      runs: status -> number of runs, with "planned" and "missing"; all but "done" are counted and never averaged.
-      test_accuracy, validation_accuracy: at the best validation epoch.
-      last_test_accuracy: at the last epoch.
-      difference: in test accuracy from the baseline, paired by seed; n = 0 for the baseline itself or without one.
-      is_best: has the highest mean, and its paired difference from the second highest has an interval above zero.
-      cost: of one run, the largest over seeds; None without a done run.
-      timing: means over the runs that shared the machine with the most others.
-    """
-
-    cell: str
-    label: str
-    labels: dict[str, str]
-    is_baseline: bool
-    is_best: bool
-    runs: dict[str, int]
-    test_accuracy: Estimate
-    validation_accuracy: Estimate
-    last_test_accuracy: Estimate
-    difference: Estimate
-    cost: Cost | None
-    timing: Timing | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """All a table needs.
-
-    Attributes:
-      factors: names of those that vary.
-      rows: in the plan's order.
-      caption: sentences.
-    """
-
-    ablation: str
-    question: str
-    factors: tuple[str, ...]
-    rows: tuple[CellRow, ...]
-    caption: tuple[str, ...]
-
-
-def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[str, Record]) -> Summary:
+def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[str, Record], view: View | None = None,
+              predictions: Mapping[str, Predictions] | None = None) -> Summary:
     """Sums up an ablation.
 
     Args:
       ablation: its name.
       plan: as `harness.records.Folder.plan` gives it; without one nothing is missing and no baseline is known.
       records: run_id -> record.
+      view: what to show; None means test accuracy of the best validation epoch against the planned baseline.
+      predictions: run_id -> "predicted" and "label", int [test example], of the runs where they are known.
 
     Raises:
-      MixtureError: if a cell's records, or the data of several cells, differ in what must agree.
+      harness.pooling.MixtureError: if a cell's records, or cells that are compared, differ in what must agree.
+      harness.rows.ViewError: if no cell is the view's baseline.
     """
-    refuse_mixtures(records.values())
+    view = view or View()
+    refuse_mixtures(records.values(), plan.get("varied", ()) if plan else ())
     planned = {run["run_id"]: run for run in plan["runs"]} if plan else {}
     runs = planned | {run_id: record for run_id, record in records.items() if run_id not in planned}
     cells = {run["cell"]: dict(run["labels"]) for run in runs.values()}
     names = dict.fromkeys([*(plan["factors"] if plan else ()), *(name for labels in cells.values() for name in labels)])
     factors = tuple(name for name in names if len({labels.get(name) for labels in cells.values()}) > 1)
-    reference = {name: levels[0] for name, levels in plan["factors"].items()} if plan else None
-    baseline = next((cell for cell, labels in cells.items() if labels == reference), None)
+    labels = {cell: _label(cell, of_cell, factors) for cell, of_cell in cells.items()}
+    baseline = _baseline(view, plan, cells, labels)
 
-    done = {cell: [record for record in records.values() if record["cell"] == cell and record["status"] == "done"]
-            for cell in cells}
-    best = _best(done)
+    done: dict[str, list[Record]] = {cell: [] for cell in cells}
+    predicted: dict[str, dict[int, Predictions]] = {cell: {} for cell in cells}
+    for run_id, record in records.items():
+        if record["status"] == "done":
+            done[record["cell"]].append(record)
+            if predictions and run_id in predictions:
+                predicted[record["cell"]][record["seed"]] = predictions[run_id]
+    scores = {cell: {record["seed"]: record[view.state][view.metric] for record in of_cell}
+              for cell, of_cell in done.items()}
+    # Predictions are the best state's.
+    comparisons = corrected([
+        compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline])
+        if baseline not in (None, cell) and scores[cell] and scores[baseline] else None for cell in cells])
+    leader, behind = _behind_best(scores, -1 if view.is_loss else 1)
     rows = tuple(
         CellRow(
             cell=cell,
-            label=_label(cell, labels, factors),
-            labels=labels,
+            label=labels[cell],
+            labels=cells[cell],
             is_baseline=cell == baseline,
-            is_best=cell == best,
+            is_best=cell == leader and bool(behind) and all(p is not None and p < 0.05 for p in behind.values()),
             runs=_count(cell, planned, records),
-            test_accuracy=_accuracy(done[cell], "best", "test_accuracy"),
-            validation_accuracy=_accuracy(done[cell], "best", "validation_accuracy"),
-            last_test_accuracy=_accuracy(done[cell], "last", "test_accuracy"),
-            difference=_difference(done[cell], done[baseline]) if baseline not in (None, cell) else Estimate(0),
+            score=_estimate(list(scores[cell].values()), view.metric),
+            test_accuracy=_accuracy(done[cell], "test_accuracy", view.state),
+            validation_accuracy=_accuracy(done[cell], "validation_accuracy", view.state),
+            last_test_accuracy=_accuracy(done[cell], "test_accuracy", "last"),
+            optimistic_validation_accuracy=_accuracy(done[cell], "validation_accuracy", "best", "last"),
+            optimistic_test_accuracy=_accuracy(done[cell], "test_accuracy", "best", "last"),
+            interquartile_mean=stats.interquartile_mean([list(scores[cell].values())], np.random.default_rng(0)),
+            difference=comparison.difference if comparison else Estimate(0),
+            comparison=comparison,
+            behind_best_p=behind.get(cell),
             cost=_cost(done[cell]),
             timing=_timing(done[cell]),
+            layers=next((tuple(record["cost"]["layers"]) for record in done[cell] if record["cost"]), ()),
         )
-        for cell, labels in cells.items()
+        for cell, comparison in zip(cells, comparisons, strict=True)
     )
     question = plan["question"] if plan else next(iter(records.values()))["question"]
-    seeds = sorted({run["seed"] for run in runs.values()})
-    unplanned = len(records.keys() - planned.keys()) if plan else 0
-    caption = (
-        *_data_sentences(records.values()),
-        _coverage(rows, seeds, unplanned, has_plan=plan is not None),
-        "Accuracy is that of the state at the best validation epoch, the test set read once: mean over seeds with its "
-        "95 % t interval; n counts done runs. There is no interval (n/a) below two, or where all values are equal.",
-        _baseline_sentence(rows, has_plan=plan is not None),
-        *(["Bold is the best mean, where the interval of its paired difference from the second best excludes zero."]
-          if best is not None else []),
-        *_cost_sentences(rows),
-        *_environment_sentences(records.values()),
-        *dict.fromkeys(f"Warning: {text}" for record in records.values() for text in record["dataset"]["warnings"]),
-    )
-    return Summary(ablation, question, factors, rows, caption)
+    claimed = claims.check(plan.get("claims", ()) if plan else (), cells, done)
+    effects = _effects(plan, factors, cells, scores)
+    caption = captions.caption(rows, plan, records, predictions, view)
+    return Summary(ablation, question, view, factors, rows, leader, effects, claimed, caption)
 
 
-def refuse_mixtures(records: Iterable[Record]) -> None:
-    """Refuses records that would make a mean or a difference of unlike things.
-
-    A cell's records must agree in configuration, data and device; cells that name the same data must have the same.
-
-    Raises:
-      MixtureError: naming the runs and the fields.
-    """
-    def cell_facts(record: Record) -> Any:
-        return {"config": record["config"], "dataset": {"fingerprint": record["dataset"]["fingerprint"]},
-                "environment": {key: record["environment"].get(key) for key in ("platform", "device")}}
-
-    def data_named(record: Record) -> Any:
-        return record["config"].get("dataset"), record["config"].get("validation_size")
-
-    records = list(records)
-    if twice := [name for name, number in Counter(map(_name, records)).items() if number > 1]:
-        raise MixtureError(f"more than one record of {'; '.join(twice)}: move all but one out of runs/")
-    _refuse(records, lambda record: record["cell"], cell_facts)
-    _refuse(records, data_named, lambda record: {"dataset": {"fingerprint": record["dataset"]["fingerprint"]}})
-
-
-def _refuse(records: Iterable[Record], scope: Callable[[Record], Any], facts: Callable[[Record], Any]) -> None:
-    first: dict[Any, Record] = {}
-    found = []
-    for record in records:
-        other = first.setdefault(scope(record), record)
-        if changed := differences(facts(other), facts(record)):
-            found.append(f"{_name(other)} and {_name(record)} differ in {', '.join(changed)}")
-    if found:
-        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-        raise MixtureError(f"runs that do not belong together are not averaged: {'; '.join(found[:3])}{more}. "
-                           "Keep one kind apart: train into another --results_dir, or move its folders out of runs/")
-
-
-def _name(record: Record) -> str:
-    return f"{record['cell']},seed={record['seed']}"
+def _baseline(view: View, plan: Mapping[str, Any] | None, cells: Mapping[str, Mapping[str, str]],
+              labels: Mapping[str, str]) -> str | None:
+    if view.baseline is not None:
+        for cell in cells:
+            if view.baseline in (cell, labels[cell]):
+                return cell
+        raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
+    reference = {name: levels[0] for name, levels in plan["factors"].items()} if plan else None
+    return next((cell for cell, of_cell in cells.items() if of_cell == reference), None)
 
 
 def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
@@ -170,30 +110,48 @@ def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
     return labels.get(factors[0], cell) if factors else cell
 
 
-def _values(records: Sequence[Record], state: str, metric: str) -> list[float]:
-    return [record[state][metric] for record in records]
-
-
-def _accuracy(records: Sequence[Record], state: str, metric: str) -> Estimate:
-    """Estimates a fraction: what the t interval reaches beyond 0 and 1 is cut off."""
-    found = estimate(_values(records, state, metric))
+def _estimate(values: Sequence[float], metric: str) -> Estimate:
+    """Estimates a score: what the t interval of a fraction reaches beyond 0 and 1 is cut off."""
+    found = estimate(values)
     if found.low is None or found.high is None:
         return found
-    return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    return dataclasses.replace(found, low=max(found.low, 0.0),
+                               high=found.high if metric.endswith("loss") else min(found.high, 1.0))
 
 
-def _difference(records: Sequence[Record], reference: Sequence[Record]) -> Estimate:
-    return paired_difference(_values(records, "best", "test_accuracy"), [record["seed"] for record in records],
-                             _values(reference, "best", "test_accuracy"), [record["seed"] for record in reference])
+def _accuracy(records: Sequence[Record], metric: str, *states: str) -> Estimate:
+    """Estimates an accuracy; of several states each run's highest."""
+    return _estimate([max(record[state][metric] for state in states) for record in records], metric)
 
 
-def _best(done: Mapping[str, Sequence[Record]]) -> str | None:
-    ranked = sorted((cell for cell in done if done[cell]), reverse=True,
-                    key=lambda cell: float(np.mean(_values(done[cell], "best", "test_accuracy"))))
-    if len(ranked) < 2:
+def _behind_best(scores: Mapping[str, Mapping[int, float]], sign: int) -> tuple[str | None, dict[str, float | None]]:
+    """Finds the cell with the best mean, and for every other one the corrected p value of being behind it.
+
+    Args:
+      scores: cell -> seed -> value.
+      sign: 1 where higher is better, else -1.
+    """
+    means = {cell: sign * float(np.mean(list(values.values()))) for cell, values in scores.items() if values}
+    if not means:
+        return None, {}
+    leader = max(means, key=lambda cell: means[cell])
+    others = [cell for cell in means if cell != leader]
+    leads = [stats.paired_difference(list(scores[leader].values()), list(scores[leader]),
+                                     list(scores[cell].values()), list(scores[cell])) for cell in others]
+    p_values = [1.0 if lead.mean is not None and sign * lead.mean <= 0 else stats.t_p(lead) for lead in leads]
+    return leader, dict(zip(others, stats.holm(p_values), strict=True))
+
+
+def _effects(plan: Mapping[str, Any] | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]],
+             scores: Mapping[str, Mapping[int, float]]) -> Effects | None:
+    if plan is None or len(factors) < 2 or not set(factors) <= plan["factors"].keys():
         return None
-    lead = _difference(done[ranked[0]], done[ranked[1]])
-    return ranked[0] if lead.low is not None and lead.low > 0 else None
+    levels = {name: plan["factors"][name] for name in factors}
+    planned = {tuple(run["labels"].get(name, "") for name in factors) for run in plan["runs"]}
+    if not planned.issuperset(itertools.product(*levels.values())):
+        return Effects((), (), (), "Main effects and interactions are n/a: not every combination of levels is planned.")
+    return factorial_effects(levels, {tuple(labels.get(name, "") for name in factors): scores[cell]
+                                      for cell, labels in cells.items()})
 
 
 def _count(cell: str, planned: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, int]:
@@ -208,7 +166,7 @@ def _cost(records: Sequence[Record]) -> Cost | None:
     if not known:
         return None
     largest: dict[str, Any] = {
-        field.name: max((cost[field.name] for cost in known if cost[field.name] is not None), default=None)
+        field.name: max((cost[field.name] for cost in known if cost.get(field.name) is not None), default=None)
         for field in dataclasses.fields(Cost) if field.name != "layers"}
     return Cost(layers=(), **largest)
 
@@ -222,65 +180,6 @@ def _timing(records: Sequence[Record]) -> Timing | None:
     known = [timing for timing in known if timing["members_at_once"] == most]
     means: dict[str, Any] = {}
     for field in dataclasses.fields(Timing):
-        values = [timing[field.name] for timing in known if timing[field.name] is not None]
+        values = [timing[field.name] for timing in known if timing.get(field.name) is not None]
         means[field.name] = float(np.mean(values)) if values else None
     return Timing(**(means | {"members_at_once": most, "launches": max(timing["launches"] for timing in known)}))
-
-
-def _data_sentences(records: Iterable[Record]) -> list[str]:
-    return list(dict.fromkeys(
-        f"Data: {data['name']} ({data['source']}), {data['train_examples']:,} training, "
-        f"{data['validation_examples']:,} validation and {data['test_examples']:,} test examples of "
-        f"{' x '.join(map(str, data['image_shape']))} in {len(data['class_names'])} classes, "
-        f"fingerprint {data['fingerprint'][:12]}."
-        for data in (record["dataset"] for record in records)))
-
-
-def _coverage(rows: Sequence[CellRow], seeds: Sequence[int], unplanned: int, *, has_plan: bool) -> str:
-    def total(status: str) -> int:
-        return sum(row.runs[status] for row in rows)
-
-    def where(status: str) -> str:
-        return "; ".join(f"{row.label}: {row.runs[status]}" for row in rows if row.runs[status])
-
-    counts = [f"{total('done')} done"]
-    counts += [f"{total(status)} {status} ({where(status)})" for status in (*STATUSES[1:], "missing") if total(status)]
-    planned = f"{total('planned')} planned" if has_plan else "no plan, so what is missing is unknown"
-    extra = f"; {unplanned} of them outside the plan" if unplanned else ""
-    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds: {', '.join(map(str, seeds))}."
-
-
-def _baseline_sentence(rows: Sequence[CellRow], *, has_plan: bool) -> str:
-    baseline = next((row for row in rows if row.is_baseline), None)
-    if baseline is None:
-        reason = "no planned cell has all reference levels" if has_plan else "without a plan the baseline is unknown"
-        return f"Differences are n/a: {reason}."
-    if not baseline.runs["done"]:
-        return f"Differences are n/a: the baseline ({baseline.label}) has no done run."
-    fewer = [f"{row.label}: {row.difference.n}" for row in rows
-             if not row.is_baseline and row.runs["done"] and row.difference.n < row.runs["done"]]
-    note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
-    return (f"Differences are in percentage points of test accuracy from the baseline ({baseline.label}), paired by "
-            f"seed, with their 95 % t interval.{note}")
-
-
-def _cost_sentences(rows: Sequence[CellRow]) -> list[str]:
-    together = sorted({row.timing.members_at_once for row in rows if row.timing})
-    if not together:
-        return []
-    number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
-    return [f"MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
-            f"optimizer state + activations at the batch size; compiled is the training program's own figure. "
-            f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
-            "Compile s is that of the program which its runs share, less where it was cached."]
-
-
-def _environment_sentences(records: Iterable[Record]) -> list[str]:
-    def text(environment: Mapping[str, Any]) -> str:
-        commit = str(environment.get("git_commit") or "unknown")[:12]
-        dirty = " with uncommitted changes" if environment.get("git_dirty") else ""
-        return (f"Device: {environment.get('device_count', 1)} x {environment.get('device')} "
-                f"({environment.get('platform')}); jax {environment.get('packages', {}).get('jax', 'unknown')}; "
-                f"commit {commit}{dirty}.")
-
-    return list(dict.fromkeys(text(record["environment"]) for record in records))

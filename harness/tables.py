@@ -1,207 +1,143 @@
-"""A summary as text: Markdown, LaTeX, CSV and the terminal, with every string from a record made inert.
+"""What a report's tables hold: the answer first, then claims, effects, comparisons, spread and coverage.
 
-`harness.report` calls it. Numbers are rounded here and nowhere else; the CSV has them in full.
+`harness.report` calls it; `harness.render` turns tables into Markdown, LaTeX and terminal text. The CSV files have
+every number in full.
 """
 
 import dataclasses
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import rich.box
-import rich.table
-import rich.text
 from rich.console import Console
 
+from harness import evidence, numbers, render
+from harness.columns import columns, table
 from harness.records import Cost, Timing
-from harness.stats import Estimate
-from harness.summary import CellRow, Summary
+from harness.render import Table, escape_csv, printable, shortened
+from harness.rows import CellRow, Summary
 
-DASH = "–"  # noqa: RUF001 - the typographic dash of an empty table cell
-_LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
-          "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-          # After the end of a row these would be read as its optional argument.
-          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Column:
-    header: str
-    text: Callable[[CellRow], str]
-    is_label: bool = False
-    is_marked: bool = False
-
-
-def printable(text: str) -> str:
-    """Makes a string from a record one line without control characters."""
-    return " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
-
-
-def escape_markdown(text: str) -> str:
-    """Escapes what Markdown or HTML would act on; an underscore in a word and a bracket outside a link do nothing."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]))", r"\\\1", text)
-
-
-def escape_latex(text: str) -> str:
-    """Escapes what LaTeX would act on."""
-    return "".join(_LATEX.get(character, character) for character in printable(text))
-
-
-def escape_csv(text: str) -> str:
-    """Keeps a spreadsheet from reading text as a formula."""
-    text = printable(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+_CLEAR = 0.05
+_NAMED = 4
 
 
 def markdown(summary: Summary) -> str:
-    """Renders one table with the question above and the caption below."""
-    columns = [*_labels(summary), *_ACCURACY, *_COST]
-    lines = [f"**{escape_markdown(summary.question)}**", "",
-             f"| {' | '.join(escape_markdown(column.header) for column in columns)} |",
-             f"|{'|'.join(' :-- ' if column.is_label else ' --: ' for column in columns)}|"]
-    for row in summary.rows:
-        cells = [(escape_markdown(column.text(row)), _bold(column, row)) for column in columns]
-        lines.append(f"| {' | '.join(f'**{cell}**' if bold else cell for cell, bold in cells)} |")
-    return "\n".join([*lines, "", *(f"- {escape_markdown(sentence)}" for sentence in summary.caption), ""])
+    """Renders all tables as Markdown."""
+    return render.markdown(tables(summary))
 
 
 def latex(summary: Summary) -> str:
-    """Renders a fragment for booktabs: two tables, since one would be wider than a page."""
-    caption = " ".join([summary.question, *summary.caption])
-    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering\footnotesize",
-             r"\setlength{\tabcolsep}{4pt}", f"\\caption{{{escape_latex(caption)}}}"]
-    for group in (_ACCURACY, _COST):
-        columns = [*_labels(summary), *group]
-        alignment = "".join("l" if column.is_label else "r" for column in columns)
-        lines += [f"\\begin{{tabular}}{{{alignment}}}", r"\toprule",
-                  " & ".join(escape_latex(column.header) for column in columns) + r" \\", r"\midrule"]
-        for row in summary.rows:
-            cells = [escape_latex(column.text(row)) for column in columns]
-            cells = [cell if column.is_label else re.sub(r"-(?=\d)", "$-$", cell)
-                     for column, cell in zip(columns, cells, strict=True)]
-            lines.append(" & ".join(f"\\textbf{{{cell}}}" if _bold(column, row) else cell
-                                    for column, cell in zip(columns, cells, strict=True)) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
-    return "\n".join([*lines[:-1], r"\end{table}", ""])
+    """Renders all tables for LaTeX with booktabs."""
+    return render.latex(tables(summary))
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Prints all tables."""
+    main, *others = tables(summary)
+    main = dataclasses.replace(main, title=f"{printable(summary.ablation)}: {main.title}")
+    render.show([main, *others], console)
+
+
+def tables(summary: Summary) -> list[Table]:
+    """Lays out the tables; those without rows are left out, the main one excepted."""
+    main = table(summary.question, columns(summary), summary.rows, lead=tuple(finding(summary)), notes=summary.caption)
+    parts = (evidence.coverage, evidence.claims, evidence.effects, evidence.comparisons, evidence.shared,
+             evidence.spread)
+    return [main, *(found for part in parts if (found := part(summary)) is not None)]
+
+
+def finding(summary: Summary) -> list[str]:
+    """Says in a sentence or two which cell is best and which differ from the baseline, and how sure that is."""
+    done = [row for row in summary.rows if row.score.mean is not None]
+    leader = next((row for row in done if row.cell == summary.leader), None)
+    if leader is None or len(done) < 2:
+        return []
+    metric, is_loss = summary.view.metric, summary.view.is_loss
+    figure = f"{_named(leader, summary)}, {numbers.score(leader.score, metric)}{'' if is_loss else ' %'}"
+    near = [_named(row, summary) for row in done if row is not leader and not _clear(row.behind_best_p)]
+    sentences = [f"Best: {figure}; ahead of every other cell." if leader.is_best else
+                 f"{'Lowest' if is_loss else 'Highest'} mean: {figure}; not clearly ahead of {_listed(near)}."]
+    baseline = next((row for row in done if row.is_baseline), None)
+    compared = [(_named(row, summary), row.comparison) for row in done if row.comparison]
+    if baseline is None or not compared:
+        return sentences
+    groups: dict[str, list[str]] = {"above": [], "below": [], "not clearly different": []}
+    for name, one in compared:
+        size = one.difference.mean or 0.0
+        if _clear(one.t_holm):
+            groups["above" if size > 0 else "below"].append(f"{name} ({_signed(size, metric)})")
+        else:
+            groups["not clearly different"].append(name)
+    parts = "; ".join(f"{name}: {_listed(found)}" for name, found in groups.items() if found)
+    return [*sentences, f"Against the baseline {_named(baseline, summary)}, by paired t tests with Holm's correction "
+                        f"(p below 0.05): {parts}."]
+
+
+def _named(row: CellRow, summary: Summary) -> str:
+    """Names a cell within a sentence, where a bare level such as 0.1 would be lost."""
+    return shortened(f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label)
+
+
+def _clear(p: float | None) -> bool:
+    return p is not None and p < _CLEAR
+
+
+def _signed(difference: float, metric: str) -> str:
+    return f"{difference:+.4f}" if metric.endswith("loss") else f"{100 * difference:+.2f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " / ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def csv(summary: Summary) -> str:
     """Renders everything known about each cell, unrounded: accuracies as fractions, sizes in bytes."""
-    return pd.DataFrame([_flat(row) for row in summary.rows], dtype=object).to_csv(index=False, lineterminator="\n")
+    return to_csv([_flat(row) for row in summary.rows])
 
 
-def show(summary: Summary, console: Console) -> None:
-    """Prints the table, in two parts where the terminal is too narrow for one."""
-    console.print(rich.text.Text(f"{printable(summary.ablation)}: {printable(summary.question)}", style="bold"))
-    whole = _terminal(summary, [*_ACCURACY, *_COST])
-    unbounded = console.options.update(width=10_000)
-    fits = console.measure(whole, options=unbounded).maximum <= console.width
-    for table in [whole] if fits else [_terminal(summary, _ACCURACY), _terminal(summary, _COST)]:
-        console.print("", table)
-    console.print()
-    for sentence in summary.caption:
-        console.print(rich.text.Text(printable(sentence), style="yellow" if sentence.startswith("Warning") else "dim"))
+def effects_csv(summary: Summary) -> str:
+    """Renders each effect, unrounded."""
+    return to_csv([
+        {"factors": " x ".join(effect.factors), "levels": ", ".join(effect.levels),
+         "references": ", ".join(effect.references)} | _parts("effect", effect.estimate) | {"p": effect.p}
+        for effect in (summary.effects.effects if summary.effects else ())])
 
 
-def _terminal(summary: Summary, group: Sequence[_Column]) -> rich.table.Table:
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
-    columns = [*_labels(summary), *group]
-    for column in columns:
-        table.add_column(rich.text.Text(column.header), justify="left" if column.is_label else "right",
-                         vertical="bottom", overflow="fold" if column.is_label else "ellipsis")
-    for row in summary.rows:
-        table.add_row(*(rich.text.Text(printable(column.text(row)), style="bold" if _bold(column, row) else "")
-                        for column in columns))
-    return table
+def claims_csv(summary: Summary) -> str:
+    """Renders each claim, unrounded."""
+    names = ("source", "cell", "over", "metric", "state", "kind", "value", "within")
+    return to_csv([
+        {name: getattr(claim, name) for name in names}
+        | _parts("measured", claim.measured) | {"verdict": claim.verdict, "protocol": claim.protocol}
+        for claim in summary.claims])
 
 
-def _bold(column: _Column, row: CellRow) -> bool:
-    return column.is_marked and row.is_best
-
-
-def _labels(summary: Summary) -> list[_Column]:
-    if not summary.factors:
-        return [_Column("cell", lambda row: row.cell, is_label=True)]
-    return [_Column(printable(name), lambda row, name=name: row.labels.get(name, DASH), is_label=True)  # type: ignore[misc]
-            for name in summary.factors]
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Renders rows as CSV, with text that no spreadsheet takes for a formula; nothing where there are none."""
+    if not rows:
+        return ""
+    inert = [{escape_csv(name): escape_csv(value) if isinstance(value, str) else value for name, value in row.items()}
+             for row in rows]
+    return pd.DataFrame(inert, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def _flat(row: CellRow) -> dict[str, Any]:
-    estimates = ("test_accuracy", "validation_accuracy", "last_test_accuracy", "difference")
+    estimates = ("score", "test_accuracy", "validation_accuracy", "last_test_accuracy",
+                 "optimistic_validation_accuracy", "optimistic_test_accuracy", "interquartile_mean", "difference")
     costs = [("cost", row.cost, field.name) for field in dataclasses.fields(Cost) if field.name != "layers"]
     timings = [("timing", row.timing, field.name) for field in dataclasses.fields(Timing)]
-    return ({"cell": escape_csv(row.cell)}
-            | {escape_csv(f"labels.{name}"): escape_csv(label) for name, label in row.labels.items()}
-            | {"is_baseline": row.is_baseline, "is_best": row.is_best}
+    shared = row.comparison.shared if row.comparison else None
+    return ({"cell": row.cell}
+            | {f"labels.{name}": label for name, label in row.labels.items()}
+            | {"is_baseline": row.is_baseline, "is_best": row.is_best, "behind_best_p": row.behind_best_p}
             | {f"runs.{status}": number for status, number in row.runs.items()}
-            | {f"{name}.{part}": value for name in estimates
-               for part, value in dataclasses.asdict(getattr(row, name)).items()}
+            | {key: value for name in estimates for key, value in _parts(name, getattr(row, name)).items()}
+            | {f"comparison.{name}": getattr(row.comparison, name, None) for name in (
+                "balanced", "t_p", "t_holm", "sign_flip_p", "sign_flip_holm", "detectable", "seeds_for_half_a_point")}
+            | {f"shared.{name}": getattr(shared, name, None) for name in ("pairs", "gained", "lost", "p", "clear")}
+            | _parts("shared.difference", getattr(shared, "difference", None))
             | {f"{group}.{name}": getattr(part, name, None) for group, part, name in (*costs, *timings)})
 
 
-def _percent(estimate: Estimate, sign: str = "") -> str:
-    """Writes a fraction and its interval in percent."""
-    if estimate.mean is None:
-        return DASH
-    if estimate.low is None or estimate.high is None:
-        return f"{100 * estimate.mean:{sign}.2f} [n/a]"
-    return f"{100 * estimate.mean:{sign}.2f} [{100 * estimate.low:{sign}.2f}, {100 * estimate.high:{sign}.2f}]"
-
-
-def _difference(row: CellRow) -> str:
-    if row.is_baseline:
-        return "baseline"
-    if row.difference.n == 0:
-        return "n/a" if row.runs["done"] else DASH
-    return _percent(row.difference, sign="+")
-
-
-def _digits(value: float) -> str:
-    """Writes three digits, or all before the point."""
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
-
-
-def _scaled(value: float, step: int, units: Sequence[str]) -> str:
-    power = 0
-    while value >= step and power < len(units) - 1:
-        value, power = value / step, power + 1
-    return f"{_digits(value) if power else round(value)}{units[power]}"
-
-
-def count(value: float) -> str:
-    """Writes a count with a decimal unit."""
-    return _scaled(value, 1000, ("", " k", " M", " G", " T"))
-
-
-def size(value: float) -> str:
-    """Writes bytes with a binary unit."""
-    return _scaled(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB"))
-
-
-def _of(part: str, name: str, write: Callable[[float], str]) -> Callable[[CellRow], str]:
-    """Reads a field of a row's cost or timing: a dash without a done run, n/a where the platform does not tell."""
-    def text(row: CellRow) -> str:
-        known = getattr(row, part)
-        value = getattr(known, name) if known else None
-        return DASH if not row.runs["done"] else "n/a" if value is None else write(value)
-    return text
-
-
-_ACCURACY = (
-    _Column("n", lambda row: str(row.runs["done"])),
-    _Column("test acc. %\n[95 % CI]", lambda row: _percent(row.test_accuracy), is_marked=True),
-    _Column("val.\nacc. %", lambda row: DASH if row.validation_accuracy.mean is None
-            else f"{100 * row.validation_accuracy.mean:.2f}"),
-    _Column("difference\n[95 % CI]", _difference),
-)
-_COST = (
-    _Column("params", _of("cost", "parameters", count)),
-    _Column("MACs", _of("cost", "macs_per_example", count)),
-    _Column("memory\nest.", _of("cost", "memory_estimate_bytes", size)),
-    _Column("compiled", _of("cost", "compiled_bytes", size)),
-    _Column("train\nex/s", _of("timing", "throughput_examples_per_s", count)),
-    _Column("compile\ns", _of("timing", "compile_s", _digits)),
-    _Column("train\ns", _of("timing", "train_s", _digits)),
-)
+def _parts(name: str, estimate: Any) -> dict[str, Any]:
+    return {f"{name}.{part}": getattr(estimate, part, None) for part in ("n", "mean", "sd", "low", "high")}

@@ -7,6 +7,7 @@ A frozen backbone gives an image the same features in every step, so the head ma
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,8 +113,7 @@ class Features(nnx.Module):
             if mobilenet_v2.block_of((name,)) < self.first:
                 _freeze(layer)
 
-    def __call__(self, images: Float[Array, "batch height width channel"], mode: Mode
-                 ) -> Float[Array, "batch feature"]:
+    def __call__(self, x: Float[Array, "batch height width channel"], mode: Mode) -> Float[Array, "batch feature"]:
         frozen = [step for step in self.backbone.steps() if step.block < self.first]
 
         def apply(images: Array) -> Array:
@@ -121,7 +121,7 @@ class Features(nnx.Module):
             return functools.reduce(lambda x, step: step.apply(x, Mode()), frozen, x)
 
         on_cpu = jax.default_backend() == "cpu"  # a few images at a time stay in its cache
-        x = convolution.in_chunks(apply, images) if on_cpu and frozen else apply(images)
+        x = convolution.in_chunks(apply, x) if on_cpu and frozen else apply(x)
         for step in self.backbone.steps()[len(frozen):]:
             # As in inference: batch statistics of a few thousand pictures would replace those of a million.
             x = step.apply(x, Mode())
@@ -191,7 +191,7 @@ def _first(fine_tune: str) -> int:
     return mobilenet_v2.LAST if fine_tune == "last" else int(fine_tune.removeprefix("block_"))
 
 
-def _freeze(layer: nnx.Module) -> None:
+def _freeze(layer: Any) -> None:
     for name, value in list(vars(layer).items()):
         if isinstance(value, nnx.Variable):
             setattr(layer, name, Frozen(value[...]))

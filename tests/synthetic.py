@@ -62,11 +62,23 @@ def curve(invented: RunRecord) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(CURVE_COLUMNS, columns, strict=True)))
 
 
-def write(results_dir: pathlib.Path, planned: dict[str, Any] | None, *invented: RunRecord) -> Folder:
+def predictions(invented: RunRecord, examples: int = 200, classes: int = 10) -> dict[str, np.ndarray]:
+    """Invents test predictions that are right as often as the record says; the true classes are the same in all."""
+    label = np.arange(examples, dtype=np.uint8) % classes
+    wrong = np.random.default_rng([invented.seed, len(invented.cell)]).permutation(examples)
+    wrong = wrong[round(examples * (invented.best.test_accuracy if invented.best else 0.0)):]
+    predicted = label.copy()
+    predicted[wrong] = (label[wrong] + 1) % classes
+    return {"predicted": predicted, "probability": np.full(examples, 0.9, np.float16), "label": label}
+
+
+def write(results_dir: pathlib.Path, planned: dict[str, Any] | None, *invented: RunRecord,
+          with_predictions: bool = False) -> Folder:
     """Writes a results folder."""
     folder = Folder(results_dir, invented[0].ablation if invented else "made_up")
     if planned:
-        folder.write_plan(planned["question"], planned["runs"], planned["factors"])
+        folder.write_plan(planned["question"], planned["runs"], planned["factors"], planned.get("claims", ()),
+                          planned.get("varied", ()))
     for one in invented:
-        folder.write(run_id(one), one, curve(one), {})
+        folder.write(run_id(one), one, curve(one), predictions(one) if with_predictions and one.best else {})
     return folder

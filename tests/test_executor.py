@@ -13,8 +13,8 @@ from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
 from harness import checkpoint, executor, fit, inputs, probe, records, train
 from harness.inputs import Inputs
 from harness.layout import Layout
+from harness.pooling import MixtureError
 from harness.programs import Programs
-from harness.summary import MixtureError
 from models import MLPConfig
 
 BASE = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=32, epochs=2, validation_size=40,

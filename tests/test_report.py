@@ -9,22 +9,27 @@ import sys
 import pytest
 import synthetic
 from absl import flags
-from markdown_it import MarkdownIt
 from rich.console import Console
 
-from harness import plots, tables
+from harness import plots
+from harness.pooling import MixtureError
 from harness.records import RecordError
 from harness.report import ReportError, report
-from harness.summary import MixtureError, summarize
+from harness.rows import View, ViewError
+from harness.summary import summarize
 
 FILES = ["curves_accuracy.png", "curves_loss.png", "table.csv", "table.md", "table.tex"]
-HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{$",
-           "\x1b[31mred", "two\nlines", "100% \\input{x} #_^~&{}", "@now", "_start", "+1", "-1"]
 
 
-def render(results_dir, *names, width=120):
+def render(results_dir, *names, width=120, view=None):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False)
-    return report(str(results_dir), names, console), console.file.getvalue()
+    return report(str(results_dir), names, console, view), console.file.getvalue()
+
+
+def table_rows(markdown, number=0):
+    """Reads the cells of a Markdown file's table, header first."""
+    found = re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE)[number].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in (found[0], *found[2:])]
 
 
 def plain(terminal):
@@ -59,8 +64,7 @@ def test_same_records_give_the_same_bytes(results):
 
 def test_single_and_absent_runs_show_as_such(results):
     render(results)
-    rows = (results / "made_up" / "table.md").read_text().splitlines()[4:7]
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    cells = table_rows((results / "made_up" / "table.md").read_text())[1:]
     assert cells[0] == ["none", "3", "90.10 [89.85, 90.35]", "91.10", "baseline", "1.23 M", "13.3 M", "47.4 MiB",
                         "143 MiB", "13.2 k", "3.25", "42.5"]
     assert cells[1][:5] == ["norm", "1", "91.00 [n/a]", "92.00", "+1.00 [n/a]"]
@@ -72,8 +76,8 @@ def test_a_figure_the_platform_does_not_tell_is_not_zero(tmp_path):
     run = dataclasses.replace(run, cost=dataclasses.replace(run.cost, compiled_bytes=None))
     synthetic.write(tmp_path, synthetic.plan({}, [run]), run)
     render(tmp_path)
-    row = (tmp_path / "made_up" / "table.md").read_text().splitlines()[4]
-    assert row.split(" | ")[8] == "n/a"
+    [header, row] = table_rows((tmp_path / "made_up" / "table.md").read_text())
+    assert row[header.index("compiled")] == "n/a"
 
 
 def test_csv_has_exact_fractions_and_bytes(results):
@@ -98,74 +102,6 @@ def test_the_terminal_table_is_whole_at_any_usual_width(results, width):
     assert text.startswith("made_up: Does it help?")
     for shown in ("90.10 [89.85, 90.35]", "+1.00 [n/a]", "baseline", "1.23 M", "47.4 MiB", "13.2 k", "1 diverged"):
         assert shown in text
-
-
-def test_strings_from_records_are_inert(tmp_path):
-    runs = [synthetic.record({"[b]=f|": text}, 0, 0.9 + 0.001 * place, epochs=2, question=" ".join(HOSTILE),
-                             dataset=dataclasses.replace(synthetic.DATASET, warnings=(text,)))
-            for place, text in enumerate(HOSTILE)]
-    folder = synthetic.write(tmp_path, synthetic.plan({"[b]=f|": HOSTILE}, runs, " ".join(HOSTILE)), *runs)
-    _, terminal = render(tmp_path, width=200)
-
-    assert "[bold red]no" in plain(terminal)
-    assert "\x1b[31m" not in terminal
-
-    tokens = MarkdownIt().enable("table").parse((folder.path / "table.md").read_text())
-    inline = [token.children or [] for token in tokens if token.type == "inline"]
-    assert {child.type for children in inline for child in children} <= {"text", "text_special", "strong_open",
-                                                                        "strong_close"}
-    shown = ["".join(child.content for child in children) for children in inline]
-    assert shown[0] == " ".join(map(tables.printable, HOSTILE))
-    assert shown[1:2] + shown[1 + 12::12][:len(HOSTILE)] == ["[b]=f|", *map(tables.printable, HOSTILE)]
-
-    cells = list(csv.reader(io.StringIO((folder.path / "table.csv").read_text())))
-    assert len(cells) == 1 + len(HOSTILE)
-    assert not [cell for row in cells for cell in row[:2] if cell.startswith(("=", "+", "-", "@"))]
-
-    check_latex((folder.path / "table.tex").read_text())
-
-
-def check_latex(text):
-    """Stands in for a compiler: environments and braces close, rows have their cells, nothing special is left."""
-    body = re.sub(r"^%.*\n", "", text)
-    assert re.findall(r"\\begin{(\w+)}", body) == ["table", "tabular", "tabular"]
-    assert len(re.findall(r"\\end{(\w+)}", body)) == 3
-    for kind in ("toprule", "midrule", "bottomrule"):
-        assert body.count(f"\\{kind}\n") == 2
-    bare = re.sub(r"\\[\\{}$&#_%]", lambda found: found[0] if found[0] == r"\\" else "", body)
-    assert bare.count("{") == bare.count("}")
-    assert not set(re.findall(r"[#%_^~<>]", bare))
-    assert bare.count("$") == 2 * bare.count("$-$")
-    assert not re.search(r"\\\\\s*[\[*]", bare)
-    known = ("begin|end|centering|footnotesize|setlength|tabcolsep|caption|toprule|midrule|bottomrule|par|medskip|"
-             "textbf|textbackslash|textasciicircum|textasciitilde|textless|textgreater")
-    assert set(re.findall(r"\\([a-z]+)", bare)) <= set(known.split("|"))
-    for columns, rows in re.findall(r"\\begin{tabular}{(\w+)}\n(.*?)\\end{tabular}", bare, flags=re.DOTALL):
-        for line in rows.splitlines():
-            if not re.fullmatch(r"\\\w+rule", line):
-                assert line.endswith(r" \\")
-                assert line.count("&") == len(columns) - 1
-
-
-def test_latex_is_well_formed(results):
-    render(results)
-    check_latex((results / "made_up" / "table.tex").read_text())
-
-
-def test_a_sure_best_is_bold_in_every_table():
-    runs = [synthetic.record({"a": level}, seed, value + 0.001 * seed * (level == "y")) for level, value in
-            {"x": 0.8, "y": 0.9}.items() for seed in range(3)]
-    summary = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
-    assert "**90.10 [89.85, 90.35]**" in tables.markdown(summary)
-    assert r"\textbf{90.10 {[}89.85, 90.35{]}}" in tables.latex(summary)
-    assert tables.markdown(summary).count("**9") + tables.markdown(summary).count("**8") == 1
-
-
-def test_numbers_print_with_three_digits_and_units():
-    assert [tables.count(value) for value in (7, 999, 1000, 12_345, 1_234_567, 2.5e9)] == [
-        "7", "999", "1.00 k", "12.3 k", "1.23 M", "2.50 G"]
-    assert [tables.size(value) for value in (512, 1024, 47 * 1024**2, 3 * 1024**4)] == [
-        "512 B", "1.00 KiB", "47.0 MiB", "3.00 TiB"]
 
 
 @pytest.mark.parametrize("cells", [1, 6, 7, 20])
@@ -263,6 +199,9 @@ def test_the_program_imports_neither_jax_nor_models(results):
     (["--nope"], "nope"),
     (["stray"], 'unexpected argument "stray"'),
     (["--ablation=none"], "there are records of: made_up"),
+    (["--metric=accuracy"], "--metric=accuracy must be one of train_loss, train_accuracy, validation_loss"),
+    (["--select=best"], "--select=best must be one of best_validation, last"),
+    (["--baseline=nome"], "--baseline=nome must be one of regularizer=none; regularizer=norm; regularizer=late"),
 ])
 def test_a_mistake_is_one_line_and_fails(results, args, line):
     failed = program("-m", "harness.report", f"--results_dir={results}", *args)
@@ -277,3 +216,22 @@ def test_a_mixture_stops_the_report(results):
     synthetic.write(results, None, synthetic.record({"regularizer": "norm"}, 2, 0.9, environment=elsewhere))
     with pytest.raises(MixtureError, match=r"environment\.device"):
         render(results)
+
+
+def test_another_view_has_files_of_its_own(results):
+    render(results)
+    before = {path: path.read_bytes() for path in (results / "made_up").iterdir() if path.is_file()}
+    paths, terminal = render(results, view=View(baseline="regularizer=norm", metric="test_loss", select="last"))
+    assert sorted(path.name for path in paths) == [
+        f"table,baseline=regularizer=norm,metric=test_loss,select=last.{kind}" for kind in ("csv", "md", "tex")]
+    assert {path: path.read_bytes() for path in before} == before
+    assert "test loss" in plain(terminal)
+    assert "0.3100" in paths[0].read_text()
+
+
+def test_a_baseline_belongs_to_one_ablation(results):
+    synthetic.write(results, None, synthetic.record({"a": "x"}, 0, 0.9, ablation="other"))
+    with pytest.raises(ReportError, match="--baseline=x needs --ablation=NAME, one of: made_up, other"):
+        render(results, view=View(baseline="x"))
+    with pytest.raises(ViewError, match="must be one of a=x"):
+        render(results, "other", view=View(baseline="y"))

@@ -1,10 +1,13 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import synthetic
 
+from harness.pooling import MixtureError
 from harness.records import as_json
-from harness.summary import MixtureError, summarize
+from harness.rows import METRICS, View, ViewError
+from harness.summary import summarize
 
 LEVELS = ["none", "norm", "l2", "both", "late"]
 
@@ -44,7 +47,7 @@ def test_only_done_runs_are_averaged_and_all_others_counted(summary):
     assert both.runs["done"] == 3
     assert late.runs == {"planned": 3, "done": 0, "diverged": 0, "oom": 1, "error": 1, "missing": 1}
     assert (late.test_accuracy.n, late.test_accuracy.mean, late.cost, late.timing) == (0, None, None, None)
-    counts = "9 done, 1 diverged (norm: 1), 1 oom (late: 1), 1 error (late: 1), 3 missing (l2: 2; late: 1)."
+    counts = "9 done, 1 diverged (norm: 1), 1 oom (late: 1), 1 failed (late: 1), 3 missing (l2: 2; late: 1)."
     assert f"15 planned; {counts}" in caption(summary)
 
 
@@ -188,3 +191,139 @@ def test_no_interval_of_an_accuracy_leaves_its_range():
     [row] = summarize("made_up", None, synthetic.as_read(*runs)).rows
     assert (row.test_accuracy.high, row.validation_accuracy.high) == (1.0, 1.0)
     assert 0 < row.test_accuracy.low < 0.98
+
+
+def test_a_cell_without_evidence_against_it_keeps_the_best_from_being_marked():
+    runs = [synthetic.record({"a": level}, seed, value) for level, values in
+            {"x": (0.90, 0.901, 0.902), "y": (0.950, 0.951, 0.953), "z": (0.99, 0.80, 0.98)}.items()
+            for seed, value in enumerate(values)]
+    plan = synthetic.plan({"a": ["x", "y", "z"]}, runs)
+    found = summarize("made_up", plan, synthetic.as_read(*runs))
+    assert found.leader == "a=y"
+    assert not any(row.is_best for row in found.rows), "y is clear of x, and z scatters too much to tell"
+    assert found.rows[0].behind_best_p < 0.05 < found.rows[2].behind_best_p
+    assert found.rows[1].behind_best_p is None
+    without = summarize("made_up", plan, {name: record for name, record in synthetic.as_read(*runs).items()
+                                          if "a=z" not in name})
+    assert [row.label for row in without.rows if row.is_best] == ["y"]
+
+
+def test_cells_on_other_devices_are_not_compared():
+    plan, records = planned_and_records()
+    for name, record in records.items():
+        if "both" in name:
+            record["environment"] = record["environment"] | {"device": "NVIDIA H200"}
+    with pytest.raises(MixtureError, match=r"regularizer=both,seed=0 differ in environment\.device"):
+        summarize("made_up", plan, records)
+
+
+def test_cells_of_other_precision_are_compared_only_if_a_factor_varies_it():
+    runs = [synthetic.record({"precision": level}, seed, 0.9) for level in ("float32", "bfloat16") for seed in (0, 1)]
+    records = synthetic.as_read(*runs)
+    for record in records.values():
+        record["config"]["precision"] = record["labels"]["precision"]
+    plan = synthetic.plan({"precision": ["float32", "bfloat16"]}, runs)
+    with pytest.raises(MixtureError, match=r"differ in config\.precision: \"float32\" -> \"bfloat16\""):
+        summarize("made_up", plan, records)
+    found = summarize("made_up", plan | {"varied": ["precision"]}, records)
+    assert found.rows[1].difference.n == 2
+
+
+@pytest.mark.parametrize("name", ["regularizer=both", "both"])
+def test_another_baseline_is_named_by_its_cell_or_its_label(name):
+    plan, records = planned_and_records()
+    found = summarize("made_up", plan, records, View(baseline=name))
+    assert [row.label for row in found.rows if row.is_baseline] == ["both"]
+    assert found.rows[0].difference.mean == pytest.approx(-0.033, abs=1e-12)
+    assert "from the baseline (both)" in caption(found)
+
+
+def test_an_unknown_baseline_lists_the_cells():
+    plan, records = planned_and_records()
+    cells = "; ".join(f"regularizer={level}" for level in LEVELS)
+    with pytest.raises(ViewError, match=rf"^--baseline=bth must be one of {cells}$"):
+        summarize("made_up", plan, records, View(baseline="bth"))
+
+
+@pytest.mark.parametrize(("view", "line"), [
+    ({"metric": "accuracy"}, f"--metric=accuracy must be one of {', '.join(METRICS)}"),
+    ({"select": "first"}, "--select=first must be one of best_validation, last"),
+])
+def test_a_misspelt_view_lists_what_there_is(view, line):
+    with pytest.raises(ViewError) as error:
+        View(**view)
+    assert str(error.value) == line
+
+
+def test_the_last_epoch_s_scores_can_be_selected():
+    plan, records = planned_and_records()
+    found = summarize("made_up", plan, records, View(select="last"))
+    assert found.rows[0].score.mean == found.rows[0].test_accuracy.mean == found.rows[0].last_test_accuracy.mean
+    assert found.rows[3].difference.mean == pytest.approx(0.033, abs=1e-12)
+    assert "after the last epoch" in caption(found)
+
+
+def test_of_a_loss_the_lowest_is_best():
+    runs = [synthetic.record({"a": level}, seed, 0.9) for level in "xy" for seed in range(3)]
+    records = synthetic.as_read(*runs)
+    for record in records.values():
+        record["best"]["test_loss"] = (0.30 if record["labels"]["a"] == "y" else 0.5) + 0.001 * record["seed"] ** 2
+    records["a=y,seed=2"]["best"]["test_loss"] += 0.001
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), records, View(metric="test_loss"))
+    assert [row.is_best for row in found.rows] == [False, True]
+    assert found.rows[1].score.mean == pytest.approx(0.302, abs=1e-12)
+    assert found.rows[1].test_accuracy.mean == pytest.approx(0.9)
+    assert "Differences are in test loss" in caption(found)
+
+
+def test_optimistic_readings_are_each_run_s_better_one():
+    runs = [synthetic.record({}, seed, 0.9) for seed in range(2)]
+    records = synthetic.as_read(*runs)
+    records["baseline,seed=1"]["last"] |= {"test_accuracy": 0.95, "validation_accuracy": 0.5}
+    [row] = summarize("made_up", synthetic.plan({}, runs), records).rows
+    assert row.optimistic_test_accuracy.mean == pytest.approx((0.90 + 0.95) / 2)
+    assert row.optimistic_validation_accuracy.mean == pytest.approx(0.91)
+
+
+def factorial(skip=lambda run: False):
+    runs = [synthetic.record({"norm": norm, "drop": drop}, seed,
+                             0.8 + 0.02 * (norm == "yes") + 0.01 * (drop == "yes") + 0.001 * seed)
+            for norm in ("no", "yes") for drop in ("no", "yes") for seed in range(3)]
+    plan = synthetic.plan({"norm": ["no", "yes"], "drop": ["no", "yes"]}, runs)
+    return plan, synthetic.as_read(*(run for run in runs if not skip(run)))
+
+
+def test_a_full_factorial_has_effects():
+    effects = summarize("made_up", *factorial()).effects
+    assert {effect.factors: effect.estimate.mean for effect in effects.effects} == pytest.approx(
+        {("norm",): 0.02, ("drop",): 0.01, ("norm", "drop"): 0.0}, abs=1e-12)
+
+
+def test_a_missing_cell_leaves_a_note_in_the_place_of_effects():
+    effects = summarize("made_up", *factorial(lambda run: run.cell == "norm=yes,drop=yes")).effects
+    assert effects.note == "Effects are n/a: no seed is done in every cell; short of runs: norm=yes, drop=yes."
+
+
+def test_a_design_that_is_no_factorial_says_so():
+    plan, records = factorial()
+    plan["runs"] = [run for run in plan["runs"] if run["cell"] != "norm=yes,drop=yes"]
+    records = {name: record for name, record in records.items() if record["cell"] != "norm=yes,drop=yes"}
+    assert "not every combination" in summarize("made_up", plan, records).effects.note
+    assert summarize("made_up", None, records).effects is None
+
+
+def test_one_factor_has_no_effects_table(summary):
+    assert summary.effects is None
+
+
+def test_predictions_of_shared_examples_are_compared_where_they_are_known():
+    plan, records = planned_and_records()
+    label = np.array([0, 1, 0], np.uint8)
+    known = {name: {"predicted": np.array([0, 1, "norm" in name], np.uint8), "label": label} for name, record
+             in records.items() if record["status"] == "done" and record["cell"].endswith(("none", "norm"))}
+    found = summarize("made_up", plan, records, predictions=known)
+    norm, both = found.rows[1].comparison.shared, found.rows[3].comparison.shared
+    assert (norm.pairs, norm.gained, norm.lost) == (2, 0.0, 1.0)
+    assert both is None
+    assert "rest on 5 of 9 done runs" in caption(found)
+    assert "are n/a: no run kept predictions" in caption(summarize("made_up", plan, records, predictions={}))

@@ -1,0 +1,112 @@
+"""The sentences below a table: what its numbers rest on. `harness.summary` calls it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.records import STATUSES
+from harness.rows import CellRow, View
+
+Record = Mapping[str, Any]
+
+
+def caption(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: Mapping[str, Record],
+            predictions: Mapping[str, Any] | None, view: View) -> tuple[str, ...]:
+    """Writes the caption of the main table.
+
+    Args:
+      rows, view: the table's.
+      plan, records, predictions: as in `harness.summary.summarize`.
+    """
+    everything = records.values()
+    return (
+        *_data_sentences(everything),
+        _coverage(rows, plan, records),
+        *_prediction_sentences(rows, predictions),
+        f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
+        "(n/a) below two, or where all values are equal.",
+        _baseline_sentence(rows, view, has_plan=plan is not None),
+        *(["Bold is the best mean, where it is ahead of every other cell: paired t tests, Holm-corrected, all p below "
+           "0.05."] if any(row.is_best for row in rows) else []),
+        *_cost_sentences(rows),
+        *_environment_sentences(everything),
+        *dict.fromkeys(f"Warning: {text}" for record in everything for text in record["dataset"]["warnings"]),
+    )
+
+
+_SELECTED = {
+    "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
+    "last": "Scores are those of the state after the last epoch, whatever the validation set says of it",
+}
+
+
+def _data_sentences(records: Iterable[Record]) -> list[str]:
+    return list(dict.fromkeys(
+        f"Data: {data['name']} ({data['source']}), {data['train_examples']:,} training, "
+        f"{data['validation_examples']:,} validation and {data['test_examples']:,} test examples of "
+        f"{' x '.join(map(str, data['image_shape']))} in {len(data['class_names'])} classes, "
+        f"fingerprint {data['fingerprint'][:12]}."
+        for data in (record["dataset"] for record in records)))
+
+
+def _coverage(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: Mapping[str, Record]) -> str:
+    def total(status: str) -> int:
+        return sum(row.runs[status] for row in rows)
+
+    def where(status: str) -> str:
+        return "; ".join(f"{row.label}: {row.runs[status]}" for row in rows if row.runs[status])
+
+    counts = [f"{total('done')} done"]
+    counts += [f"{total(status)} {'failed' if status == 'error' else status} ({where(status)})"
+               for status in (*STATUSES[1:], "missing") if total(status)]
+    planned = f"{total('planned')} planned" if plan else "no plan, so what is missing is unknown"
+    unplanned = len(records.keys() - {run["run_id"] for run in plan["runs"]}) if plan else 0
+    extra = f"; {unplanned} of them outside the plan" if unplanned else ""
+    seeds = sorted({run["seed"] for run in (*(plan["runs"] if plan else ()), *records.values())})
+    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds: {', '.join(map(str, seeds))}."
+
+
+def _prediction_sentences(rows: Sequence[CellRow], predictions: Mapping[str, Any] | None) -> list[str]:
+    done, known = sum(row.runs["done"] for row in rows), len(predictions or ())
+    if predictions is None or known == done:
+        return []
+    return [f"Class scores and comparisons on shared test examples rest on {known} of {done} done runs: the others "
+            "kept no predictions with labels." if known else
+            "Class scores and comparisons on shared test examples are n/a: no run kept predictions with labels."]
+
+
+def _baseline_sentence(rows: Sequence[CellRow], view: View, *, has_plan: bool) -> str:
+    baseline = next((row for row in rows if row.is_baseline), None)
+    if baseline is None:
+        reason = "no planned cell has all reference levels" if has_plan else "without a plan the baseline is unknown"
+        return f"Differences are n/a: {reason}."
+    if not baseline.runs["done"]:
+        return f"Differences are n/a: the baseline ({baseline.label}) has no done run."
+    fewer = [f"{row.label}: {row.difference.n}" for row in rows
+             if row.comparison and row.difference.n < row.runs["done"]]
+    note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
+    name = view.metric.replace("_", " ")
+    of = name if view.is_loss else f"percentage points of {name}"
+    return (f"Differences are in {of} from the baseline ({baseline.label}), paired by seed, with their 95 % t "
+            f"interval.{note}")
+
+
+def _cost_sentences(rows: Sequence[CellRow]) -> list[str]:
+    together = sorted({row.timing.members_at_once for row in rows if row.timing})
+    if not together:
+        return []
+    number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
+    return [f"MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
+            f"optimizer state + activations at the batch size; compiled is the training program's own figure. "
+            f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
+            "Compile s is that of the program which its runs share, less where it was cached."]
+
+
+def _environment_sentences(records: Iterable[Record]) -> list[str]:
+    def text(environment: Mapping[str, Any]) -> str:
+        commit = str(environment.get("git_commit") or "unknown")[:12]
+        dirty = " with uncommitted changes" if environment.get("git_dirty") else ""
+        return (f"Device: {environment.get('device_count', 1)} x {environment.get('device')} "
+                f"({environment.get('platform')}); jax {environment.get('packages', {}).get('jax', 'unknown')}; "
+                f"commit {commit}{dirty}.")
+
+    return list(dict.fromkeys(text(record["environment"]) for record in records))

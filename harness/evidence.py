@@ -1,0 +1,200 @@
+"""The tables behind the main one: coverage, claims, effects, comparisons, spread. `harness.tables` calls it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from harness import numbers
+from harness.claims import ClaimRow, is_score
+from harness.columns import RowColumn, labels, short, table
+from harness.effects import Effect
+from harness.numbers import digits
+from harness.power import MOST_SEEDS
+from harness.render import DASH, Column, Table
+from harness.rows import CellRow, Summary
+from harness.stats import MOST_EXACT_PAIRS
+
+
+def coverage(summary: Summary) -> Table | None:
+    """Counts what became of each cell's runs; None where all that was planned is done."""
+    if all(row.runs["done"] >= row.runs["planned"] for row in summary.rows):
+        return None
+    counts = [RowColumn("failed" if status == "error" else status, lambda row, status=status: str(row.runs[status]))  # type: ignore[misc]
+              for status in ("planned", "done", "diverged", "oom", "error", "missing")]
+    return table("Coverage: what became of the runs", [*labels(summary), *counts, _PAIRS], summary.rows,
+                  notes=(_BALANCED,))
+
+
+_BALANCED = "A comparison is balanced if cell and baseline have the same seeds done, else partial."
+
+
+def _pairs(row: CellRow) -> str:
+    if row.comparison is None:
+        return "baseline" if row.is_baseline else DASH
+    pairs = row.comparison.difference.n
+    kind = "balanced" if row.comparison.balanced else "partial"
+    return f"{kind}, {pairs} pair{'' if pairs == 1 else 's'}"
+
+
+_PAIRS = RowColumn("comparison", _pairs)
+
+
+def comparisons(summary: Summary) -> Table | None:
+    """Shows how sure each difference from the baseline is; None without one."""
+    rows = [row for row in summary.rows if row.comparison]
+    if not rows:
+        return None
+    metric = summary.view.metric
+
+    def of(header: str, write: Callable[[Any], str], group: int = 0) -> RowColumn:
+        return RowColumn(header, lambda row: write(row.comparison), group=group)
+
+    shown = [
+        *labels(summary), _PAIRS,
+        of("p,\nt test", lambda one: numbers.p_value(one.t_p)),
+        of("Holm", lambda one: numbers.p_value(one.t_holm)),
+        of("p, sign\nflips", lambda one: numbers.p_value(one.sign_flip_p)),
+        of("Holm", lambda one: numbers.p_value(one.sign_flip_holm)),
+        of("detectable\ndifference", lambda one: numbers.single(one.detectable, metric), 1)]
+    if not summary.view.is_loss:
+        shown.append(of("seeds for\n0.5 points", _seeds, 1))
+    pairs = sorted({row.comparison.difference.n for row in rows if row.comparison and row.comparison.difference.n})
+    floors = "; ".join(f"{2 / 2**n:.3g} with {n}" for n in pairs if n <= MOST_EXACT_PAIRS)
+    return table("Is the difference from the baseline more than chance?", shown, rows, notes=(
+        "p: paired by seed, two-sided; Holm corrects it for the comparisons in this table.",
+        *([f"Sign flips are exact and assume least, but the smallest p that n pairs allow is 2/2^n: {floors}."]
+          if floors else []),
+        "Detectable: the true difference that as many seeds show with power 0.8 at level 0.05, the noise being that of "
+        "the differences seen" + ("." if summary.view.is_loss else "; the last column: the seeds that half a point "
+                                  "would take."),
+        _BALANCED))
+
+
+def _seeds(comparison: Any) -> str:
+    if comparison.detectable is None:
+        return "n/a"
+    needed = comparison.seeds_for_half_a_point
+    return f">{MOST_SEEDS:,}" if needed is None else f"{needed:,}"
+
+
+def shared(summary: Summary) -> Table | None:
+    """Compares cells with the baseline on the same test examples; None without predictions."""
+    rows = [row for row in summary.rows if row.comparison and row.comparison.shared]
+    if not rows:
+        return None
+
+    def of(header: str, write: Callable[[Any], str]) -> RowColumn:
+        return RowColumn(header, lambda row: write(row.comparison and row.comparison.shared))
+
+    return table("The same test examples, classified by cell and baseline", [
+        *labels(summary),
+        of("pairs", lambda shared: str(shared.pairs)),
+        of("gained", lambda shared: f"{shared.gained:.1f}"),
+        of("lost", lambda shared: f"{shared.lost:.1f}"),
+        of("difference\n[95 % CI]", lambda shared: numbers.percent(shared.difference, sign="+")),
+        of("p,\nMcNemar", lambda shared: numbers.p_value(shared.p)),
+        of("pairs with\np < 0.05", lambda shared: f"{shared.clear} of {shared.pairs}"),
+    ], rows, notes=(
+        "Gained and lost: examples that only the cell, and only the baseline, classifies correctly; means over pairs "
+        "of runs with the same seed, at the best validation epoch. The interval is over test examples, for the "
+        "networks trained here; what other seeds would do is in the table above. p: exact McNemar tests of the pairs, "
+        "merged by their median, which allows for any dependence.",))
+
+
+def spread(summary: Summary) -> Table | None:
+    """Shows how far seeds are apart, and the optimistic readings; None without a done run."""
+    metric = summary.view.metric
+    rows = [row for row in summary.rows if row.score.mean is not None]
+    if not rows:
+        return None
+    unit = "" if summary.view.is_loss else " %"
+
+    def mean(header: str, name: str) -> RowColumn:
+        return RowColumn(header, lambda row: f"{100 * getattr(row, name).mean:.2f}", group=1)
+
+    return table("Spread over seeds, and the optimistic readings that notebooks quote", [
+        *labels(summary),
+        RowColumn("n", lambda row: str(row.runs["done"])),
+        RowColumn(f"sd of\n{short(metric)}", lambda row: numbers.single(row.score.sd, metric)),
+        RowColumn(f"interquartile\nmean{unit} [95 % CI]",
+                  lambda row: numbers.score(row.interquartile_mean, metric)),
+        mean("best val.\nacc. %\n(optimistic)", "optimistic_validation_accuracy"),
+        mean("best test\nacc. %\n(optimistic)", "optimistic_test_accuracy"),
+        mean("test\nacc. %\nlast epoch", "last_test_accuracy"),
+    ], rows, notes=(
+        "The interquartile mean leaves out a quarter of the seeds at each end, rounded down; below four seeds it is "
+        "the mean. Its interval is a bootstrap over seeds, 2,000 resamples, and too narrow with few of them.",
+        "Optimistic readings are maxima over what they are quoted for, and too high by that choice: the validation "
+        "accuracy of the epoch that it chose, and the better of two readings of the test set, at the best validation "
+        "epoch and at the last. The test set is not read at other epochs, so the best test epoch is not known."))
+
+
+def effects(summary: Summary) -> Table | None:
+    """Shows main effects and interactions, or why there are none; None where they make no sense."""
+    effects = summary.effects
+    if effects is None:
+        return None
+    metric = summary.view.metric
+    terms = {term.factors: f"F({term.degrees}, {term.residual_degrees}) = {digits(term.f)}, p {_p_text(term.p)}"
+             for term in effects.terms if term.f is not None}
+    rows = [(" x ".join(effect.factors), _levels(effect), numbers.score(effect.estimate, metric, sign="+"),
+             numbers.p_value(effect.p), terms.pop(effect.factors, "")) for effect in effects.effects]
+    shown = (Column("effect of", is_text=True), Column("level", is_text=True), Column("effect\n[95 % CI]"),
+             Column("p"), Column("all levels"))
+    return Table("Main effects and interactions", shown, tuple(rows), notes=(
+        *([effects.note] if effects.note else []),
+        *([("A main effect is the mean at the level less the mean at the reference level, over all levels of the other "
+            "factors; an interaction is how much the effect of the first factor's level changes with the second's. "
+            "Exact for this design, with seeds as blocks; noise is what is left of each run besides its cell and its "
+            "seed, pooled over cells. p is not corrected; F tests all levels at once.")] if rows else [])))
+
+
+def _p_text(p: float | None) -> str:
+    return "n/a" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _levels(effect: Effect) -> str:
+    return ", ".join(f"{level} against {reference}"
+                     for level, reference in zip(effect.levels, effect.references, strict=True))
+
+
+def claims(summary: Summary) -> Table | None:
+    """Holds the source's claims against what was measured; None without claims."""
+    if not summary.claims:
+        return None
+    labels = {row.cell: row.label for row in summary.rows}
+    shown = (*(Column(name, is_text=True) for name in ("source", "cell", "figure")), Column("claimed"),
+             Column("measured\n[95 % CI]"), Column("the claim", is_text=True), Column("its protocol", is_text=True))
+    rows = tuple(
+        (claim.source, labels[claim.cell], _figure(claim, labels), _claimed(claim), _measured(claim), claim.verdict,
+         claim.protocol) for claim in summary.claims)
+    return Table("What the source claims", shown, rows, notes=(
+        "A claim is a range: from the figure up (at least), down (at most), or as far to both sides as stated (about); "
+        "counts must be equal. It holds if the whole measured interval lies in the range, does not hold if all of it "
+        "lies outside, and else, or without an interval, nothing can be told. Accuracies in percent.",
+        *(["Numbers held: all pixels of the training set, validation images included, the parameters, and inputs and "
+           "outputs of layers with parameters for one batch, counted as the source counts its bytes."]
+          if any(claim.metric == "numbers_held" for claim in summary.claims) else [])))
+
+
+def _figure(claim: ClaimRow, labels: dict[str, str]) -> str:
+    name = claim.metric.replace("_", " ")
+    state = {"last": ", last epoch", "best_validation": ", best validation epoch"}[claim.state]
+    over = f", less that of {labels[claim.over]}" if claim.over else ""
+    return f"{name}{state if is_score(claim.metric) else ''}{over}"
+
+
+def _claimed(claim: ClaimRow) -> str:
+    def text(value: float) -> str:
+        return f"{value:,.0f}" if not is_score(claim.metric) else numbers.single(value, claim.metric)
+
+    if claim.kind == "about":
+        return text(claim.value) + (f" -+ {text(claim.within)}" if claim.within else "")
+    return f"{claim.kind.replace('_', ' ')} {text(claim.value)}"
+
+
+def _measured(claim: ClaimRow) -> str:
+    if claim.measured.mean is None:
+        return DASH
+    if not is_score(claim.metric):
+        return f"{claim.measured.mean:,.0f}"
+    return numbers.score(claim.measured, claim.metric, sign="+" if claim.over else "")

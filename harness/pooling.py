@@ -1,0 +1,71 @@
+"""Which records belong together: what may be averaged in a cell, and what may be compared between cells.
+
+`harness.executor` asks before it trains, `harness.summary` before it averages.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from harness.records import differences
+
+Record = Mapping[str, Any]
+
+
+class MixtureError(Exception):
+    """Records that may not share a row or a table; the message is one line."""
+
+
+def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> None:
+    """Refuses records that would make a mean or a difference of unlike things.
+
+    A cell's records must agree in configuration, data, backbone and device. Cells that are compared must agree in device, in
+    precision unless a factor varies it, and in the data if they name the same.
+
+    Args:
+      records: of one ablation.
+      varied: paths of the fields that its factors set.
+
+    Raises:
+      MixtureError: naming the runs and the fields.
+    """
+    def device(record: Record) -> Any:
+        return {"environment": {key: record["environment"].get(key) for key in ("platform", "device")}}
+
+    def cell_facts(record: Record) -> Any:
+        weights = (record.get("backbone") or {}).get("weights_sha256")
+        return {"config": record["config"], "dataset": {"fingerprint": record["dataset"]["fingerprint"]},
+                "backbone": {"weights_sha256": weights}, **device(record)}
+
+    def compared_facts(record: Record) -> Any:
+        if "precision" in varied:
+            return device(record)
+        return {"config": {"precision": record["config"].get("precision")}, **device(record)}
+
+    def data_named(record: Record) -> Any:
+        return record["config"].get("dataset"), record["config"].get("validation_size")
+
+    records, varied = list(records), set(varied)
+    if twice := [name for name, number in Counter(map(_name, records)).items() if number > 1]:
+        raise MixtureError(f"more than one record of {'; '.join(twice)}: move all but one out of runs/")
+    _refuse(records, lambda record: record["cell"], cell_facts)
+    _refuse(records, data_named, lambda record: {"dataset": {"fingerprint": record["dataset"]["fingerprint"]}})
+    _refuse(records, lambda record: None, compared_facts)
+
+
+def _refuse(records: Iterable[Record], scope: Callable[[Record], Any], facts: Callable[[Record], Any]) -> None:
+    first: dict[Any, Record] = {}
+    found = []
+    for record in records:
+        other = first.setdefault(scope(record), record)
+        if changed := differences(facts(other), facts(record)):
+            found.append(f"{_name(other)} and {_name(record)} differ in {', '.join(changed)}")
+    if found:
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise MixtureError("runs that do not belong together are neither averaged nor compared: "
+                           f"{'; '.join(found[:3])}{more}. Keep one kind apart: train into another --results_dir, "
+                           "or move its folders out of runs/")
+
+
+def _name(record: Record) -> str:
+    return f"{record['cell']},seed={record['seed']}"
