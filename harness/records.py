@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -295,6 +296,26 @@ class Folder:
         """Reads a run's test predictions."""
         with np.load(self.run(run_id) / "predictions.npz", allow_pickle=False) as stored:
             return dict(stored)
+
+    def exhibits(self, run_id: str) -> dict[str, np.ndarray] | None:
+        """Reads what a run keeps to be looked at; None where it kept nothing, as all but a cell's lowest seed do.
+
+        Returns:
+          "index", int32 [image]: positions in the test set, the first 25 and then chosen mispredictions; "image",
+          uint8 [image, height, width, channel]; "initial" and "trained", float16, the first layer's kernel, [input,
+          unit] or [height, width, channel, filter], of its first units; "layer", its name; "units", how many it has.
+
+        Raises:
+          RecordError: if the file cannot be read.
+        """
+        path = self.run(run_id) / "exhibits.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RecordError(f"{path} cannot be read: {error}; delete it to do without its pictures") from None
 
 
 def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:

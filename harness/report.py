@@ -12,13 +12,12 @@ results/<ablation>/. The same records give the same bytes.
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import cli, plots, records, summary, tables
+from harness import cli, figures, records, summary, tables
 
 
 class ReportError(Exception):
@@ -53,16 +52,14 @@ def report(results_dir: str, names: Sequence[str], console: Console) -> list[pat
 def _report(folder: records.Folder, console: Console) -> list[pathlib.Path]:
     found = folder.records()
     table = summary.summarize(folder.ablation, folder.plan(), found)
-    curves: dict[str, list[Any]] = {}
-    for run_id, record in found.items():
-        if record["status"] == "done":
-            curves.setdefault(record["cell"], []).append(folder.curve(run_id))
+    drawn = figures.draw(folder, table, found)
     files = {
         "table.md": tables.markdown(table).encode(),
         "table.csv": tables.csv(table).encode(),
         "table.tex": tables.latex(table).encode(),
-        "curves_accuracy.png": plots.learning_curves(table, curves, "accuracy"),
-        "curves_loss.png": plots.learning_curves(table, curves, "loss"),
+        "figures.md": figures.markdown(table, drawn, figures.left_out(folder, table, found)).encode(),
+        **{f"{figure.name}.png": figure.png for figure in drawn},
+        **{f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf},
     }
     for name, content in files.items():
         records.write_atomic(folder.path / name, content)
