@@ -53,8 +53,8 @@ class Material:
 
     @property
     def data(self) -> dict[str, Any]:
-        """Gives the facts of the data set, the same in all records."""
-        return next(iter(self.found.values()))["dataset"]
+        """Gives the facts of the data set, the same in all done runs."""
+        return self.found[self.done[self.ranked[0].cell][0]]["dataset"]
 
     @functools.cached_property
     def classes(self) -> list[str]:
@@ -98,7 +98,7 @@ class Material:
 
     @functools.cached_property
     def images(self) -> dict[str, np.ndarray] | None:
-        """Gives index, image, label, predicted and probability of the images kept; None without predictions."""
+        """Gives index, images, label, predicted and probability of the images kept; None without predictions."""
         if not self.exhibit:
             return None
         _, run, stored = self.exhibit
@@ -106,7 +106,7 @@ class Material:
         fits = stored["image"].ndim == 4 and len(stored["image"]) == len(stored["index"])
         if not known or not fits or not len(stored["index"]) or stored["index"].max() >= len(known["label"]):
             return None
-        return {"index": stored["index"], "image": stored["image"]} | {
+        return {"index": stored["index"], "images": stored["image"]} | {
             name: known[name][stored["index"]] for name in ("label", "predicted", "probability")}
 
     def name(self, row: CellRow) -> str:

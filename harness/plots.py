@@ -62,10 +62,12 @@ def render(draw: Callable[[], Figure], *, vector: bool) -> Picture:
         figure = draw()
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        # A palette makes the file a third as large and is not seen.
+        # A palette makes the file a third as large and is not seen: lines have fewer colours than images. The method
+        # keeps rare colours, which the others would merge into common ones.
         pixels = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        pixels = pixels.quantize(64 if vector else 128, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
         png = io.BytesIO()
-        pixels.quantize(256, dither=PIL.Image.Dither.NONE).save(png, format="png", dpi=(150, 150), optimize=True)
+        pixels.save(png, format="png", dpi=(150, 150), optimize=True)
         if not vector:
             return Picture(png.getvalue(), None)
         figure.set_layout_engine("none")  # The layout is found already.
@@ -109,7 +111,8 @@ def contrast(rows: Sequence[CellRow], curves: Curves) -> Figure:
         handles = {}
         for row, style in zip(rows, STYLES, strict=False):
             for split, line, marker in (("train", "--", "none"), ("validation", "-", style["marker"])):
-                handles[f"{_legend(row, curves)}, {'training' if split == 'train' else split}"] = _draw(
+                role = "baseline: " if row.is_baseline else ""
+                handles[f"{role}{_legend(row, curves)}, {'training' if split == 'train' else split}"] = _draw(
                     axes, curves.get(row.cell, ()), f"{split}_{metric}", style | {"linestyle": line, "marker": marker})
         axes.set_xlabel("epoch")
         axes.set_title(_axis_title(metric))
@@ -137,7 +140,7 @@ def _overlay(summary: Summary, curves: Curves, metric: Metric) -> Figure:
 
 
 def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
-    columns = 4
+    columns = 3 if len(summary.rows) <= 9 else 4
     rows = math.ceil(len(summary.rows) / columns)
     figure = Figure(figsize=(11, 2.3 * rows + 1.2), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()

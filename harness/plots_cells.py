@@ -84,10 +84,10 @@ def _zoom(axes: Any, estimates: Sequence[Estimate]) -> None:
     means = np.array([100 * estimate.mean for estimate in estimates if estimate.mean is not None])
     if not len(means):
         return
-    middle, (low, high) = np.median(means), np.quantile(means, (0.25, 0.75))
+    middle = np.median(means)
     widths = [100 * (estimate.high - estimate.low) for estimate in estimates
               if estimate.low is not None and estimate.high is not None]
-    reach = max(8 * (high - low), 2 * float(np.median(widths)) if widths else 0.0, 1.0)
+    reach = max(8 * float(np.median(np.abs(means - middle))), 2 * float(np.median(widths)) if widths else 0.0, 1.0)
     if np.all(np.abs(means - middle) <= reach):
         spread = float(np.ptp(means)) or 1.0
         left, right = means.min() - 1.5 * max(spread, reach / 4), means.max() + 1.5 * max(spread, reach / 4)
@@ -122,15 +122,15 @@ def costs(summary: Summary) -> dict[str, dict[str, float]]:
     """Gives what cells cost and where cells differ in it: title -> cell -> value, of cells with done runs."""
     found: dict[str, dict[str, float]] = {_PARAMETERS: {}, _MEMORY: {}, _THROUGHPUT: {}}
     for row in ranked(summary):
-        for title, value in ((_PARAMETERS, row.cost and row.cost.parameters),
-                             (_MEMORY, row.cost and row.cost.memory_estimate_bytes),
-                             (_THROUGHPUT, row.timing and row.timing.throughput_examples_per_s)):
-            if value is not None:
-                found[title][row.cell] = float(value)
+        if row.cost:
+            found[_PARAMETERS][row.cell] = float(row.cost.parameters)
+            found[_MEMORY][row.cell] = row.cost.memory_estimate_bytes / 2**20
+        if row.timing:
+            found[_THROUGHPUT][row.cell] = row.timing.throughput_examples_per_s
     return {title: values for title, values in found.items() if len(set(values.values())) > 1}
 
 
-_PARAMETERS, _MEMORY, _THROUGHPUT = "parameters", "estimated memory of a run", "training examples/s of a run"
+_PARAMETERS, _MEMORY, _THROUGHPUT = "parameters", "estimated memory of a run (MiB)", "training examples/s of a run"
 
 
 def fronts(summary: Summary) -> dict[str, list[CellRow]]:
@@ -170,7 +170,7 @@ def pareto(summary: Summary) -> Figure:
         axes.plot([values[cell] for cell in front], [100 * (rows[cell].test_accuracy.mean or 0.0) for cell in front],
                   drawstyle="steps-pre" if title == _THROUGHPUT else "steps-post", color=_SURE["color"], linewidth=1.2,
                   zorder=1)
-        _cost_axis(axes, title, list(values.values()))
+        _cost_axis(axes, list(values.values()))
         axes.set_xlabel(f"{title}\n{'more is better →' if title == _THROUGHPUT else '← less is better'}")
     figure.axes[0].set_ylabel("test accuracy (%)")
     blank = [figure.axes[0].plot([], [], linestyle="none")[0] for _ in named]
@@ -188,16 +188,18 @@ def _point(axes: Any, value: float, estimate: Estimate, *, is_front: bool) -> No
               markersize=6 if is_front else 4)
 
 
-def _cost_axis(axes: Any, title: str, values: Sequence[float]) -> None:
+def _cost_axis(axes: Any, values: Sequence[float]) -> None:
     # Powers of ten apart, a linear axis would put all but the largest on one spot.
     if max(values) > 4 * min(values) > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: tables.count(value)))
     else:
+        # Cells that hardly differ would get the same three digits.
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
-    write = tables.size if title == _MEMORY else tables.count
-    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: write(value)))
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.margins(x=0.12)
 
 
 def _bottom(axes: Any, estimates: Sequence[Estimate]) -> float:
@@ -205,6 +207,8 @@ def _bottom(axes: Any, estimates: Sequence[Estimate]) -> float:
     means = np.array([100 * estimate.mean for estimate in estimates if estimate.mean is not None])
     top, reach = means.max(), max(4 * (means.max() - np.median(means)), 1.0)
     lowest = means[means >= top - reach].min()
-    room = 0.25 * max(top - lowest, 0.5)
-    axes.set_ylim(lowest - room, min(top + room, 100.5))
-    return float(lowest - room)
+    room = max(top - lowest, 0.5)
+    ends = [100 * end for estimate in estimates for end in (estimate.low, estimate.high) if end is not None]
+    low = max(min([lowest - 0.15 * room, *ends]), lowest - 0.6 * room)
+    axes.set_ylim(low, min(max([top + 0.15 * room, *ends]), top + 0.6 * room))
+    return float(low)

@@ -15,8 +15,9 @@ _WRONG = "#D55E00"
 _COLUMNS = 6
 MOST_PAIRS = 6
 _TITLE = 0.35
-# Sources of filter pictures: as many as one can look at, in the layer's order.
-_FILTERS = {True: 24, False: 48}
+# What has no pattern, as untrained weights, does not compress: as many as tell, in the layer's order.
+_MOST_UNITS = 24
+_MOST_LARGE_FILTERS, _MOST_SMALL_FILTERS = 15, 48
 
 
 def test_images(images: np.ndarray, label: np.ndarray, predicted: np.ndarray, probability: np.ndarray,
@@ -54,7 +55,7 @@ def mispredictions(images: np.ndarray, label: np.ndarray, predicted: np.ndarray,
       pairs: (true, predicted) -> how often, most frequent first; those without an image are left out.
       classes: names.
     """
-    confident = sorted(range(len(images)), key=lambda place: -float(probability[place]))[:2 * _COLUMNS]
+    confident = sorted(range(len(images)), key=lambda place: -float(probability[place]))[:_COLUMNS]
     rows = []
     for (true, guess), text in pairs.items():
         of_pair = [place for place in range(len(images)) if (label[place], predicted[place]) == (true, guess)]
@@ -62,20 +63,19 @@ def mispredictions(images: np.ndarray, label: np.ndarray, predicted: np.ndarray,
             title = f"{short(classes[true], 18)}\nseen as {short(classes[guess], 18)}\n{text}"
             rows.append((title, of_pair[:_COLUMNS], False))
     rows = rows[:MOST_PAIRS]
-    rows += [("" if start else "the most\nconfident errors", confident[start:start + _COLUMNS], True)
-             for start in range(0, len(confident), _COLUMNS)]
-    heights = [1.4 if named else 1.22 for *_, named in rows]
-    figure, axes = _sheet(1.7 + 1.2 * _COLUMNS, sum(heights))
+    rows.append(("the most\nconfident errors", confident, True))
+    heights = [1.25 if named else 1.1 for *_, named in rows]
+    figure, axes = _sheet(1.6 + 1.1 * _COLUMNS, sum(heights))
     top = 0.0
     for (title, places, named), height in zip(rows, heights, strict=True):
-        axes.text(0.05, top + 0.5, title, va="center", fontsize=8)
+        axes.text(0.1, top + 0.45, title, va="center", fontsize=8)
         for column, place in enumerate(places):
-            left = 1.7 + 1.2 * column
-            _tile(axes, images[place], left + 0.1, top + 0.03, 1.0, framed=False)
+            left = 1.6 + 1.1 * column
+            _tile(axes, images[place], left + 0.1, top + 0.03, 0.9, framed=False)
             text = _percent(probability[place])
             if named:
                 text = f"{short(classes[predicted[place]], 14)} {text}\ntrue: {short(classes[label[place]], 14)}"
-            axes.text(left + 0.6, top + 1.06, text, ha="center", va="top", fontsize=6.5)
+            axes.text(left + 0.55, top + 0.96, text, ha="center", va="top", fontsize=6.5)
         top += height
     return figure
 
@@ -106,16 +106,21 @@ def _percent(probability: float) -> str:
 
 
 def weights(initial: np.ndarray, trained: np.ndarray) -> Figure:
-    """Draws both states of a kernel as heat maps on one scale, and the distribution of their values.
+    """Draws both states of a kernel as heat maps on one scale, and the distribution of the values drawn.
+
+    Of a layer with more inputs than units these are those of the first 24 units.
 
     Args:
       initial, trained: [input, unit] or [height, width, channel, filter], finite.
     """
     before, after = _matrix(initial), _matrix(trained)
+    if before.shape[1] < before.shape[0]:
+        before, after = before[:, :_MOST_UNITS], after[:, :_MOST_UNITS]
     limit = float(np.quantile(np.abs(np.concatenate([before, after])), 0.995)) or 1.0
     flat = before.shape[1] > before.shape[0]
     figure = Figure(figsize=(10, 5.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(2.4, 1))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(2.4, 1))
+    left, right = halves
     panels = left.subplots(2, 1, sharex=True, sharey=True)
     for axes, values, title in zip(panels, (before, after), ("initial", "trained"), strict=True):
         image = axes.imshow(values if flat else values.T, cmap="cividis", vmin=-limit, vmax=limit, aspect="auto",
@@ -161,8 +166,8 @@ def filters(initial: np.ndarray, trained: np.ndarray) -> Figure:
     Args:
       initial, trained: float [unit, height, width, channel] with one or three channels.
     """
-    number = min(len(initial), _FILTERS[initial.shape[1] > 8])
-    columns = 6 if number <= 24 else 8
+    number = min(len(initial), _MOST_LARGE_FILTERS if initial.shape[1] > 8 else _MOST_SMALL_FILTERS)
+    columns = 5 if number <= _MOST_LARGE_FILTERS else 8
     lines, side = -(-number // columns), 4.6 / columns
     figure, axes = _sheet(9.9, 0.35 + lines * side)
     for start, title, units in ((0.15, "initial", initial), (5.15, "trained", trained)):

@@ -17,10 +17,13 @@ from harness.plots import STYLES, short
 # Up to so many classes a matrix has figures in its fields, and names along its sides.
 MOST_FIGURES = 12
 MOST_NAMES = 30
+# A point of fewer examples is hollow.
+FEW = 20
 _MOST_PAIRS = 20
 _PALE, _DARK = "#B8CDE0", "#1B3A57"
-# The few errors of a good classifier would all be white on a linear scale.
-_SHADES = matplotlib.colors.PowerNorm(0.4, 0, 100)
+# In percent. The few errors of a good classifier would all be white on a linear scale.
+_STEPS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+_SHADES = matplotlib.colors.BoundaryNorm(_STEPS, 256)
 
 
 def confusion(panels: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
@@ -34,7 +37,7 @@ def confusion(panels: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
         title, counts = list(panels.items())[-1]
         return _confusion_of_many(title, counts.mean(axis=0), classes)
     side = (4.6 if len(classes) <= MOST_FIGURES else 6.2) + 0.02 * len(classes)
-    figure = Figure(figsize=(1.0 + side * len(panels), side), layout="constrained")
+    figure = Figure(figsize=(1.9 + (side - 0.9) * len(panels), side + 0.2), layout="compressed")
     names = [short(name, 16) for name in classes]
     for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(),
                                      strict=True):
@@ -49,7 +52,7 @@ def confusion(panels: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
             continue
         for (true, guess), share in np.ndenumerate(percent):
             if mean[true, guess] > 0:
-                colour = "white" if share > 25 else "black"
+                colour = "white" if share >= 40 else "black"
                 axes.text(guess, true - 0.1, _percent(share), ha="center", va="center", fontsize=7, color=colour)
                 axes.text(guess, true + 0.26, _count(mean[true, guess]), ha="center", va="center", fontsize=5,
                           color=colour)
@@ -92,8 +95,8 @@ def _matrix_axes(axes: Any, title: str) -> None:
 
 
 def _colour_bar(figure: Any, image: Any, axes: Any) -> None:
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 1, 5, 20, 50, 100])
-    bar.ax.set_yticklabels(["0", "1", "5", "20", "50", "100"])
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=_STEPS, spacing="uniform")
+    bar.ax.set_yticklabels([f"{step:g}" for step in _STEPS])
     bar.set_label("% of the true class")
     bar.outline.set_visible(False)
 
@@ -130,12 +133,12 @@ def predicted_classes(panels: Mapping[str, np.ndarray], classes: Sequence[str]) 
     true = next(iter(panels.values())).mean(axis=0).sum(axis=1)
     axes.hlines(true, np.arange(len(classes)) - 0.45, np.arange(len(classes)) + 0.45, color="#D55E00", linewidth=1.8,
                 label="true")
-    axes.set_xticks(range(len(classes)), [short(name, 16) for name in classes],
-                    **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(classes) > 6 else {}))
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(classes) > 6 else {}
+    axes.set_xticks(range(len(classes)), [short(name, 16) for name in classes], **slanted)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test examples")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -167,24 +170,24 @@ def calibration(panels: Mapping[str, Sequence[Reliability]]) -> Figure:
     Args:
       panels: title -> a result per seed. Points are means over all seeds' examples, bars span the seeds.
     """
-    figure = Figure(figsize=(0.6 + 3.8 * len(panels), 4.8), layout="constrained")
+    figure = Figure(figsize=(0.6 + 3.6 * len(panels), 5.0), layout="constrained")
     grid = figure.subplots(2, len(panels), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))
-    for (above, below), (title, seeds), style in zip(grid.T, panels.items(), STYLES, strict=False):
+    for (above, below), (title, seeds) in zip(grid.T, panels.items(), strict=True):
         counts = np.stack([seed.count for seed in seeds])
-        some = counts.sum(axis=0) > 0
-        accuracy, confidence = (np.array([_pooled(seeds, field, place) for place in np.flatnonzero(some)])
+        some, few = counts.sum(axis=0) > 0, (counts.sum(axis=0) < FEW)[counts.sum(axis=0) > 0]
+        accuracy, confidence = (np.array([_pooled(seeds, field, int(place)) for place in np.flatnonzero(some)])
                                 for field in ("accuracy", "confidence"))
         by_seed = np.stack([seed.accuracy for seed in seeds])[:, some]
         above.plot([0, 1], [0, 1], color="#888888", linewidth=1)
-        above.vlines(confidence, confidence, accuracy, color="#D55E00", alpha=0.35, linewidth=5)
-        above.vlines(confidence, np.nanmin(by_seed, axis=0), np.nanmax(by_seed, axis=0), color=style["color"],
-                     linewidth=1)
-        above.plot(confidence, accuracy, **(style | {"color": "black", "linestyle": "-"}))
+        above.vlines(confidence[~few], confidence[~few], accuracy[~few], color="#D55E00", alpha=0.35, linewidth=6)
+        above.vlines(confidence[~few], np.nanmin(by_seed, axis=0)[~few], np.nanmax(by_seed, axis=0)[~few],
+                     color="black", linewidth=1)
+        above.plot(confidence[~few], accuracy[~few], **STYLES[0])
+        above.plot(confidence[few], accuracy[few], linestyle="none", marker="o", color="black", markerfacecolor="white",
+                   clip_on=False)
         errors = [100 * seed.error for seed in seeds]
-        spread = f" ({min(errors):.1f} to {max(errors):.1f})" if len(errors) > 1 else ""
-        above.text(0.04, 0.96, f"ECE {np.mean(errors):.1f} %{spread}\nn={len(seeds)}", transform=above.transAxes,
-                   va="top")
-        above.set_aspect("equal")
+        spread = f"\n({min(errors):.2f} to {max(errors):.2f} over {len(seeds)} seeds)" if len(errors) > 1 else ""
+        above.text(0.04, 0.96, f"ECE {np.mean(errors):.2f} %{spread}", transform=above.transAxes, va="top")
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
         above.set_title(title)

@@ -294,8 +294,7 @@ class Folder:
 
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
         """Reads a run's test predictions."""
-        with np.load(self.run(run_id) / "predictions.npz", allow_pickle=False) as stored:
-            return dict(stored)
+        return _read_arrays(self.run(run_id) / "predictions.npz")
 
     def exhibits(self, run_id: str) -> dict[str, np.ndarray] | None:
         """Reads what a run keeps to be looked at; None where it kept nothing, as all but a cell's lowest seed do.
@@ -312,8 +311,7 @@ class Folder:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
+            return _read_arrays(path)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RecordError(f"{path} cannot be read: {error}; delete it to do without its pictures") from None
 
@@ -347,6 +345,12 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
 
 _REMEDY = "move the run's folder away to have it trained again"
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    # numpy leaves a file that it opened itself open if it is damaged.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def _read_json(path: pathlib.Path, required: Iterable[str]) -> dict[str, Any]:

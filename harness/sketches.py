@@ -39,7 +39,7 @@ _SEEDS = "mean over seeds, band from the lowest to the highest"
 def _learning_curves(material: Material, metric: plots.Metric) -> Sketch | str:
     text = []
     for row in material.shown:
-        end = float(np.mean([curve[f"validation_{metric}"].iloc[-1] for curve in material.curves[row.cell]]))
+        end = np.mean([material.found[run]["last"][f"validation_{metric}"] for run in material.done[row.cell]])
         text.append(f"{short(row.label, 60)} {f'{100 * end:.2f} %' if metric == 'accuracy' else f'{end:.3f}'}")
     return Sketch(
         f"learning curves, {metric}",
@@ -67,7 +67,7 @@ def _effects(material: Material) -> Sketch | str:
     accuracies = {cell: [material.found[run]["best"]["test_accuracy"] for run in runs]
                   for cell, runs in material.done.items()}
     return Sketch(
-        "effects",
+        "accuracy per cell and difference from the baseline",
         "Left: test accuracy of each cell, mean (dot) and 95 % interval (line), its seeds (ticks below), and the "
         "baseline's mean (grey). Right: difference from the baseline in percentage points; a dot is filled where the "
         "interval excludes zero. A cell far off is an arrow with its figure, and intervals are cut at the frame."
@@ -103,8 +103,8 @@ def _confusion(material: Material) -> Sketch | str:
         figures += " above test examples"
     return Sketch(
         "confusion matrix",
-        f"Rows are true classes, columns predicted ones: {figures}, mean over seeds; shades are stretched so that rare "
-        f"errors show. {material.choice()} Most confused in {name}: {pairs or 'none'}.",
+        f"Rows are true classes, columns predicted ones: {figures}, mean over seeds; the steps of the shades "
+        f"widen, so that rare errors show. {material.choice()} Most confused in {name}: {pairs or 'none'}.",
         lambda: plots_predictions.confusion(material.counts, material.classes))
 
 
@@ -138,7 +138,7 @@ def _calibration(material: Material) -> Sketch | str:
         "which the network is too sure. Beneath, where the examples lie. ECE, the expected calibration error, is the "
         "mean of "
         "|accuracy - mean probability| over bins, weighted by their examples, per seed and then averaged: "
-        f"{errors}. Bins of few examples vary by chance.",
+        f"{errors}. Hollow points, of fewer than {plots_predictions.FEW} examples, vary by chance.",
         lambda: plots_predictions.calibration(panels))
 
 
@@ -193,9 +193,9 @@ def _kernels(material: Material) -> tuple[np.ndarray, np.ndarray, str] | str:
     if not (np.isfinite(initial).all() and np.isfinite(trained).all()):
         return "weights in exhibits.npz are not finite"
     units = int(stored["units"])
-    some = f"the first {initial.shape[-1]:,} of {units:,}" if units > initial.shape[-1] else f"all {units:,}"
     layer = short(str(stored["layer"]), 40)
-    return initial, trained, f"of {layer}, {some} units, before and after training, of {_run(material)}"
+    text = f"of {layer}, the first of its {units:,} units, before and after training: {_run(material)}"
+    return initial, trained, text
 
 
 def _weights(material: Material) -> Sketch | str:

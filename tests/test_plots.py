@@ -62,7 +62,7 @@ def test_the_contrast_has_both_splits_of_both_cells_and_metrics():
         expected = [factor * np.mean([curve[f"{split}_{metric}"] for curve in curves[row.cell]], axis=0)
                     for row in summary.rows for split in ("train", "validation")]
         np.testing.assert_allclose([line.get_ydata() for line in axes.lines], expected)
-    assert {"000 (n=2), training", "001 (n=2), validation"} <= set(texts(figure))
+    assert {"baseline: 000 (n=2), training", "001 (n=2), validation"} <= set(texts(figure))
 
 
 def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):

@@ -51,7 +51,7 @@ def test_more_throughput_and_fewer_parameters_are_better():
     fronts = plots_cells.fronts(dataclasses.replace(summary, rows=tuple(rows)))
     assert [row.label for row in fronts["parameters"]] == ["001", "000"]
     assert [row.label for row in fronts["training examples/s of a run"]] == ["001", "002", "000"]
-    assert "estimated memory of a run" not in fronts
+    assert "estimated memory of a run (MiB)" not in fronts
 
 
 def test_cells_on_the_front_are_named_and_joined():

@@ -54,8 +54,7 @@ def test_mispredictions_are_grouped_by_pair_then_by_confidence():
 
 @pytest.mark.parametrize("shape", [(36, 5), (3, 3, 2, 20)])
 def test_both_states_are_on_one_scale_and_whole(shape):
-    rng = np.random.default_rng(0)
-    initial = rng.normal(size=shape).astype(np.float16)
+    initial = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     figure = plots_images.weights(initial, 2 * initial)
     first, second = (axes.images[0] for axes in figure.axes[:2])
     assert first.get_clim() == second.get_clim()

@@ -70,17 +70,18 @@ def test_of_a_hundred_classes_the_most_over_and_under_predicted_are_named():
 
 
 def test_calibration_pools_seeds_and_averages_their_errors():
-    probability = np.array([0.55, 0.55, 0.95, 0.95])
-    seeds = [outcomes.reliability(probability, np.array(correct)) for correct in (
-        [True, False, True, True], [False, False, True, True])]
+    probability = np.repeat([0.25, 0.55, 0.95], [2, 40, 40])
+    seeds = [outcomes.reliability(probability, np.arange(82) >= first_right) for first_right in (22, 42)]
     figure = plots_predictions.calibration({"best (n=2)": seeds})
     above, below = figure.axes
-    points = next(line for line in above.lines if line.get_marker() == "o")
+    points, hollow = (line for line in above.lines if line.get_marker() == "o")
     np.testing.assert_allclose(points.get_xdata(), [0.55, 0.95])
     np.testing.assert_allclose(points.get_ydata(), [0.25, 1.0])
+    np.testing.assert_allclose(hollow.get_xydata(), [[0.25, 0.0]])
+    assert hollow.get_markerfacecolor() == "white"
     assert sum(bar.get_height() for bar in below.patches) == pytest.approx(100)
     errors = [100 * seed.error for seed in seeds]
-    assert f"ECE {np.mean(errors):.1f} % ({min(errors):.1f} to {max(errors):.1f})\nn=2" in texts(figure)
+    assert f"ECE {np.mean(errors):.2f} %\n({min(errors):.2f} to {max(errors):.2f} over 2 seeds)" in texts(figure)
 
 
 def test_hostile_class_names_are_inert():
