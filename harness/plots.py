@@ -62,10 +62,11 @@ def render(draw: Callable[[], Figure], *, vector: bool) -> Picture:
         figure = draw()
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        # A palette makes the file a third as large and is not seen: lines have fewer colours than images. The method
-        # keeps rare colours, which the others would merge into common ones.
+        # A palette makes the file a third as large and is not seen. Lines have few colours, of which none may be merged
+        # into another for being rare; images have many, of which the frequent ones need the finest steps.
+        colours, method = (64, PIL.Image.Quantize.MAXCOVERAGE) if vector else (256, PIL.Image.Quantize.MEDIANCUT)
         pixels = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        pixels = pixels.quantize(64 if vector else 128, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
+        pixels = pixels.quantize(colours, method, dither=PIL.Image.Dither.NONE)
         png = io.BytesIO()
         pixels.save(png, format="png", dpi=(150, 150), optimize=True)
         if not vector:

@@ -16,7 +16,7 @@ from harness.stats import Estimate
 from harness.summary import CellRow, Summary
 
 MOST_ROWS = 60
-_MOST_NAMED = 12
+_MOST_NAMED = 8
 _SURE: dict[str, Any] = {"color": "#0072B2", "marker": "o", "markersize": 5}
 _UNSURE: dict[str, Any] = _SURE | {"markerfacecolor": "white"}
 
@@ -56,7 +56,8 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
         if with_difference:
             _interval(panels[1], place, row.difference, _SURE if row.difference.excludes_zero else _UNSURE)
             if row.is_baseline:
-                panels[1].text(0, place, "baseline ", ha="right", va="center", color="#666666")
+                panels[1].text(0, place, "baseline ", ha="right", va="center", color="#666666",
+                               clip_on=True)
     baseline = next((row.test_accuracy.mean for row in rows if row.is_baseline), None)
     if baseline is not None:
         panels[0].axvline(100 * baseline, zorder=0, **REFERENCE)
@@ -150,7 +151,9 @@ def pareto(summary: Summary) -> Figure:
     panels = costs(summary)
     rows = {row.cell: row for row in ranked(summary)}
     on_front = {title: [row.cell for row in front] for title, front in fronts(summary).items()}
-    named = [cell for cell in rows if any(cell in front for front in on_front.values())][:_MOST_NAMED]
+    named = [cell for cell in rows if any(cell in front for front in on_front.values())]
+    if len(named) > _MOST_NAMED:
+        named = [named[place] for place in np.linspace(0, len(named) - 1, _MOST_NAMED).astype(int)]
     columns = 1 if max(len(rows[cell].label) for cell in named) > 50 else 2
     lines = -(-len(named) // columns)
     figure = Figure(figsize=(max(6.0, 3.5 * len(panels)), 3.5 + 0.2 * lines), layout="constrained")

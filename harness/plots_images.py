@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from harness.plots import STYLES, short
+from harness.plots import REFERENCE, STYLES, short
 
 _WRONG = "#D55E00"
 _COLUMNS = 6
@@ -132,9 +132,9 @@ def weights(initial: np.ndarray, trained: np.ndarray) -> Figure:
     left.colorbar(image, ax=panels, pad=0.02, extend="both").set_label("weight")
     axes = right.subplots()
     edges = np.linspace(-1.5 * limit, 1.5 * limit, 61)
-    for values, title, style in ((before, "initial", STYLES[1]), (after, "trained", STYLES[0])):
+    for values, title, style in ((before, "initial", REFERENCE), (after, "trained", STYLES[0])):
         share = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / values.size
-        axes.stairs(100 * share, edges, label=title, color=style["color"], linestyle=style["linestyle"], linewidth=1.4)
+        axes.stairs(100 * share, edges, label=title, color=style["color"], linewidth=1.6)
     axes.set_xlabel("weight")
     axes.set_ylabel("weights (%)")
     axes.legend(frameon=False, loc="upper right")

@@ -98,7 +98,6 @@ def _colour_bar(figure: Any, image: Any, axes: Any) -> None:
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=_STEPS, spacing="uniform")
     bar.ax.set_yticklabels([f"{step:g}" for step in _STEPS])
     bar.set_label("% of the true class")
-    bar.outline.set_visible(False)
 
 
 def _percent(share: float) -> str:
@@ -183,8 +182,9 @@ def calibration(panels: Mapping[str, Sequence[Reliability]]) -> Figure:
         above.vlines(confidence[~few], np.nanmin(by_seed, axis=0)[~few], np.nanmax(by_seed, axis=0)[~few],
                      color="black", linewidth=1)
         above.plot(confidence[~few], accuracy[~few], **STYLES[0])
-        above.plot(confidence[few], accuracy[few], linestyle="none", marker="o", color="black", markerfacecolor="white",
-                   clip_on=False)
+        if few.any():  # A line without points and without clipping has no size, which breaks the layout.
+            above.plot(confidence[few], accuracy[few], linestyle="none", marker="o", color="black",
+                       markerfacecolor="white", clip_on=False)
         errors = [100 * seed.error for seed in seeds]
         spread = f"\n({min(errors):.2f} to {max(errors):.2f} over {len(seeds)} seeds)" if len(errors) > 1 else ""
         above.text(0.04, 0.96, f"ECE {np.mean(errors):.2f} %{spread}", transform=above.transAxes, va="top")

@@ -83,7 +83,8 @@ def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):
 
 def test_a_palette_changes_no_pixel_to_be_seen():
     summary, curves = made_up(6)
-    image = Image.open(io.BytesIO(plots.png(lambda: plots.learning_curves(summary, curves, "accuracy"))))
+    picture = plots.render(lambda: plots.learning_curves(summary, curves, "accuracy"), vector=True)
+    image = Image.open(io.BytesIO(picture.png))
     assert image.mode == "P"
     assert (255, 255, 255) in {colour for _, colour in image.convert("RGB").getcolors()}
     for colour in ("#D55E00", "#0072B2", "#009E73"):

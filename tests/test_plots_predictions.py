@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness import outcomes, plots_predictions
+from harness import outcomes, plots, plots_predictions
 
 
 def texts(figure):
@@ -82,6 +82,11 @@ def test_calibration_pools_seeds_and_averages_their_errors():
     assert sum(bar.get_height() for bar in below.patches) == pytest.approx(100)
     errors = [100 * seed.error for seed in seeds]
     assert f"ECE {np.mean(errors):.2f} %\n({min(errors):.2f} to {max(errors):.2f} over 2 seeds)" in texts(figure)
+
+
+def test_calibration_without_rare_bins_has_its_layout():
+    seed = outcomes.reliability(np.repeat([0.55, 0.95], 40), np.arange(80) > 20)
+    assert plots.png(lambda: plots_predictions.calibration({"best": [seed]})).startswith(b"\x89PNG")
 
 
 def test_hostile_class_names_are_inert():
