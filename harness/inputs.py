@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from models.keras_weights import WeightFacts
-from models.mobilenet_v2 import Backbone, MobileNetV2Config
 from rich.console import Console
 
 from ablations.spec import RunConfig
@@ -16,6 +14,8 @@ from harness import data, features, weights
 from harness.data import Dataset, Split
 from harness.records import BackboneFacts
 from models import transfer
+from models.keras_weights import WeightFacts
+from models.mobilenet_v2 import Backbone, MobileNetV2Config
 from models.transfer import TransferConfig
 
 

@@ -19,8 +19,8 @@ class MixtureError(Exception):
 def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> None:
     """Refuses records that would make a mean or a difference of unlike things.
 
-    A cell's records must agree in configuration, data, backbone and device. Cells that are compared must agree in device, in
-    precision unless a factor varies it, and in the data if they name the same.
+    A cell's records must agree in configuration, data, backbone and device. Cells that are compared must agree in
+    device, in precision unless a factor varies it, and in the data if they name the same.
 
     Args:
       records: of one ablation.

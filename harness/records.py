@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -330,8 +331,26 @@ class Folder:
 
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
         """Reads a run's test predictions."""
-        with np.load(self.run(run_id) / "predictions.npz", allow_pickle=False) as stored:
-            return dict(stored)
+        return _read_arrays(self.run(run_id) / "predictions.npz")
+
+    def exhibits(self, run_id: str) -> dict[str, np.ndarray] | None:
+        """Reads what a run keeps to be looked at; None where it kept nothing, as all but a cell's lowest seed do.
+
+        Returns:
+          "index", int32 [image]: positions in the test set, the first 25 and then chosen mispredictions; "image",
+          uint8 [image, height, width, channel]; "initial" and "trained", float16, the first layer's kernel, [input,
+          unit] or [height, width, channel, filter], of its first units; "layer", its name; "units", how many it has.
+
+        Raises:
+          RecordError: if the file cannot be read.
+        """
+        path = self.run(run_id) / "exhibits.npz"
+        if not path.exists():
+            return None
+        try:
+            return _read_arrays(path)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RecordError(f"{path} cannot be read: {error}; delete it to do without its pictures") from None
 
 
 def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
@@ -363,6 +382,12 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
 
 _REMEDY = "move the run's folder away to have it trained again"
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    # numpy leaves a file that it opened itself open if it is damaged.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def _read_json(path: pathlib.Path, required: Iterable[str]) -> dict[str, Any]:

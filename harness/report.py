@@ -27,7 +27,7 @@ import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import cli, detail_tables, plots, pooling, records, render, rows, summary, tables
+from harness import cli, detail_tables, figures, pooling, records, render, rows, summary, tables
 from harness.rows import View
 
 
@@ -76,7 +76,7 @@ def _report(folder: records.Folder, console: Console, view: View) -> list[pathli
              f"effects{suffix}.csv": tables.effects_csv(table), f"claims{suffix}.csv": tables.claims_csv(table)}
     contents = {name: content.encode() for name, content in files.items()}
     if view == View():
-        contents |= _details(table, found, predictions) | _curves(folder, table, found)
+        contents |= _details(table, found, predictions) | _pictures(folder, table, found)
     for name, content in contents.items():
         if content.strip():
             records.write_atomic(folder.path / name, content)
@@ -126,12 +126,11 @@ def _details(table: rows.Summary, found: Mapping[str, Any], predictions: Mapping
     return {name: content.encode() for name, content in files.items()}
 
 
-def _curves(folder: records.Folder, table: rows.Summary, found: Mapping[str, Any]) -> dict[str, bytes]:
-    curves: dict[str, list[Any]] = {}
-    for run_id, record in found.items():
-        if record["status"] == "done":
-            curves.setdefault(record["cell"], []).append(folder.curve(run_id))
-    return {f"curves_{metric}.png": plots.learning_curves(table, curves, metric) for metric in plots.METRICS}
+def _pictures(folder: records.Folder, table: rows.Summary, found: Mapping[str, Any]) -> dict[str, bytes]:
+    drawn = figures.draw(folder, table, found)
+    page = figures.markdown(table, drawn, figures.left_out(folder, table, found))
+    return {"figures.md": page.encode(), **{f"{figure.name}.png": figure.png for figure in drawn},
+            **{f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}}
 
 
 def _short(path: pathlib.Path) -> str:

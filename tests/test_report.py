@@ -11,14 +11,14 @@ import synthetic
 from absl import flags
 from rich.console import Console
 
-from harness import plots
 from harness.pooling import MixtureError
 from harness.records import RecordError
 from harness.report import ReportError, report
 from harness.rows import View, ViewError
-from harness.summary import summarize
 
-FILES = ["curves_accuracy.png", "curves_loss.png", "table.csv", "table.md", "table.tex"]
+FILES = ["figures.md", "table.csv", "table.md", "table.tex"]
+PICTURES = [f"{name}.{kind}" for name in ("baseline_vs_best", "curves_accuracy", "curves_loss", "effects", "pareto")
+            for kind in ("pdf", "png")]
 
 
 def render(results_dir, *names, width=120, view=None):
@@ -50,9 +50,9 @@ def results(tmp_path):
 
 def test_files_are_written_and_named(results):
     paths, terminal = render(results)
-    assert sorted(path.name for path in paths) == FILES
+    assert sorted(path.name for path in paths) == sorted(FILES + PICTURES)
     assert all(path.is_file() and str(path) in plain(terminal) for path in paths)
-    assert {path.name for path in (results / "made_up").iterdir()} == {*FILES, "plan.json", "runs"}
+    assert {path.name for path in (results / "made_up").iterdir()} == {*FILES, *PICTURES, "plan.json", "runs"}
 
 
 def test_same_records_give_the_same_bytes(results):
@@ -104,40 +104,6 @@ def test_the_terminal_table_is_whole_at_any_usual_width(results, width):
         assert shown in text
 
 
-@pytest.mark.parametrize("cells", [1, 6, 7, 20])
-def test_every_number_of_cells_is_drawn_and_labelled(cells, monkeypatch):
-    runs = [synthetic.record({"size": f"{cell:02}"}, seed, 0.9) for cell in range(cells) for seed in range(2)]
-    plan = synthetic.plan({"size": sorted({run.labels["size"] for run in runs})}, runs)
-    summary = summarize("made_up", plan, synthetic.as_read(*runs))
-    curves = {row.cell: [synthetic.curve(run) for run in runs if run.cell == row.cell] for row in summary.rows}
-    del curves[summary.rows[-1].cell]
-    texts = []
-    save = plots.Figure.savefig
-
-    def look(figure, *args, **kwargs):
-        texts.extend(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
-        save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(plots.Figure, "savefig", look)
-    assert plots.learning_curves(summary, curves, "accuracy").startswith(b"\x89PNG")
-    for row in summary.rows:
-        assert any(text.startswith(f"{row.label} (n={2 if row.cell in curves else 0})") for text in texts)
-
-
-def test_curves_draw_the_mean_with_a_band_only_above_one_seed(monkeypatch):
-    runs = [synthetic.record({"a": "x"}, seed, 0.9, epochs=4 + seed) for seed in range(2)]
-    runs.append(synthetic.record({"a": "y"}, 0, 0.8, epochs=6))
-    summary = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
-    two, one = [synthetic.curve(run) for run in runs[:2]], [synthetic.curve(runs[2])]
-    seen = []
-    monkeypatch.setattr(plots.Figure, "savefig", lambda figure, *_, **__: seen.append(figure))
-    plots.learning_curves(summary, {"a=x": two, "a=y": one}, "loss")
-    validation = seen[0].axes[1]
-    mean = (two[0]["validation_loss"] + two[1]["validation_loss"][:4]) / 2
-    assert validation.lines[0].get_ydata() == pytest.approx(mean[:4].to_numpy(), abs=1e-12)
-    assert validation.lines[1].get_ydata() == pytest.approx(one[0]["validation_loss"].to_numpy(), abs=1e-12)
-    assert len(validation.collections) == 1
-    assert "to the last epoch that all seeds reached" in seen[0].get_suptitle()
 
 
 def test_a_plan_without_records_is_reported_as_missing(tmp_path):

@@ -1,0 +1,71 @@
+"""The pictures of an ablation's report with their captions, and a page of them. `harness.report` calls it."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.figure
+
+from harness import plots, records, render
+from harness.material import Material
+from harness.rows import Summary
+from harness.sketches import Sketch, sketches
+from harness.summary import Record
+
+
+class Figure(NamedTuple):
+    """A picture of a report.
+
+    Attributes:
+      name: of its files, without an ending.
+      title: a few words.
+      caption: sentences that say what it shows and state its main figures; the text for who cannot see it.
+      png, pdf: its bytes; the latter only where lines and not images are drawn.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    pdf: bytes | None = None
+
+
+def draw(folder: records.Folder, summary: Summary, found: Mapping[str, Record]) -> list[Figure]:
+    """Draws what the files of an ablation allow; the same files give the same bytes.
+
+    Args:
+      folder: has the curves, predictions and exhibits of runs.
+      summary: of the records.
+      found: run_id -> record.
+    """
+    figures = []
+    for name, sketch in _sketches(folder, summary, found).items():
+        if isinstance(sketch, Sketch):
+            picture = plots.render(functools.partial(_titled, sketch, summary), vector=sketch.is_vector)
+            figures.append(Figure(name, sketch.title, sketch.caption, *picture))
+    return figures
+
+
+def left_out(folder: records.Folder, summary: Summary, found: Mapping[str, Record]) -> dict[str, str]:
+    """Says why pictures are not drawn: name -> reason."""
+    return {name: sketch for name, sketch in _sketches(folder, summary, found).items() if isinstance(sketch, str)}
+
+
+def markdown(summary: Summary, figures: Sequence[Figure], missing: Mapping[str, str]) -> str:
+    """Renders a page of the pictures with their captions, and what is missing with its reason."""
+    lines = [f"**{render.escape_markdown(summary.question)}**", ""]
+    for figure in figures:
+        caption = render.escape_markdown(figure.caption)
+        lines += [f"![{render.escape_markdown(figure.title)}]({figure.name}.png)", "", caption, ""]
+    return "\n".join([*lines, *(f"- Not drawn, {name}: {reason}." for name, reason in missing.items()), ""])
+
+
+def _sketches(folder: records.Folder, summary: Summary, found: Mapping[str, Record]) -> dict[str, Sketch | str]:
+    return sketches(Material(folder, summary, found))
+
+
+def _titled(sketch: Sketch, summary: Summary) -> matplotlib.figure.Figure:
+    figure = sketch.draw()
+    if not figure.get_suptitle():
+        figure.suptitle(f"{render.printable(summary.ablation)}: {sketch.title}", fontsize=10)
+    return figure
