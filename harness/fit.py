@@ -88,7 +88,7 @@ class Epoch:
 class Observer(Protocol):
     """Is told how training goes."""
 
-    def starting(self, run: Run, epoch: int) -> None:
+    def starting(self, member: Member) -> None:
         """A run is loaded, at an epoch above 0 if it is resumed."""
 
     def compiled(self, programs: Programs) -> None:
@@ -96,6 +96,9 @@ class Observer(Protocol):
 
     def epochs(self, epochs: Sequence[Epoch]) -> None:
         """Every run that is training has ended an epoch."""
+
+    def ended(self, member: Member) -> None:
+        """A run has come to its end and has been scored; it is recorded next."""
 
 
 class Trainer:
@@ -184,7 +187,7 @@ class Trainer:
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
                 slots.append(self._member(run, checkpoints(run)))
-                observer.starting(run, int(slots[-1].state.epoch))
+                observer.starting(slots[-1])
             # A cohort whose members differ in structure would train some of them as another network.
             assert all(member.program.graph == slots[0].program.graph for member in slots)
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
@@ -195,7 +198,9 @@ class Trainer:
             observer.compiled(programs)
             ended = self._train_until_one_ends(programs, slots, observer)
             slots = [member for member in slots if member.test is None]
-            yield from ended
+            for member in ended:
+                observer.ended(member)
+                yield member
 
     def _train_until_one_ends(self, programs: Programs, slots: Sequence[Member], observer: Observer) -> list[Member]:
         """Trains epochs until a run ends; brings all states back to the host.

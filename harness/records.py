@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -221,6 +222,11 @@ class Folder:
         """Locates a run's checkpoints."""
         return self.run(run_id) / "checkpoints"
 
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Locates the ablation's event files for TensorBoard, a folder per run, which names it there."""
+        return self.path / "tensorboard"
+
     def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray]) -> None:
         """Writes a finished run: the curve and the test predictions first, the record last.
 
@@ -273,6 +279,22 @@ class Folder:
         """Keeps a cohort's layout: {"layout", "why"}."""
         write_atomic(self.path / "layouts.json", _json_bytes(self.layouts() | {key: choice}))
 
+    def progress(self) -> dict[str, Any] | None:
+        """Reads how far the latest launch is; None if there was none.
+
+        Returns:
+          "host", "pid", "process_started": the process, its start in seconds since 1970; "ended": whether it is over;
+          "written": when this was stated, in seconds since 1970; "trained_epochs", "training_s": done in this launch;
+          "runs": run_id -> {"state", "epoch", "epochs"} of each run that it trains, and of those that have ended an
+          epoch "epoch_s" (wall time, validation included), "examples_per_s" and that epoch's `CURVE_COLUMNS`.
+        """
+        path = self.path / "progress.json"
+        return _read_json(path, ("host", "pid", "process_started", "written", "runs")) if path.exists() else None
+
+    def keep_progress(self, progress: Mapping[str, Any]) -> None:
+        """States how far this launch is, as `progress` reads it."""
+        write_atomic(self.path / "progress.json", json.dumps(progress, allow_nan=False).encode())
+
     def record(self, run_id: str) -> dict[str, Any] | None:
         """Reads a run's record as JSON; None while the run is unfinished."""
         path = self.run(run_id) / "record.json"
@@ -304,13 +326,29 @@ def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(found | {path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
 
 
-def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
-    """Reads every record into one table, a row per finished run.
+def columns() -> dict[str, Any]:
+    """Lists the columns of `read_all` with their types; a name that ends in .* stands for as many as there are."""
+    return {"run_id": str} | dict(_columns(RunRecord, ""))
 
-    Columns are the record's fields, nested ones joined by a dot: `ablation`, `cell`, `seed`, `status`,
-    `labels.<factor>`, `best.test_accuracy` (a fraction), `best.validation_accuracy`, `last.test_accuracy`,
-    `cost.parameters`, `cost.macs_per_example`, `cost.memory_estimate_bytes`, `timing.throughput_examples_per_s`,
-    `timing.train_s`, `config.optimizer.learning_rate`, `dataset.fingerprint`, `environment.device`, and so on.
+
+def _columns(record: type, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, annotated in typing.get_type_hints(record).items():
+        kinds = typing.get_args(annotated)
+        kind = next((part for part in (annotated, *kinds) if dataclasses.is_dataclass(part)), None)
+        if kind is not None:
+            yield from _columns(kind, f"{prefix}{name}.")
+        elif typing.get_origin(annotated) is dict:
+            yield f"{prefix}{name}.*", typing.get_args(annotated)[1]
+        else:
+            yield prefix + name, annotated
+
+
+def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
+    """Reads every record into one table, a row per finished run, in the order of ablation and run_id.
+
+    Columns are `run_id` and the record's fields, nested ones joined by a dot, such as `best.test_accuracy`; BUILD.md
+    lists them with their units. All of `columns` are there, whatever the runs came to: what a run has not is missing
+    (NaN, or NA among whole numbers). Lists stay lists.
 
     Args:
       results_dir: the folder that holds one folder per ablation.
@@ -320,8 +358,16 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
       RecordError: if a record cannot be read, naming its file.
     """
     names = ablations_in(results_dir) if ablations is None else ablations
-    rows = [record for name in names for record in Folder(results_dir, name).records().values()]
-    return pd.json_normalize(rows)
+    rows = [{"run_id": run_id} | {field: value for field, value in record.items() if value is not None}
+            for name in names for run_id, record in Folder(results_dir, name).records().items()]
+    table = pd.json_normalize(rows)
+    ordered: list[str] = []
+    for name in columns():
+        family = name.removesuffix("*")
+        ordered += sorted(column for column in table if column.startswith(family)) if name.endswith("*") else [name]
+    table = table.reindex(columns=ordered)
+    whole = [name for name, kind in columns().items() if kind in (int, int | None)]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 _REMEDY = "move the run's folder away to have it trained again"

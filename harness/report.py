@@ -5,6 +5,8 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
   python -m harness.report                                     every ablation that has records
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
   python -m harness.report --results_dir=/tmp/results          records kept elsewhere
+  python -m harness.report --watch                             a live table of what trains in another terminal
+  python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
 It prints each table and writes table.md, table.csv, table.tex, curves_accuracy.png and curves_loss.png into
 results/<ablation>/. The same records give the same bytes.
@@ -18,7 +20,7 @@ import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import cli, plots, records, summary, tables
+from harness import cli, exporters, plots, records, summary, sweep, tables, watch
 
 
 class ReportError(Exception):
@@ -41,13 +43,18 @@ def report(results_dir: str, names: Sequence[str], console: Console) -> list[pat
       harness.records.RecordError: if a record cannot be read.
       harness.summary.MixtureError: if records in one cell do not belong together.
     """
+    return [path for folder in _folders(results_dir, names) for path in _report(folder, console)]
+
+
+def _folders(results_dir: str, names: Sequence[str]) -> list[records.Folder]:
+    """Locates the ablations named, or all that there are."""
     found = records.ablations_in(results_dir)
     if not found:
         raise ReportError(f"no records in {results_dir}; make some with: python -m harness.run --ablation=NAME")
     for name in names:
         if name not in found:
             raise ReportError(f'no records of "{name}" in {results_dir}; there are records of: {", ".join(found)}')
-    return [path for name in names or found for path in _report(records.Folder(results_dir, name), console)]
+    return [records.Folder(results_dir, name) for name in names or found]
 
 
 def _report(folder: records.Folder, console: Console) -> list[pathlib.Path]:
@@ -81,13 +88,25 @@ def _define_flags() -> None:
     # Only when run as a program: harness.run calls `report` and defines flags of its own with these names.
     flags.DEFINE_multi_string("ablation", [], "Ablation to report; repeat for several. Default: all with records.")
     flags.DEFINE_string("results_dir", "results", "Folder that holds one folder per ablation.")
+    flags.DEFINE_bool("watch", False, "Show the latest sweep, or those of --ablation, live, until all is recorded.")
+    flags.DEFINE_enum("export", None, list(exporters.TRACKERS), "Hand the records to this tracker and report nothing.")
+    flags.DEFINE_string("export_dir", "", "Folder that the tracker's files are written into.")
 
 
 def main() -> None:
     """Reports what the flags name."""
-    report(flags.FLAGS.results_dir, flags.FLAGS.ablation, Console(highlight=False))
+    chosen, console = flags.FLAGS, Console(highlight=False)
+    if chosen.watch:
+        folders = _folders(chosen.results_dir, chosen.ablation)
+        watch.watch(folders if chosen.ablation else [sweep.latest(folders)], console)
+    elif chosen.export:
+        names = [folder.ablation for folder in _folders(chosen.results_dir, chosen.ablation)]
+        told = exporters.export(chosen.results_dir, names, chosen.export, chosen.export_dir)
+        console.print(told, markup=False, soft_wrap=True)
+    else:
+        report(chosen.results_dir, chosen.ablation, console)
 
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, ReportError, records.RecordError, summary.MixtureError)
+    cli.run(main, ReportError, exporters.ExportError, records.RecordError, summary.MixtureError)

@@ -6,6 +6,7 @@
   python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text
   python -m harness.run --ablation=fashion_mlp --seeds=0,1,2,3,4   more seeds: runs already recorded are kept
   python -m harness.run --ablation=fashion_mlp --smoke             a minute's check that all of it trains
+  python -m harness.run --ablation=fashion_mlp --tensorboard       with event files, live, for TensorBoard
 
 Overrides make a derived ablation with a results folder of its own, so it never mixes with the shipped one:
 
@@ -17,6 +18,7 @@ Stop it with Ctrl-C and start it again with the same command: it goes on where i
 
 import ast
 import dataclasses
+import functools
 import re
 
 import filelock
@@ -27,6 +29,7 @@ from rich.table import Table
 import ablations
 from ablations.spec import Ablation, Run, SpecError
 from harness import checkpoint, cli, cohort, cost, data, environment, executor, fit, records, report, summary, train
+from harness.event_files import EventFiles
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
@@ -46,6 +49,8 @@ PARALLEL = flags.DEFINE_enum(
     "parallel", "auto", ["auto", "jit", "pmap"],
     "What lays runs and batches out over the devices; auto is jit with shard_map, pmap is there for comparison.")
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
+TENSORBOARD = flags.DEFINE_bool(
+    "tensorboard", False, "Write TensorBoard's event files for the runs trained, into results/<ablation>/tensorboard/.")
 
 
 def main() -> None:
@@ -159,11 +164,21 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
             still_absent = executor.missing(absent, folder)
             return executor.execute(ablation.question, everything, still_absent, datasets, folder, console,
                                     SAVE_EVERY_S.value, devices,
-                                    "pmap" if PARALLEL.value == "pmap" else "jit")
+                                    "pmap" if PARALLEL.value == "pmap" else "jit",
+                                    watchers=_watchers(folder, datasets, console))
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:
         raise cli.UsageError("stopped; run the same command again to go on from here") from None
+
+
+def _watchers(folder: records.Folder, datasets: dict[tuple[str, int], data.Dataset], console: Console
+              ) -> list[EventFiles]:
+    if not TENSORBOARD.value:
+        return []
+    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    tell(f"event files: tensorboard --logdir={folder.tensorboard}")
+    return [EventFiles(folder, datasets, tell)]
 
 
 def _print_list(console: Console) -> None:

@@ -25,16 +25,19 @@ class Listener:
     """Remembers what training told."""
 
     def __init__(self):
-        self.started, self.seen, self.layouts = [], [], []
+        self.started, self.seen, self.layouts, self.scored = [], [], [], []
 
-    def starting(self, run, epoch):
-        self.started.append((run.run_id, epoch))
+    def starting(self, member):
+        self.started.append((member.run.run_id, int(member.state.epoch)))
 
     def compiled(self, programs):
         self.layouts.append(programs.layout)
 
     def epochs(self, epochs):
         self.seen.append(list(epochs))
+
+    def ended(self, member):
+        self.scored.append((member.run.run_id, member.test is not None))
 
 
 def fitted(dataset, chosen, folder, layout=None, stop=lambda: False, save_every_s=1e9, listener=None):
