@@ -4,6 +4,7 @@ A run's files are in `results/<ablation>/tensorboard/<run_id>/`. Each launch wri
 the state it resumes, so that a kill can neither lose nor double a point.
 """
 
+import contextlib
 import functools
 import pathlib
 import shutil
@@ -41,7 +42,10 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
             method(self, *args)
         except Exception as error:  # whatever it is, hours of training are worth more than event files
             self.broken = True
-            self.complain(f"event files for TensorBoard are no longer written: {error}")
+            self.complain(f"event files for TensorBoard are no longer written: {type(error).__name__}: {error}")
+            for writer in self.writers.values():
+                with contextlib.suppress(Exception):
+                    writer.close()
     return guarded
 
 
@@ -52,7 +56,8 @@ class _Writer:
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        self._events = EventsWriter(str(folder / "events"))
+        # TensorBoard reads a folder's files by name, in their order, and none again.
+        self._events = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
         self._flushed = time.monotonic()
         # A TensorBoard that has read an older file drops its points from this step on: all of them.
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -76,19 +81,20 @@ class EventFiles(Watcher):
     Attributes:
       complain: told, once, why nothing is written any more.
       broken: whether that has happened.
+      writers: run_id -> the file of each run in training.
     """
 
     def __init__(self, folder: Folder, datasets: Mapping[tuple[str, int], Dataset], complain: Callable[[str], None]):
         self.complain, self.broken = complain, False
         self._folder, self._datasets = folder, datasets
-        self._writers: dict[str, _Writer] = {}
+        self.writers: dict[str, _Writer] = {}
 
     @_harmless
     def starting(self, member: Member) -> None:
         run, epochs = member.run, int(member.state.epoch)
-        if run.run_id in self._writers:  # it starts again with fewer beside it
-            self._writers.pop(run.run_id).close()
-        writer = self._writers[run.run_id] = _Writer(self._folder.tensorboard / run.run_id)
+        if run.run_id in self.writers:  # it starts again with fewer beside it
+            self.writers.pop(run.run_id).close()
+        writer = self.writers[run.run_id] = _Writer(self._folder.tensorboard / run.run_id)
         writer.add(_session_start(run))
         examples = len(self._dataset(run).train.labels[:run.config.train_size])
         now = time.time()
@@ -101,11 +107,11 @@ class EventFiles(Watcher):
     def epochs(self, epochs: Sequence[Epoch]) -> None:
         now = time.time()
         for epoch in epochs:
-            _add_epoch(self._writers[epoch.run.run_id], epoch.epoch, epoch.scores, epoch.examples / epoch.train_s, now)
+            _add_epoch(self.writers[epoch.run.run_id], epoch.epoch, epoch.scores, epoch.examples / epoch.train_s, now)
 
     @_harmless
     def ended(self, member: Member) -> None:
-        writer, state = self._writers[member.run.run_id], member.state
+        writer, state = self.writers[member.run.run_id], member.state
         sound = not bool(state.diverged)
         if sound:
             assert member.test is not None, "a run that has ended is scored"
@@ -119,16 +125,16 @@ class EventFiles(Watcher):
 
     @_harmless
     def finished(self, run: Run, record: RunRecord) -> None:
-        if run.run_id in self._writers:  # out of memory or in error: it did not come to its end
+        if run.run_id in self.writers:  # out of memory or in error: it did not come to its end
             self._close(run, False)
 
     @_harmless
     def close(self) -> None:
-        for writer in self._writers.values():
+        for writer in self.writers.values():
             writer.close()
 
     def _close(self, run: Run, success: bool) -> None:
-        writer = self._writers.pop(run.run_id)
+        writer = self.writers.pop(run.run_id)
         writer.add(_session_end(success))
         writer.close()
 
@@ -181,8 +187,6 @@ def _session_end(success: bool) -> summary_pb2.Summary:
 
 def _named(params: Any) -> dict[str, np.ndarray]:
     """Names all weights by their place in the network, such as layers/0/kernel."""
-    def part(key: Any) -> str:
-        return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))
-
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(part(key) for key in path): np.asarray(leaf) for path, leaf in leaves}
+    return {"/".join(str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey)): np.asarray(leaf)
+            for path, leaf in leaves}

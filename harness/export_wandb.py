@@ -50,7 +50,7 @@ def _write(run: "Exported", key: str, target: pathlib.Path) -> pathlib.Path:
         x_disable_stats=True, x_disable_meta=True)
     tags = [run.tags["cell"], f"seed={run.tags['seed']}", run.tags["dataset.name"], run.tags["status"]]
     with wandb.init(project=run.ablation, id=key, name=run.run_id, group=run.tags["cell"], dir=str(target),
-                    tags=[tag[:_LONGEST_TAG] for tag in tags], config={**run.parameters, **run.tags},
+                    tags=[tag[:_LONGEST_TAG] for tag in tags], config={**run.tags, **run.parameters},
                     settings=quiet) as opened:
         for row in run.curve.to_dict("records"):
             opened.log({str(name): value for name, value in row.items()}, step=int(row["epoch"]))

@@ -105,7 +105,7 @@ def _describe(folder: Folder, row: dict[str, Any]) -> Exported:
         ablation=folder.ablation, run_id=row["run_id"], digest=hashlib.sha256(files[0].read_bytes()).hexdigest(),
         done=row["status"] == "done",
         parameters={name: value for name, value in present.items() if name.startswith(PARAMETERS)},
-        tags={name: str(present[name]) for name in TAGS if name in present},
+        tags={name: str(present[name]) for name in TAGS if present.get(name, "") != ""},
         metrics={name: float(value) for name, value in present.items()
                  if name.startswith(METRICS) and isinstance(value, int | float)},
         curve=folder.curve(row["run_id"]), files=files, started_s=_seconds(row["started_at"]),

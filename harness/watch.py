@@ -88,7 +88,9 @@ def render(sweep: Sweep, lines: int) -> Group:
 
 
 def _epoch(run: RunState) -> str:
-    return "" if not run.epoch and run.state in ("waiting", "missing") else f"{run.epoch}/{run.epochs or '?'}"
+    if not run.epoch and run.state in ("waiting", "missing"):
+        return ""
+    return f"{run.epoch}/{run.epochs}" if run.epochs else str(run.epoch)
 
 
 def _number(value: float | None, digits: int, scale: float = 1.0) -> str:

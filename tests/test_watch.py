@@ -44,7 +44,7 @@ def test_the_table_says_where_each_run_is(folder):
     assert text.splitlines()[0] == "made_up: Does it help?"
     assert "1 of 4 runs recorded, 500 examples/s, about 0:02:08 left" in text
     assert row(text, IDS[1]) == [IDS[1], "training", "3/8", "0.5000", "75.00", "0:00:48"]
-    assert row(text, IDS[0]) == [IDS[0], "done", "8/8", "0.2000", "0.3000", "91.00", "90.00"]
+    assert row(text, IDS[0]) == [IDS[0], "done", "8", "0.2000", "0.3000", "91.00", "90.00"]
     assert row(text, IDS[2]) == [IDS[2], "waiting"]
 
 
