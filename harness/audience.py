@@ -4,16 +4,27 @@
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from ablations.spec import Run
-from harness.fit import Epoch, Member, Observer
+from harness.fit import Epoch, Member
 from harness.programs import Programs
 from harness.records import RunRecord
 
 
-class Watcher(Observer, Protocol):
-    """Is told how a sweep goes; what a watcher does not care for it leaves out."""
+class Watcher:
+    """Is told how a sweep goes, as a `harness.fit.Observer` and more; what one does not care for it leaves out."""
+
+    def starting(self, member: Member) -> None:
+        """A run is loaded, at an epoch above 0 if it is resumed."""
+
+    def compiled(self, programs: Programs) -> None:
+        """Training starts, or goes on, with these programs."""
+
+    def epochs(self, epochs: Sequence[Epoch]) -> None:
+        """Every run that is training has ended an epoch."""
+
+    def ended(self, member: Member) -> None:
+        """A run has come to its end and has been scored; it is recorded next."""
 
     def told(self, what: str) -> None:
         """Something out of the ordinary has happened, in one line."""

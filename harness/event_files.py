@@ -7,7 +7,6 @@ the state it resumes, so that a kill can neither lose nor double a point.
 import contextlib
 import functools
 import pathlib
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -53,13 +52,12 @@ class _Writer:
     """One run's event file. It is written in the calling thread: tensorboardX's own thread would swallow errors."""
 
     def __init__(self, folder: pathlib.Path):
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        # TensorBoard reads a folder's files by name, in their order, and none again.
+        folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads a folder's files in the order of their names. Earlier ones stay: one that it has open and
+        # cannot find any more keeps it from going on.
         self._events = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
         self._flushed = time.monotonic()
-        # A TensorBoard that has read an older file drops its points from this step on: all of them.
+        # TensorBoard then drops what earlier files hold from this step on: everything.
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._events.write_event(event_pb2.Event(wall_time=time.time(), step=0, session_log=start))
 

@@ -331,7 +331,7 @@ def columns() -> dict[str, Any]:
     return {"run_id": str} | dict(_columns(RunRecord, ""))
 
 
-def _columns(record: type, prefix: str) -> Iterator[tuple[str, Any]]:
+def _columns(record: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, annotated in typing.get_type_hints(record).items():
         kinds = typing.get_args(annotated)
         kind = next((part for part in (annotated, *kinds) if dataclasses.is_dataclass(part)), None)
@@ -364,7 +364,7 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
     ordered: list[str] = []
     for name in columns():
         family = name.removesuffix("*")
-        ordered += sorted(column for column in table if column.startswith(family)) if name.endswith("*") else [name]
+        ordered += sorted(column for column in map(str, table) if column.startswith(family)) if name.endswith("*") else [name]
     table = table.reindex(columns=ordered)
     whole = [name for name, kind in columns().items() if kind in (int, int | None)]
     return table.astype(dict.fromkeys(whole, "Int64"))
