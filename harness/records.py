@@ -364,7 +364,8 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
     ordered: list[str] = []
     for name in columns():
         family = name.removesuffix("*")
-        ordered += sorted(column for column in map(str, table) if column.startswith(family)) if name.endswith("*") else [name]
+        members = sorted(column for column in map(str, table) if column.startswith(family))
+        ordered += members if name.endswith("*") else [name]
     table = table.reindex(columns=ordered)
     whole = [name for name, kind in columns().items() if kind in (int, int | None)]
     return table.astype(dict.fromkeys(whole, "Int64"))

@@ -54,9 +54,10 @@ def render(sweep: Sweep, lines: int) -> Group:
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("run", overflow="ellipsis", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for header in ("epoch", "train loss", "val. loss", "val. acc. %", "test acc. %", "left"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True, min_width=max(map(len, STATES)))
+    for header in ("epoch", "train\nloss", "val.\nloss", "val.\nacc. %", "test\nacc. %", "left"):
+        # On a narrow terminal it is the names that are cut.
+        table.add_column(header, justify="right", no_wrap=True, min_width=7 if header == "left" else 6)
     # The latest ends first; Python's sort keeps the plan's order otherwise.
     ordered = sorted(sweep.runs, key=lambda run: run.ended_at, reverse=True)
     ordered.sort(key=lambda run: STATES.index(run.state))

@@ -48,6 +48,13 @@ def test_the_table_says_where_each_run_is(folder):
     assert row(text, IDS[2]) == [IDS[2], "waiting"]
 
 
+def test_on_a_narrow_terminal_only_names_are_cut(folder):
+    text = drawn(folder, width=80)
+    [line] = [line for line in text.splitlines() if "training" in line]
+    assert line.split()[1:] == ["training", "3/8", "0.5000", "75.00", "0:00:48"]
+    assert "…" in line.split()[0]
+
+
 def test_what_trains_comes_first_and_what_does_not_fit_is_counted(folder):
     lines = [line for line in drawn(folder, lines=3).splitlines() if line.startswith(("regularizer", "and "))]
     assert [re.split(r"\s{2,}", line.strip())[:2] for line in lines] == [
