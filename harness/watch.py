@@ -52,12 +52,11 @@ def render(sweep: Sweep, lines: int) -> Group:
     Args:
       lines: rows for runs; what does not fit is counted.
     """
-    table = Table(box=None, pad_edge=False)
-    table.add_column("run", overflow="ellipsis", no_wrap=True)
-    table.add_column("state", no_wrap=True, min_width=max(map(len, STATES)))
+    table = Table(box=None, pad_edge=False, expand=True)
+    table.add_column("run", overflow="ellipsis", no_wrap=True, ratio=1)  # cut where all does not fit
+    table.add_column("state", no_wrap=True)
     for header in ("epoch", "train\nloss", "val.\nloss", "val.\nacc. %", "test\nacc. %", "left"):
-        # On a narrow terminal it is the names that are cut.
-        table.add_column(header, justify="right", no_wrap=True, min_width=7 if header == "left" else 6)
+        table.add_column(header, justify="right", no_wrap=True)
     # The latest ends first; Python's sort keeps the plan's order otherwise.
     ordered = sorted(sweep.runs, key=lambda run: run.ended_at, reverse=True)
     ordered.sort(key=lambda run: STATES.index(run.state))

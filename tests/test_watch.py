@@ -49,7 +49,7 @@ def test_the_table_says_where_each_run_is(folder):
 
 
 def test_on_a_narrow_terminal_only_names_are_cut(folder):
-    text = drawn(folder, width=80)
+    text = drawn(folder, width=60)
     [line] = [line for line in text.splitlines() if "training" in line]
     assert line.split()[1:] == ["training", "3/8", "0.5000", "75.00", "0:00:48"]
     assert "…" in line.split()[0]
