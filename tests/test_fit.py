@@ -156,6 +156,7 @@ def test_a_free_slot_takes_the_next_run(tmp_path, dataset):
     assert trained[2] == sorted([still.run_id, moving.run_id])
     assert trained[3] == sorted([moving.run_id, next_one.run_id])
     assert together[still.run_id].state.epoch == 3
+    assert sorted(listener.scored) == sorted((run.run_id, True) for run in (still, moving, next_one))
     for run in (still, moving, next_one):
         alone = fitted(dataset, [run], tmp_path / "alone", layout=Layout(2))
         assert_same(alone[run.run_id], together[run.run_id])
