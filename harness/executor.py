@@ -1,12 +1,12 @@
 """Trains what is missing of an ablation, cohort by cohort, and records every run. Called by `harness.run`."""
 
+import contextlib
 import dataclasses
 import datetime
 import signal
 import statistics
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -16,16 +16,19 @@ from rich.console import Console
 
 from ablations.spec import Run
 from harness import cohort, cost, environment, exhibits, fit, inputs, pooling, probe, records, train
+from harness.audience import Audience, Watcher
 from harness.inputs import Inputs
 from harness.layout import Layout, Parallel, smaller
 from harness.programs import is_out_of_memory
 from harness.progress import SweepProgress
+from harness.progress_file import ProgressFile
 
 
 def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
             found: Mapping[Hashable, Inputs], folder: records.Folder, console: Console,
             save_every_s: float = 30.0, devices: int = 1, parallel: Parallel = "jit",
-            device_memory: Callable[[int], int | None] = environment.device_memory_bytes) -> list[records.RunRecord]:
+            device_memory: Callable[[int], int | None] = environment.device_memory_bytes,
+            watchers: Sequence[Watcher] = ()) -> list[records.RunRecord]:
     """Trains runs and writes their records; a run that fails is recorded and the others go on.
 
     Args:
@@ -38,6 +41,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
       devices: how many devices to use.
       parallel: what lays programs out over them.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
+      watchers: told of all progress, beside the display and the progress file.
 
     Returns:
       the new records, in the order they were finished.
@@ -50,7 +54,8 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
     finished: list[records.RunRecord] = []
     machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
     wanted = {run.run_id for run in absent}
-    with SweepProgress(absent, console) as progress, _stop_on_signal(console) as stop:
+    with (SweepProgress(absent, console) as display, _stop_on_signal(console) as stop,
+          contextlib.closing(Audience([display, ProgressFile(folder, absent, display.told), *watchers])) as progress):
         sweeps = []
         for together in cohort.partition(planned):
             if members := [run for run in together if run.run_id in wanted]:
@@ -105,7 +110,7 @@ class _Sweep:
     machine: dict[str, Any]
     folder: records.Folder
     trainer: fit.Trainer
-    progress: SweepProgress
+    progress: Watcher
 
     def intended(self, run: Run) -> dict[str, Any]:
         """Says of a run what its record will say, as far as it matters for which other records it may join."""
@@ -236,7 +241,7 @@ def _scores(curve: pd.DataFrame, epoch: int, test: train.TestResult) -> records.
         test_loss=float(test.sums.loss) / examples, test_accuracy=int(test.sums.correct) / examples)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stop_on_signal(console: Console) -> Iterator[list[int]]:
     """Collects the first Ctrl-C or SIGTERM in a list, to be acted on between epochs; a second one acts at once."""
     received: list[int] = []

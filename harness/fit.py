@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from models.mobilenet_v2 import Backbone
 
 from ablations.spec import Run
 from harness import checkpoint, probe, train
@@ -21,6 +20,7 @@ from harness.data import Dataset
 from harness.layout import Layout, Parallel, alternatives, compacted, simplest
 from harness.programs import Programs
 from harness.records import as_json, differences
+from models.mobilenet_v2 import Backbone
 
 
 class StoppedError(Exception):
@@ -89,7 +89,7 @@ class Epoch:
 class Observer(Protocol):
     """Is told how training goes."""
 
-    def starting(self, run: Run, epoch: int) -> None:
+    def starting(self, member: Member) -> None:
         """A run is loaded, at an epoch above 0 if it is resumed."""
 
     def compiled(self, programs: Programs) -> None:
@@ -97,6 +97,9 @@ class Observer(Protocol):
 
     def epochs(self, epochs: Sequence[Epoch]) -> None:
         """Every run that is training has ended an epoch."""
+
+    def ended(self, member: Member) -> None:
+        """A run has come to its end and has been scored; it is recorded next."""
 
 
 class Trainer:
@@ -188,7 +191,7 @@ class Trainer:
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
                 slots.append(self._member(run, checkpoints(run)))
-                observer.starting(run, int(slots[-1].state.epoch))
+                observer.starting(slots[-1])
             # A cohort whose members differ in structure would train some of them as another network.
             assert all(member.program.graph == slots[0].program.graph for member in slots)
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
@@ -199,7 +202,9 @@ class Trainer:
             observer.compiled(programs)
             ended = self._train_until_one_ends(programs, slots, observer)
             slots = [member for member in slots if member.test is None]
-            yield from ended
+            for member in ended:
+                observer.ended(member)
+                yield member
 
     def _train_until_one_ends(self, programs: Programs, slots: Sequence[Member], observer: Observer) -> list[Member]:
         """Trains epochs until a run ends; brings all states back to the host.

@@ -10,12 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from ablations.spec import Run
-from harness.fit import Epoch
+from harness.audience import Watcher
+from harness.fit import Epoch, Member
 from harness.programs import Programs
 from harness.records import RunRecord
 
 
-class SweepProgress:
+class SweepProgress(Watcher):
     """Counts the epochs of a sweep, and tells what each run is at.
 
     Attributes:
@@ -42,8 +43,9 @@ class SweepProgress:
                  trace: TracebackType | None) -> None:
         self._live.stop()
 
-    def starting(self, run: Run, epoch: int) -> None:
+    def starting(self, member: Member) -> None:
         """Tells that a run is loaded, at an epoch above 0 if it is resumed."""
+        run, epoch = member.run, int(member.state.epoch)
         if run.run_id not in self._tasks:
             self._tasks[run.run_id] = self._live.add_task(escape(run.run_id), total=run.config.epochs, status="")
         self._live.update(self._tasks[run.run_id], completed=epoch, status="starting")

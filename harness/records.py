@@ -9,186 +9,35 @@ import hashlib
 import json
 import os
 import pathlib
+import typing
 import zipfile
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-Status = Literal["done", "diverged", "oom", "error"]
-STATUSES: tuple[Status, ...] = ("done", "diverged", "oom", "error")
+from harness.run_record import (
+    STATUSES,
+    BackboneFacts,
+    Cost,
+    DatasetFacts,
+    Placement,
+    RunRecord,
+    Scores,
+    Status,
+    Timing,
+)
+
+__all__ = ["CURVE_COLUMNS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts", "Folder", "Placement", "RecordError",
+           "RunRecord", "Scores", "Status", "Timing", "ablations_in", "as_json", "columns", "config_hash",
+           "differences", "read_all", "write_atomic"]
+
 CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 class RecordError(Exception):
     """A record that cannot be read or may not be written; the message is one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetFacts:
-    """The data a run saw: see `harness.data.Dataset`."""
-
-    name: str
-    fingerprint: str
-    pixels: str
-    official: bool
-    source: str
-    warnings: tuple[str, ...]
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, ...]
-    train_examples: int
-    validation_examples: int
-    test_examples: int
-
-
-@dataclasses.dataclass(frozen=True)
-class BackboneFacts:
-    """The backbone of a transfer network.
-
-    Attributes:
-      resolution: height and width in pixels of the images it sees.
-      fine_tune: what of it is trained, "none" if it is frozen; see `models.TransferConfig`.
-      features_s: seconds that computing the features of all images took, by whichever run came first; None where the
-        backbone runs in the training step.
-      features_cached: whether this launch found them on disk.
-    """
-
-    name: str
-    resolution: int
-    fine_tune: str
-    weights_file: str
-    weights_sha256: str
-    weights_official: bool
-    features_s: float | None
-    features_cached: bool | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """What one state of the parameters reached; accuracies are fractions, losses mean cross-entropy without penalty.
-
-    Attributes:
-      epoch: after which the state was taken, from 1.
-      train_loss, train_accuracy: over that epoch's steps, with dropout on and parameters moving.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    test_loss: float
-    test_accuracy: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What the run's network costs; None where the platform does not tell.
-
-    Attributes:
-      layers: a row per layer: name, output shape per example, parameters, MACs per example, whether it is frozen.
-      parameters, trainable_parameters: of the whole network, and without a backbone's that is frozen.
-      macs_per_example: multiply-accumulate operations of one forward pass of the whole network.
-      parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate; the
-        activations are every layer's output at the batch size.
-      memory_estimate_bytes: their sum.
-      compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
-      measured_peak_bytes: most memory in use on the first device since the process started, whatever ran there.
-    """
-
-    layers: tuple[dict[str, Any], ...]
-    parameters: int
-    trainable_parameters: int
-    macs_per_example: int
-    parameters_bytes: int
-    gradients_bytes: int
-    optimizer_bytes: int
-    activations_bytes: int
-    memory_estimate_bytes: int
-    compiled_bytes: int | None
-    measured_peak_bytes: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """How long the run took, on a device it may have shared.
-
-    Attributes:
-      train_s: seconds spent in training epochs, compilation and validation excluded, over all launches.
-      validate_s: seconds spent in validation.
-      compile_s: seconds to trace and compile the cohort's programs in the launch that finished the run.
-      throughput_examples_per_s: training examples of this run per second, in its median epoch: the first one of a
-        launch and those that other work disturbed are slower and say nothing of the program.
-      end_to_end_examples_per_s: training examples of this run per second over all epochs, with validation and with the
-        whole time that features took, as if no other run had used them.
-      members_at_once: the most runs that trained side by side with it, itself included.
-      launches: how many processes worked on the run; above 1 it was resumed.
-    """
-
-    train_s: float
-    validate_s: float
-    compile_s: float
-    throughput_examples_per_s: float
-    end_to_end_examples_per_s: float
-    members_at_once: int
-    launches: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """How the run was compiled and laid out over the devices with its cohort.
-
-    Attributes:
-      layouts: in order; several if memory or runs that had ended changed the layout on the way.
-      choice: what was measured to choose the first, or why nothing was.
-      compiled_programs: in the launch that finished the run.
-      cache_hits, cache_misses: what the persistent compilation cache had of them.
-    """
-
-    layouts: tuple[str, ...]
-    choice: str
-    compiled_programs: int
-    cache_hits: int
-    cache_misses: int
-
-
-@dataclasses.dataclass(frozen=True)
-class RunRecord:
-    """States a finished run so that no spec is needed to read it.
-
-    Attributes:
-      cell, labels, seed: which run of which cell; labels maps factor to level.
-      config, config_hash: the whole configuration and its sha256.
-      environment: versions, device and commit.
-      status: "done", "diverged" (a loss was not finite), "oom" or "error".
-      message: what went wrong; empty when done.
-      best: at the best validation epoch; None unless done.
-      last: at the last epoch; None unless done.
-    """
-
-    ablation: str
-    question: str
-    cell: str
-    labels: dict[str, str]
-    seed: int
-    config: dict[str, Any]
-    config_hash: str
-    dataset: DatasetFacts
-    environment: dict[str, Any]
-    status: Status
-    message: str
-    started_at: str
-    finished_at: str
-    epochs_trained: int = 0
-    stopped_early: bool = False
-    best: Scores | None = None
-    last: Scores | None = None
-    cost: Cost | None = None
-    timing: Timing | None = None
-    placement: Placement | None = None
-    backbone: BackboneFacts | None = None
-    schema: int = 2
 
 
 def as_json(value: Any) -> Any:
@@ -249,6 +98,11 @@ class Folder:
     def checkpoints(self, run_id: str) -> pathlib.Path:
         """Locates a run's checkpoints."""
         return self.run(run_id) / "checkpoints"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Locates the ablation's event files for TensorBoard, a folder per run, which names it there."""
+        return self.path / "tensorboard"
 
     def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray],
               exhibits: Mapping[str, np.ndarray] | None = None) -> None:
@@ -311,6 +165,22 @@ class Folder:
         """Keeps a cohort's layout: {"layout", "why"}."""
         write_atomic(self.path / "layouts.json", _json_bytes(self.layouts() | {key: choice}))
 
+    def progress(self) -> dict[str, Any] | None:
+        """Reads how far the latest launch is; None if there was none.
+
+        Returns:
+          "host", "pid", "process_started": the process, its start in seconds since 1970; "ended": whether it is over;
+          "written": when this was stated, in seconds since 1970; "trained_epochs", "training_s": done in this launch;
+          "runs": run_id -> {"state", "epoch", "epochs"} of each run that it trains, and of those that have ended an
+          epoch "epoch_s" (wall time, validation included), "examples_per_s" and that epoch's `CURVE_COLUMNS`.
+        """
+        path = self.path / "progress.json"
+        return _read_json(path, ("host", "pid", "process_started", "written", "runs")) if path.exists() else None
+
+    def keep_progress(self, progress: Mapping[str, Any]) -> None:
+        """States how far this launch is, as `progress` reads it."""
+        write_atomic(self.path / "progress.json", json.dumps(progress, allow_nan=False).encode())
+
     def record(self, run_id: str) -> dict[str, Any] | None:
         """Reads a run's record as JSON; None while the run is unfinished."""
         path = self.run(run_id) / "record.json"
@@ -360,13 +230,29 @@ def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(found | {path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
 
 
-def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
-    """Reads every record into one table, a row per finished run.
+def columns() -> dict[str, Any]:
+    """Lists the columns of `read_all` with their types; a name that ends in .* stands for as many as there are."""
+    return {"run_id": str} | dict(_columns(RunRecord, ""))
 
-    Columns are the record's fields, nested ones joined by a dot: `ablation`, `cell`, `seed`, `status`,
-    `labels.<factor>`, `best.test_accuracy` (a fraction), `best.validation_accuracy`, `last.test_accuracy`,
-    `cost.parameters`, `cost.macs_per_example`, `cost.memory_estimate_bytes`, `timing.throughput_examples_per_s`,
-    `timing.train_s`, `config.optimizer.learning_rate`, `dataset.fingerprint`, `environment.device`, and so on.
+
+def _columns(record: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, annotated in typing.get_type_hints(record).items():
+        kinds = typing.get_args(annotated)
+        kind = next((part for part in (annotated, *kinds) if dataclasses.is_dataclass(part)), None)
+        if kind is not None:
+            yield from _columns(kind, f"{prefix}{name}.")
+        elif typing.get_origin(annotated) is dict:
+            yield f"{prefix}{name}.*", typing.get_args(annotated)[1]
+        else:
+            yield prefix + name, annotated
+
+
+def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
+    """Reads every record into one table, a row per finished run, in the order of ablation and run_id.
+
+    Columns are `run_id` and the record's fields, nested ones joined by a dot, such as `best.test_accuracy`; BUILD.md
+    lists them with their units. All of `columns` are there, whatever the runs came to: what a run has not is missing
+    (NaN, or NA among whole numbers). Lists stay lists.
 
     Args:
       results_dir: the folder that holds one folder per ablation.
@@ -376,8 +262,17 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
       RecordError: if a record cannot be read, naming its file.
     """
     names = ablations_in(results_dir) if ablations is None else ablations
-    rows = [record for name in names for record in Folder(results_dir, name).records().values()]
-    return pd.json_normalize(rows)
+    rows = [{"run_id": run_id} | {field: value for field, value in record.items() if value is not None}
+            for name in names for run_id, record in Folder(results_dir, name).records().items()]
+    table = pd.json_normalize(rows)
+    ordered: list[str] = []
+    for name in columns():
+        family = name.removesuffix("*")
+        members = sorted(column for column in map(str, table) if column.startswith(family))
+        ordered += members if name.endswith("*") else [name]
+    table = table.reindex(columns=ordered)
+    whole = [name for name, kind in columns().items() if kind in (int, int | None)]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 _REMEDY = "move the run's folder away to have it trained again"

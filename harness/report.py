@@ -5,6 +5,8 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
   python -m harness.report                                     every ablation that has records
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
   python -m harness.report --results_dir=my_results            records kept elsewhere
+  python -m harness.report --watch                             a live table of what trains in another terminal
+  python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
 It prints the tables and writes into results/<ablation>/: table.md, table.tex and table.csv, effects.csv and claims.csv
 where there are any, the scores of each class (classes.md, .csv), the layers and their memory (layers.md, .csv), and
@@ -27,7 +29,20 @@ import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import cli, detail_tables, figures, pooling, records, render, rows, summary, tables
+from harness import (
+    cli,
+    detail_tables,
+    exporters,
+    figures,
+    pooling,
+    records,
+    render,
+    rows,
+    summary,
+    sweep,
+    tables,
+    watch,
+)
 from harness.rows import View
 
 
@@ -53,16 +68,22 @@ def report(results_dir: str, names: Sequence[str], console: Console, view: View 
       harness.pooling.MixtureError: if records in one table do not belong together.
       harness.rows.ViewError: if no cell is the view's baseline.
     """
+    folders, view = _folders(results_dir, names), view or View()
+    if view.baseline is not None and len(folders) > 1:
+        raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
+                          f"{', '.join(folder.ablation for folder in folders)}")
+    return [path for folder in folders for path in _report(folder, console, view)]
+
+
+def _folders(results_dir: str, names: Sequence[str]) -> list[records.Folder]:
+    """Locates the ablations named, or all that there are."""
     found = records.ablations_in(results_dir)
     if not found:
         raise ReportError(f"no records in {results_dir}; make some with: python -m harness.run --ablation=NAME")
     for name in names:
         if name not in found:
             raise ReportError(f'no records of "{name}" in {results_dir}; there are records of: {", ".join(found)}')
-    view = view or View()
-    if view.baseline is not None and len(names or found) > 1:
-        raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: {', '.join(found)}")
-    return [path for name in names or found for path in _report(records.Folder(results_dir, name), console, view)]
+    return [records.Folder(results_dir, name) for name in names or found]
 
 
 def _report(folder: records.Folder, console: Console, view: View) -> list[pathlib.Path]:
@@ -145,14 +166,25 @@ def _define_flags() -> None:
     flags.DEFINE_string("baseline", None, "Cell that the others are compared with. Default: all reference levels.")
     flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(rows.METRICS)}.")
     flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(rows.SELECTIONS)}.")
+    flags.DEFINE_bool("watch", False, "Show the latest sweep, or those of --ablation, live, until all is recorded.")
+    flags.DEFINE_enum("export", None, list(exporters.TRACKERS), "Hand the records to this tracker and report nothing.")
+    flags.DEFINE_string("export_dir", "", "Folder that the tracker's files are written into.")
 
 
 def main() -> None:
     """Reports what the flags name."""
-    view = View(flags.FLAGS.baseline, flags.FLAGS.metric, flags.FLAGS.select)
-    report(flags.FLAGS.results_dir, flags.FLAGS.ablation, Console(highlight=False), view)
+    chosen, console = flags.FLAGS, Console(highlight=False)
+    if chosen.watch:
+        folders = _folders(chosen.results_dir, chosen.ablation)
+        watch.watch(folders if chosen.ablation else [sweep.latest(folders)], console)
+    elif chosen.export:
+        names = [folder.ablation for folder in _folders(chosen.results_dir, chosen.ablation)]
+        told = exporters.export(chosen.results_dir, names, chosen.export, chosen.export_dir)
+        console.print(told, markup=False, soft_wrap=True)
+    else:
+        report(chosen.results_dir, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select))
 
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, ReportError, records.RecordError, pooling.MixtureError, rows.ViewError)
+    cli.run(main, ReportError, exporters.ExportError, records.RecordError, pooling.MixtureError, rows.ViewError)

@@ -6,6 +6,7 @@
   python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text
   python -m harness.run --ablation=fashion_mlp --seeds=0,1,2,3,4   more seeds: runs already recorded are kept
   python -m harness.run --ablation=fashion_mlp --smoke             a minute's check that all of it trains
+  python -m harness.run --ablation=fashion_mlp --tensorboard       with event files, live, for TensorBoard
 
 Overrides make a derived ablation with a results folder of its own, so it never mixes with the shipped one:
 
@@ -18,6 +19,7 @@ Stop it with Ctrl-C and start it again with the same command: it goes on where i
 import ast
 import contextlib
 import dataclasses
+import functools
 import re
 from collections.abc import Hashable, Mapping
 
@@ -43,6 +45,7 @@ from harness import (
     report,
     train,
 )
+from harness.event_files import EventFiles
 from harness.inputs import Inputs
 from models.keras_weights import WeightsError
 
@@ -66,6 +69,8 @@ PARALLEL = flags.DEFINE_enum(
     "parallel", "auto", ["auto", "jit", "pmap"],
     "What lays runs and batches out over the devices; auto is jit with shard_map, pmap is there for comparison.")
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
+TENSORBOARD = flags.DEFINE_bool(
+    "tensorboard", False, "Write TensorBoard's event files for the runs trained, into results/<ablation>/tensorboard/.")
 
 
 def main() -> None:
@@ -181,7 +186,8 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
             still_absent = executor.missing(absent, folder)
             return executor.execute(ablation.question, everything, still_absent, found, folder, console,
                                     SAVE_EVERY_S.value, devices,
-                                    "pmap" if PARALLEL.value == "pmap" else "jit")
+                                    "pmap" if PARALLEL.value == "pmap" else "jit",
+                                    watchers=_watchers(folder, found, console))
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
     except fit.StoppedError:
@@ -196,6 +202,14 @@ def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
         # A source claims nothing of runs under other settings.
         () if ablation.overrides else ablation.claims,
         [path for factor in ablation.factors.values() for path in factor.paths])
+
+
+def _watchers(folder: records.Folder, found: Mapping[Hashable, Inputs], console: Console) -> list[EventFiles]:
+    if not TENSORBOARD.value:
+        return []
+    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    tell(f"event files: tensorboard --logdir={folder.tensorboard}")
+    return [EventFiles(folder, found, tell)]
 
 
 def _print_list(console: Console) -> None:

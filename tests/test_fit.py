@@ -25,16 +25,19 @@ class Listener:
     """Remembers what training told."""
 
     def __init__(self):
-        self.started, self.seen, self.layouts = [], [], []
+        self.started, self.seen, self.layouts, self.scored = [], [], [], []
 
-    def starting(self, run, epoch):
-        self.started.append((run.run_id, epoch))
+    def starting(self, member):
+        self.started.append((member.run.run_id, int(member.state.epoch)))
 
     def compiled(self, programs):
         self.layouts.append(programs.layout)
 
     def epochs(self, epochs):
         self.seen.append(list(epochs))
+
+    def ended(self, member):
+        self.scored.append((member.run.run_id, member.test is not None))
 
 
 def fitted(dataset, chosen, folder, layout=None, stop=lambda: False, save_every_s=1e9, listener=None):
@@ -153,6 +156,7 @@ def test_a_free_slot_takes_the_next_run(tmp_path, dataset):
     assert trained[2] == sorted([still.run_id, moving.run_id])
     assert trained[3] == sorted([moving.run_id, next_one.run_id])
     assert together[still.run_id].state.epoch == 3
+    assert sorted(listener.scored) == sorted((run.run_id, True) for run in (still, moving, next_one))
     for run in (still, moving, next_one):
         alone = fitted(dataset, [run], tmp_path / "alone", layout=Layout(2))
         assert_same(alone[run.run_id], together[run.run_id])

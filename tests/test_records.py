@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -105,12 +107,80 @@ def test_read_all_is_a_row_per_run_of_every_ablation(tmp_path):
             records.Folder(tmp_path, ablation).write(name, record(ablation=ablation, seed=seed), CURVE, {})
     table = records.read_all(tmp_path)
     assert list(table["ablation"]) == ["one", "one", "two", "two"]
+    assert list(table["run_id"]) == [f"{RUN.cell},seed={seed}" for seed in (0, 1)] * 2
     assert list(table["seed"]) == [0, 1, 0, 1]
     assert set(table["best.test_accuracy"]) == {0.88}
     assert set(table["labels.dropout"]) == {"0"}
     assert set(table["config.optimizer.learning_rate"]) == {0.001}
     assert len(records.read_all(tmp_path, ["two"])) == 2
     assert records.read_all(tmp_path / "absent").empty
+
+
+def test_read_all_has_all_columns_in_their_types_whatever_the_runs_came_to(tmp_path):
+    failed = {"status": "oom", "best": None, "last": None, "epochs_trained": 0}
+    families = {name.removesuffix("*") for name in records.columns() if name.endswith("*")}
+    fixed = [name for name in records.columns() if not name.endswith("*")]
+    outcomes = [[], [record(**failed)], [record(), record(seed=1, **failed)]]
+    for number, written in enumerate(outcomes):
+        folder = records.Folder(tmp_path / str(number), "fashion_mlp")
+        for one in written:
+            folder.write(f"{RUN.cell},seed={one.seed}", one, CURVE, {})
+        table = records.read_all(tmp_path / str(number))
+        assert len(table) == len(written)
+        assert [name for name in table if not name.startswith(tuple(families))] == fixed
+        for name in ("best.epoch", "cost.parameters", "cost.compiled_bytes", "timing.launches", "seed"):
+            assert table[name].dtype == "Int64"
+    assert list(table["best.epoch"].isna()) == [False, True]
+    assert table["best.test_accuracy"].mean() == 0.88, "a run without a score counted"
+
+
+BUILD = (pathlib.Path(__file__).parent.parent / "BUILD.md").read_text()
+FROM_PYTHON = BUILD.partition("From Python:")[2].partition("## Decisions")[0]
+UNITS = {"_s": "s", "_bytes": "bytes", "_per_s": "per second", "accuracy": "fraction", "loss": "nats", "_at": "UTC"}
+
+
+def documented():
+    """Reads BUILD.md's table: column -> (type, unit)."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in FROM_PYTHON.splitlines()
+            if line.startswith("| `")]
+    return {name: (row[1].partition(", ")[0], row[1].partition(", ")[2]) for row in rows
+            for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_the_documented_columns_are_those_of_the_records():
+    names = {str: "text", int: "whole", float: "number", bool: "yes/no", records.Status: "text"}
+    names |= {kind | None: name for kind, name in names.items() if isinstance(kind, type)}
+    kinds = {name: names.get(kind, "any" if name.endswith("*") else "list") for name, kind in records.columns().items()}
+    kinds["labels.*"] = "text"
+    assert {name: kind for name, (kind, _) in documented().items()} == kinds
+
+
+def test_the_documented_units_follow_from_the_names():
+    for name, (_, unit) in documented().items():
+        expected = max((end for end in UNITS if name.endswith(end)), key=len, default="")
+        assert unit.startswith(UNITS.get(expected, "")), name
+        others = ("", "examples", "MACs per example", "epochs", "pixels", "sha256")
+        assert bool(expected) or unit in others, f"{name}: {unit}"
+
+
+def test_the_documented_lines_do_what_they_say(monkeypatch):
+    """Executed on the shipped records."""
+    monkeypatch.chdir(pathlib.Path(__file__).parent.parent)
+    code = re.search(r"```python\n(.*?)```", FROM_PYTHON, re.DOTALL).group(1).strip().splitlines()
+    scope: dict = {}
+    exec("\n".join(code[:2]), scope)
+    assert len(code) == 5
+    means, pairs, best = (eval(line.partition("  #")[0], scope) for line in code[2:])
+    runs = scope["runs"]
+    whole = runs[runs["status"] == "done"]
+    assert means["count"].sum() == len(whole)
+    a_cell = whole[(whole["ablation"] == "fashion_mlp") & (whole["cell"] == "dropout=0.1")]
+    assert means.loc[("fashion_mlp", "dropout=0.1"), "mean"] == pytest.approx(a_cell["best.test_accuracy"].mean())
+    assert pairs.shape == (5, 4)
+    assert pairs.loc[0, "dropout=0.1"] == a_cell.set_index("seed")["best.test_accuracy"][0]
+    assert len(best) == runs["ablation"].nunique()
+    highest = whole.groupby("ablation")["best.validation_accuracy"].max()
+    assert list(best.set_index("ablation")["best.validation_accuracy"]) == list(highest)
 
 
 def test_a_plan_grows_and_forgets_nothing(folder):
