@@ -55,14 +55,19 @@ def escape_csv(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
+def columns(summary: Summary) -> list[_Column]:
+    """Lists the columns of a summary's table: what names the cell first."""
+    return [*_labels(summary), *_ACCURACY, *_COST]
+
+
 def markdown(summary: Summary) -> str:
     """Renders one table with the question above and the caption below."""
-    columns = [*_labels(summary), *_ACCURACY, *_COST]
+    shown = columns(summary)
     lines = [f"**{escape_markdown(summary.question)}**", "",
-             f"| {' | '.join(escape_markdown(column.header) for column in columns)} |",
-             f"|{'|'.join(' :-- ' if column.is_label else ' --: ' for column in columns)}|"]
+             f"| {' | '.join(escape_markdown(column.header) for column in shown)} |",
+             f"|{'|'.join(' :-- ' if column.is_label else ' --: ' for column in shown)}|"]
     for row in summary.rows:
-        cells = [(escape_markdown(column.text(row)), _bold(column, row)) for column in columns]
+        cells = [(escape_markdown(column.text(row)), _bold(column, row)) for column in shown]
         lines.append(f"| {' | '.join(f'**{cell}**' if bold else cell for cell, bold in cells)} |")
     return "\n".join([*lines, "", *(f"- {escape_markdown(sentence)}" for sentence in summary.caption), ""])
 
@@ -141,7 +146,7 @@ def _flat(row: CellRow) -> dict[str, Any]:
             | {f"{group}.{name}": getattr(part, name, None) for group, part, name in (*costs, *timings)})
 
 
-def _percent(estimate: Estimate, sign: str = "") -> str:
+def percent(estimate: Estimate, sign: str = "") -> str:
     """Writes a fraction and its interval in percent."""
     if estimate.mean is None:
         return DASH
@@ -155,7 +160,7 @@ def _difference(row: CellRow) -> str:
         return "baseline"
     if row.difference.n == 0:
         return "n/a" if row.runs["done"] else DASH
-    return _percent(row.difference, sign="+")
+    return percent(row.difference, sign="+")
 
 
 def _digits(value: float) -> str:
@@ -191,7 +196,7 @@ def _of(part: str, name: str, write: Callable[[float], str]) -> Callable[[CellRo
 
 _ACCURACY = (
     _Column("n", lambda row: str(row.runs["done"])),
-    _Column("test acc. %\n[95 % CI]", lambda row: _percent(row.test_accuracy), is_marked=True),
+    _Column("test acc. %\n[95 % CI]", lambda row: percent(row.test_accuracy), is_marked=True),
     _Column("val.\nacc. %", lambda row: DASH if row.validation_accuracy.mean is None
             else f"{100 * row.validation_accuracy.mean:.2f}"),
     _Column("difference\n[95 % CI]", _difference),

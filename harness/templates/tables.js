@@ -1,0 +1,31 @@
+// Tables are DataTables'; its library is imported from the page itself.
+const library = URL.createObjectURL(
+  new Blob([JSON.parse($("#tables-library").textContent)], { type: "text/javascript" }));
+const { default: DataTable } = await import(library);
+URL.revokeObjectURL(library);
+DataTable.ext.errMode = "throw";
+
+const PER_PAGE = 25;
+
+function makeTable(selector, noun, options = {}) {
+  const rows = options.data ? options.data.length : $$(`${selector} tbody tr`).length;
+  return new DataTable(selector, {
+    autoWidth: false,
+    order: [],
+    pageLength: PER_PAGE,
+    paging: rows > PER_PAGE,
+    layout: {
+      topStart: "search", topEnd: "info", bottomStart: rows > PER_PAGE ? "pageLength" : null,
+      bottomEnd: rows > PER_PAGE ? "paging" : null,
+    },
+    language: {
+      search: "", searchPlaceholder: `Filter ${noun}`, info: `_TOTAL_ ${noun}`, infoEmpty: `no ${noun}`,
+      infoFiltered: "of _MAX_", zeroRecords: `No ${noun} match.`, emptyTable: `There are no ${noun}.`,
+      lengthMenu: "_MENU_ per page",
+    },
+    initComplete() {
+      $(".dt-search input", this.api().table().container()).setAttribute("aria-label", `Filter ${noun}`);
+    },
+    ...options,
+  });
+}
