@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import synthetic
 
-from harness import page, page_index, page_runs, page_shell
+from harness import page, page_cells, page_index, page_runs, page_shell
 from harness.summary import summarize
 
 HOSTILE = ["<script>window.pwned=1</script>", "</script><img src=x onerror=window.pwned=1>", "\"' onmouseover='pwned()",
@@ -29,6 +29,20 @@ class Picture(NamedTuple):
 # One transparent dot.
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000"
                     "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082")
+
+
+class Column(NamedTuple):
+    header: str
+    is_text: bool = False
+
+
+class Table(NamedTuple):
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+    lead: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Structure(html.parser.HTMLParser):
@@ -59,10 +73,10 @@ def invented(texts, seeds=(0, 1, 2), **changes):
             for place, text in enumerate(texts) for seed in seeds]
 
 
-def built(runs, texts, figures=(), question="Does it help?"):
+def built(runs, texts, figures=(), question="Does it help?", details=()):
     summary = summarize("made_up", synthetic.plan({"option": list(texts)}, runs, question), synthetic.as_read(*runs))
     curves = {synthetic.run_id(run): synthetic.curve(run) for run in runs}
-    return page.ablation_page(summary, synthetic.as_read(*runs), curves, figures)
+    return page.ablation_page(summary, synthetic.as_read(*runs), curves, figures, details)
 
 
 def hostile_page(texts):
@@ -74,7 +88,9 @@ def hostile_page(texts):
         dataset=dataclasses.replace(synthetic.DATASET, name=texts[2], warnings=(run.labels["option"],)))
         for run in invented(texts)]
     figures = [Picture(text, text, text, PNG) for text in texts]
-    return built(runs, texts, figures, " ".join(texts))
+    details = Table(texts[0], (Column(texts[1], is_text=True), Column("value")), tuple((text, "1") for text in texts),
+                    lead=tuple(texts), notes=tuple(texts))
+    return built(runs, texts, figures, " ".join(texts), [details])
 
 
 def test_the_same_records_give_the_same_bytes():
@@ -160,6 +176,16 @@ def test_numbers_sort_by_their_size_and_not_by_their_digits():
     assert attribute(content, "47.4 MiB") == pytest.approx(47.4 * 2**20)
 
 
+def test_more_tables_are_shown_with_their_sentences():
+    table = Table("Claims", (Column("claim", is_text=True), Column("p")),
+                  (("it helps", "<0.001"), ("it harms", "0.040")),
+                  frozenset({(1, 0)}), ("What the source says.",), ("One note.",))
+    content = built(invented("ab"), "ab", details=[table]).decode()
+    for shown in (">Claims</h2>", "What the source says.", "One note.", "<strong>it harms</strong>"):
+        assert shown in content
+    assert attribute(content.encode(), "&lt;0.001") < attribute(content.encode(), "0.040")
+
+
 def test_levels_sort_as_planned():
     levels = ["none", "8", "64"]
     labels = Structure(built(invented(levels), levels)).find("th", scope="row")
@@ -175,14 +201,14 @@ def summary_of(values, seeds=3):
 @pytest.mark.parametrize(("values", "seeds", "expected"), [
     ({"a": (0.8, 0.001), "b": (0.9, 0.002)}, 3,
      "b has the highest test accuracy: 90.20 [89.70, 90.70] %, +10.10 [+9.85, +10.35] points from the baseline a. "
-     "Its lead over the second, a (80.10 [79.85, 80.35] %), is clear of zero."),
+     "It is the best beyond what seeds explain; next is a (80.10 [79.85, 80.35] %)."),
     ({"a": (0.8, 0.0), "b": (0.9, 0.0)}, 1,
      "b has the highest test accuracy: 90.00 [n/a] %, +10.00 [n/a] points from the baseline a. "
-     "Its lead over the second, a (80.00 [n/a] %), is not clear of zero."),
+     "The seeds are not enough to call it better than a (80.00 [n/a] %)."),
     ({"a": (0.8, 0.001)}, 3, "a has the highest test accuracy: 80.10 [79.85, 80.35] %; it is the baseline."),
 ])
 def test_the_answer_says_how_sure_it_is(values, seeds, expected):
-    assert page.answer(summary_of(values, seeds)) == expected
+    assert page_cells.answer(summary_of(values, seeds)) == expected
 
 
 def test_what_no_mean_contains_is_said_on_top():
@@ -192,7 +218,7 @@ def test_what_no_mean_contains_is_said_on_top():
     summary = summarize("made_up", plan, records)
     content = page.ablation_page(summary, {}, {}, ()).decode()
     assert "Runs that no mean contains: b (1 diverged, 1 missing); c (3 missing)." in content
-    assert page.answer(dataclasses.replace(summary, rows=summary.rows[2:])) == "No run is done yet."
+    assert page_cells.answer(dataclasses.replace(summary, rows=summary.rows[2:])) == "No run is done yet."
 
 
 @pytest.mark.parametrize(("ablation", "config", "expected"), [

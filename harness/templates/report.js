@@ -30,6 +30,8 @@ makeTable("#runs", "runs", {
   ],
 });
 
+for (const table of $$("table.details")) makeTable(`#${table.id}`, "rows");
+
 $$(".filters select").forEach((select) => select.addEventListener("change", () => {
   cells.column(Number(select.dataset.column)).search(select.value, { exact: true, regex: false, smart: false }).draw();
 }));
