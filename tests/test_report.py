@@ -17,7 +17,7 @@ from harness.records import RecordError
 from harness.report import ReportError, report
 from harness.summary import MixtureError, summarize
 
-FILES = ["curves_accuracy.png", "curves_loss.png", "table.csv", "table.md", "table.tex"]
+FILES = ["curves_accuracy.png", "curves_loss.png", "report.html", "table.csv", "table.md", "table.tex"]
 HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{$",
            "\x1b[31mred", "two\nlines", "100% \\input{x} #_^~&{}", "@now", "_start", "+1", "-1"]
 
@@ -45,7 +45,9 @@ def results(tmp_path):
 
 def test_files_are_written_and_named(results):
     paths, terminal = render(results)
-    assert sorted(path.name for path in paths) == FILES
+    assert sorted(path.name for path in paths[:-1]) == FILES
+    assert paths[-1] == results / "index.html"
+    assert plain(terminal).rstrip().endswith(f"Open in a browser:\n{results}/made_up/report.html\n{results}/index.html")
     assert all(path.is_file() and str(path) in plain(terminal) for path in paths)
     assert {path.name for path in (results / "made_up").iterdir()} == {*FILES, "plan.json", "runs"}
 
@@ -208,7 +210,9 @@ def test_a_plan_without_records_is_reported_as_missing(tmp_path):
     runs = [synthetic.record({"a": level}, 0, 0.9) for level in ("x", "y")]
     synthetic.write(tmp_path, synthetic.plan({"a": ["x", "y"]}, runs))
     paths, terminal = render(tmp_path)
-    assert sorted(path.name for path in paths) == FILES
+    assert sorted(path.name for path in paths[:-1]) == FILES
+    assert paths[-1] == results / "index.html"
+    assert plain(terminal).rstrip().endswith(f"Open in a browser:\n{results}/made_up/report.html\n{results}/index.html")
     assert "2 planned; 0 done, 2 missing (x: 1; y: 1)" in plain(terminal)
 
 
