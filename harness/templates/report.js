@@ -8,7 +8,8 @@ const numeric = (title, value, write) => ({
   title, className: "number", type: "num", data: null,
   render: (_, kind, run) => {
     const { display, order } = number(value(run), write);
-    return kind === "sort" || kind === "type" ? order : display;
+    if (kind === "sort" || kind === "type") return order;
+    return kind === "display" ? document.createTextNode(display) : display;
   } });
 const text = (value) => (_, kind, run) => kind === "display" ? el("span", {}, value(run)) : value(run);
 
@@ -33,7 +34,7 @@ makeTable("#runs", "runs", {
 for (const table of $$("table.details")) makeTable(`#${table.id}`, "rows");
 
 $$(".filters select").forEach((select) => select.addEventListener("change", () => {
-  cells.column(Number(select.dataset.column)).search(select.value, { exact: true, regex: false, smart: false }).draw();
+  cells.column(Number(select.dataset.column)).search(select.value, { exact: select.value !== "" }).draw();
 }));
 
 function paint() {
