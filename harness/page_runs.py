@@ -32,8 +32,9 @@ def runs_json(records: Mapping[str, Record], cells: Mapping[str, int],
       curves: run_id -> learning curve, of as many runs as have one.
 
     Returns:
-      "runs", one object per record; "shared", values they refer to by position; "curve_columns".
+      "runs", one object per record, by cell and seed; "shared", values they refer to by position; "curve_columns".
     """
+    records = dict(sorted(records.items(), key=lambda item: (cells[item[1]["cell"]], item[1]["seed"])))
     parts = {(run_id, name): record[name] for run_id, record in records.items() for name in _SHARED
              if record.get(name) is not None}
     shared, where = intern(parts)

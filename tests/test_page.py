@@ -59,7 +59,7 @@ class Structure(html.parser.HTMLParser):
             self.scripts.append((dict(attrs), ""))
 
     def handle_data(self, data):
-        if self.elements[-1][0] == "script" and self.rawdata and self.cdata_elem == "script":
+        if self.cdata_elem == "script":
             attributes, text = self.scripts[-1]
             self.scripts[-1] = (attributes, text + data)
 
@@ -205,7 +205,7 @@ def summary_of(values, seeds=3):
     ({"a": (0.8, 0.0), "b": (0.9, 0.0)}, 1,
      "b has the highest test accuracy: 90.00 [n/a] %, +10.00 [n/a] points from the baseline a. "
      "The seeds are not enough to call it better than a (80.00 [n/a] %)."),
-    ({"a": (0.8, 0.001)}, 3, "a has the highest test accuracy: 80.10 [79.85, 80.35] %; it is the baseline."),
+    ({"a": (0.8, 0.001)}, 3, "option=a has the highest test accuracy: 80.10 [79.85, 80.35] %; it is the baseline."),
 ])
 def test_the_answer_says_how_sure_it_is(values, seeds, expected):
     assert page_cells.answer(summary_of(values, seeds)) == expected

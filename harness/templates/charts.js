@@ -24,9 +24,14 @@ function translucent(hexOrRgb, alpha) {
 }
 
 const axis = (title, more = {}) => ({
-  title: { text: title, standoff: 8 }, gridcolor: colour("line"), linecolor: colour("line"), zeroline: false,
+  title: { text: title, standoff: 8, font: { size: 12.5 } }, gridcolor: colour("line"), linecolor: colour("line"), zeroline: false,
   automargin: true, fixedrange: matchMedia("(pointer: coarse)").matches, ...more,
 });
+
+// Plotly writes 0.5 on a logarithmic axis as 5.
+const STEPS = [-5, -4, -3, -2, -1, 0, 1, 2, 3].flatMap((power) =>
+  [1, 1.5, 2, 3, 5, 7].map((digit) => Number((digit * 10 ** power).toPrecision(2))));
+const logarithmic = { type: "log", tickmode: "array", tickvals: STEPS, ticktext: STEPS.map(String) };
 
 function draw(id, traces, layout) {
   const target = typeof id === "string" ? document.getElementById(id) : id;

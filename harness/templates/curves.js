@@ -22,7 +22,7 @@ function band(place, metric) {
 }
 
 const vertical = (metric) => kind(metric) === "accuracy" ? axis("accuracy (%)")
-  : axis("cross-entropy loss (log scale)", { type: "log", dtick: "D2" });
+  : axis("loss (log scale)", logarithmic);
 
 function drawCurves(places) {
   const metric = $("input[name=metric]:checked").value;

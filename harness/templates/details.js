@@ -30,7 +30,9 @@ function grid(headers, rows) {
 
 function copyable(text) {
   const button = el("button", { type: "button" }, "Copy");
-  const code = el("code", { tabindex: "0" }, text);
+  // Broken between arguments and not inside them.
+  const code = el("code", { tabindex: "0" }, ...text.split(" ").flatMap((word, place) =>
+    [place ? " " : "", el("span", { class: "word" }, word)]));
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text);

@@ -1,4 +1,4 @@
-// Each cell's accuracy and its difference from the baseline, with intervals and single seeds.
+// Each cell's accuracy and its difference from the baseline, with intervals; single seeds lie just below.
 const MOST_EFFECTS = 40;
 
 const scored = Map.groupBy(data.runs.filter((run) => run.best), (run) => run.cell);
@@ -28,7 +28,7 @@ function drawEffects(places) {
   const means = rows.filter((cell) => cell.accuracy);
   const dots = rows.flatMap(({ place, row }) => (scored.get(place) ?? []).map((run) => ({ run, row })));
   draw("accuracy-chart", [
-    { x: dots.map(({ run }) => 100 * run.best.test_accuracy), y: dots.map(({ row }) => row), mode: "markers",
+    { x: dots.map(({ run }) => 100 * run.best.test_accuracy), y: dots.map(({ row }) => row + 0.24), mode: "markers",
       type: "scatter", marker: { size: 5, color: translucent(colour("muted"), 0.55) },
       text: dots.map(({ run }) => `seed ${run.seed}: ${percent(run.best.test_accuracy)}\u202f%`),
       hovertemplate: "%{text}<extra></extra>" },
