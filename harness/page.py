@@ -90,7 +90,7 @@ def ablation_page(summary: Summary, records: Mapping[str, Record], curves: Mappi
 def _details(table: Table) -> dict[str, Any]:
     return {
         "title": table.title, "lead": table.lead, "notes": table.notes,
-        "headers": [{"text": column.header.replace("\n", " "), "label": column.is_text} for column in table.columns],
+        "headers": [{"text": column.header, "label": column.is_text} for column in table.columns],
         "rows": [[{"text": text, "label": column.is_text, "bold": (place, number) in table.bold,
                    "order": text if column.is_text else page_cells.order(text)}
                   for number, (column, text) in enumerate(zip(table.columns, row, strict=True))]

@@ -25,17 +25,26 @@ def answer(summary: Summary) -> str:
     if not done:
         return "No run is done yet."
     first = done[0]
-    text = f"{first.label} has the highest test accuracy: {tables.percent(first.test_accuracy)} %"
+    text = f"{name(summary, first)} has the highest test accuracy: {_percent(first)}"
     baseline = next((row for row in summary.rows if row.is_baseline), None)
     if first.is_baseline:
         text += "; it is the baseline"
     elif baseline and first.difference.mean is not None:
-        text += f", {tables.percent(first.difference, sign='+')} points from the baseline {baseline.label}"
+        text += f", {tables.percent(first.difference, sign='+')} points from the baseline, {name(summary, baseline)}"
     if len(done) == 1:
         return f"{text}."
-    second = f"{done[1].label} ({tables.percent(done[1].test_accuracy)} %)"
+    second = f"{name(summary, done[1])} ({_percent(done[1])})"
     return (f"{text}. It is the best beyond what seeds explain; next is {second}." if first.is_best
             else f"{text}. The seeds are not enough to call it better than {second}.")
+
+
+def name(summary: Summary, row: CellRow) -> str:
+    """Names a cell where no heading says what its label is a level of."""
+    return f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label
+
+
+def _percent(row: CellRow) -> str:
+    return tables.percent(row.test_accuracy).replace(" [", " % [")
 
 
 def key_facts(summary: Summary, records: Mapping[str, Record]) -> list[tuple[str, str]]:
@@ -67,9 +76,9 @@ def absences(summary: Summary) -> list[str]:
 def filters(summary: Summary) -> list[dict[str, Any]]:
     """Lists the factors by which the table can be filtered: their columns come first, in this order."""
     factors = summary.factors if len(summary.factors) > 1 else ()
-    return [{"name": name, "column": column, "levels": list(dict.fromkeys(row.labels.get(name, tables.DASH)
-                                                                          for row in summary.rows))}
-            for column, name in enumerate(factors)]
+    return [{"name": factor, "column": column,
+             "levels": list(dict.fromkeys(row.labels.get(factor, tables.DASH) for row in summary.rows))}
+            for column, factor in enumerate(factors)]
 
 
 def cells_table(summary: Summary) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def cells_table(summary: Summary) -> dict[str, Any]:
     places = {column.header: {text: place for place, text in enumerate(dict.fromkeys(map(column.text, summary.rows)))}
               for column in columns if column.is_label}
     return {
-        "headers": [{"text": column.header.replace("\n", " "), "label": column.is_label} for column in columns],
+        "headers": [{"text": column.header, "label": column.is_label} for column in columns],
         "rows": [{"label": row.label, "best": row.is_best,
                   "cells": [{"text": text, "order": places[column.header][text] if column.is_label else order(text),
                              "label": column.is_label, "bold": column.is_marked and row.is_best}

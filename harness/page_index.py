@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from harness import tables
+from harness import page_cells, tables
 from harness.page_runs import Record
 from harness.page_shell import render
 from harness.summary import Summary
@@ -54,8 +54,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         "runs": f"{done} of {planned}" if planned else f"{done}",
         "done": done,
         "complete": done >= planned,
-        "cell": best.label if best else tables.DASH,
-        "accuracy": f"{tables.percent(best.test_accuracy)} %" if best else tables.DASH,
+        "cell": page_cells.name(entry.summary, best) if entry.summary and best else tables.DASH,
+        "accuracy": tables.percent(best.test_accuracy) if best else tables.DASH,
         "order": best.test_accuracy.mean if best else -1,
         "data": distinct(record["dataset"]["name"] for record in found),
         "device": distinct(record["environment"].get("device") for record in found),

@@ -34,15 +34,15 @@ def render(template: str, data: Any, scripts: Sequence[str], *, charts: bool, **
       values: what the template prints; it escapes all of them.
     """
     start = _source("theme.js")
-    library = _library(*_PLOTLY) if charts else ""
     program = "\n".join(map(_source, scripts))
     policy = {"default-src": "'none'", "img-src": "data: blob:", "style-src": "'unsafe-inline'",
-              "script-src": " ".join(["blob:", *(f"'{_hash(text)}'" for text in (start, library, program) if text)])}
+              "script-src": " ".join(["blob:", *(f"'{_hash(text)}'" for text in (start, program))])}
     return _environment().get_template(template).render(
         policy="; ".join(f"{name} {sources}" for name, sources in policy.items()),
         styles=[_inert(_library(*_DATATABLES_STYLES), "style"), _inert(_source("page.css"), "style")],
-        start=_inert(start), library=_inert(library), program=_inert(program),
-        tables_library=embed_json(_library(*_DATATABLES)), data=embed_json(data), **values,
+        start=_inert(start), program=_inert(program), data=embed_json(data),
+        tables_library=embed_json(_library(*_DATATABLES)),
+        charts_library=embed_json(_library(*_PLOTLY)) if charts else None, **values,
     ).encode()
 
 

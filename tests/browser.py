@@ -36,7 +36,7 @@ def opened(browser, path, *, width=1200, height=900, scheme="light"):
     page.on("request", lambda request: wrong.append(f"asks for {request.url[:200]}")
             if request.url.split(":")[0] not in ("file", "blob", "data") else None)
     page.goto(path.resolve().as_uri())
-    page.wait_for_selector("html[data-ready]", state="attached")
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
     yield page
     assert wrong == []
     context.close()

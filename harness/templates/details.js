@@ -140,4 +140,3 @@ panel.addEventListener("close", () => {
   body.replaceChildren();
   opener?.focus?.({ preventScroll: true });
 });
-addEventListener("hashchange", route);

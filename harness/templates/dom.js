@@ -27,3 +27,19 @@ const plain = (value) => value === null || value === undefined ? "n/a"
 const percent = (fraction) => fraction === null || fraction === undefined ? "n/a" : (100 * fraction).toFixed(2);
 
 const shorten = (text, length) => text.length > length ? `${text.slice(0, length - 1)}\u2026` : text;
+
+// A library lies in the page as text, so that what does not need it comes first.
+async function fromPage(id, load) {
+  const stored = document.getElementById(id);
+  const address = URL.createObjectURL(new Blob([JSON.parse(stored.textContent)], { type: "text/javascript" }));
+  stored.remove();
+  try { return await load(address); } finally { URL.revokeObjectURL(address); }
+}
+
+const runScript = (address) => new Promise((resolve, reject) => {
+  const script = document.createElement("script");
+  script.src = address;
+  script.onload = resolve;
+  script.onerror = reject;
+  document.head.append(script);
+});

@@ -51,7 +51,9 @@ function drawEffects(places) {
                 line: { width: 2, color: colour("accent") } },
       text: compared.map((cell) => `<b>${literal(shorten(cell.label, 90))}</b><br>${interval(cell.difference, "+")}`
         + ` points<br>${cell.difference.n} pairs`), hovertemplate: "%{text}<extra></extra>" },
-  ], { height, xaxis: axis("difference from the baseline (points)"), yaxis: side, hovermode: "closest",
+  ], { height, annotations: rows.filter((cell) => cell.baseline).map(({ row }) => (
+         { x: 0, y: row, text: "baseline", showarrow: false, xanchor: "left", xshift: 6, font: { color: colour("muted") } })),
+       xaxis: axis("difference from the baseline (points)"), yaxis: side, hovermode: "closest",
        shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1,
                   line: { color: colour("muted"), width: 1.5, dash: "dot" } }] });
 }

@@ -37,15 +37,14 @@ $$(".filters select").forEach((select) => select.addEventListener("change", () =
   cells.column(Number(select.dataset.column)).search(select.value, { exact: select.value !== "" }).draw();
 }));
 
+const drawings = [drawEffects];
+
 function paint() {
   const places = cells.rows({ search: "applied", order: "applied" }).nodes().toArray().map((row) => Number(row.dataset.cell));
   for (const swatch of $$(".swatch")) swatch.style.background = style(Number(swatch.dataset.cell)).colour;
-  drawEffects(places);
-  drawCurves(places);
+  for (const drawing of drawings) drawing(places);
 }
 
-cells.on("draw", paint);
-$$("input[name=metric]").forEach((choice) => choice.addEventListener("change", paint));
 $("#cells tbody").addEventListener("click", (event) => {
   if (!event.target.closest("a") && !getSelection().toString()) {
     const row = event.target.closest("tr[data-cell]");
@@ -56,6 +55,18 @@ addEventListener("themechange", () => {
   paint();
   for (const drawing of drawPanel) drawing();
 });
+document.documentElement.dataset.ready = "tables";
+
+await new Promise((resolve) => setTimeout(resolve));  // lets the tables be seen
+await fromPage("charts-library", runScript);
+cells.on("draw", paint);
+$$("input[name=metric]").forEach((choice) => choice.addEventListener("change", paint));
 paint();
+addEventListener("hashchange", route);
 route();
 document.documentElement.dataset.ready = "yes";
+
+setTimeout(() => {  // further down the page, so after what is seen first
+  drawings.push(drawCurves);
+  paint();
+});

@@ -1,8 +1,5 @@
-// Tables are DataTables'; its library is imported from the page itself.
-const library = URL.createObjectURL(
-  new Blob([JSON.parse($("#tables-library").textContent)], { type: "text/javascript" }));
-const { default: DataTable } = await import(library);
-URL.revokeObjectURL(library);
+// Tables are DataTables'.
+const { default: DataTable } = await fromPage("tables-library", (address) => import(address));
 DataTable.ext.errMode = "throw";
 
 const PER_PAGE = 25;
