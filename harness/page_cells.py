@@ -89,6 +89,8 @@ def cells_table(summary: Summary) -> dict[str, Any]:
               for column in columns if column.is_label}
     return {
         "headers": [{"text": column.header, "label": column.is_label} for column in columns],
+        # Of the first column, in characters: its labels break anywhere, but only where they are long.
+        "width": min(30, 5 + max((len(columns[0].text(row)) for row in summary.rows), default=0)),
         "rows": [{"label": row.label, "best": row.is_best,
                   "cells": [{"text": text, "order": places[column.header][text] if column.is_label else order(text),
                              "label": column.is_label, "bold": column.is_marked and row.is_best}

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -15,8 +16,6 @@ needs_browser = [pytest.mark.browser, pytest.mark.skipif(
 @contextlib.contextmanager
 def chromium():
     """Starts a headless Chromium."""
-    from playwright.sync_api import sync_playwright  # tests that are skipped need no browser driver
-
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started

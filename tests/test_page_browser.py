@@ -1,9 +1,11 @@
 import dataclasses
+import re
 
 import pytest
 import synthetic
 import test_page
 from browser import chromium, needs_browser, opened
+from playwright.sync_api import expect
 
 from harness import page, page_index
 from harness.summary import summarize
@@ -63,7 +65,7 @@ def test_a_page_opens_whole_without_a_network_or_a_complaint(browser, report, sc
         assert tab.locator("#runs tbody tr").count() == 16
         for chart in ("accuracy-chart", "difference-chart", "curves-chart"):
             assert tab.locator(f"#{chart} svg.main-svg").first.is_visible()
-        assert len(legend(tab)) == 6
+        expect(tab.locator("#curves-chart .legendtext")).to_have_count(6)
         background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
 
@@ -72,23 +74,29 @@ def test_a_heading_sorts_by_mouse_and_by_keyboard(browser, report):
     with opened(browser, report) as tab:
         heading = tab.locator("#cells thead th", has_text="test acc")
         heading.click()
+        first = tab.locator("#cells tbody tr > :nth-child(4)").first
+        expect(first).to_have_text(re.compile(r"^87\.00"))
         ascending = [float(text.split()[0]) for text in column(tab, "#cells", 4)]
         assert ascending == sorted(ascending)
         heading.get_by_role("button").focus()
         tab.keyboard.press("Enter")
+        expect(first).to_have_text(re.compile(r"^90\.60"))
         descending = [float(text.split()[0]) for text in column(tab, "#cells", 4)]
         assert descending == ascending[::-1]
-        assert legend(tab)[0] == "units=256, dropout=0", "charts follow the table"
+        expect(tab.locator("#curves-chart .legendtext").first).to_have_text("units=256, dropout=0")
 
 
 def test_search_and_factors_filter_the_table_and_the_charts(browser, report):
     with opened(browser, report) as tab:
         tab.get_by_label("dropout", exact=True).select_option("0.5")
+        expect(tab.locator("#cells tbody tr")).to_have_count(3)
         assert set(column(tab, "#cells", 2)) == {"0.5"}
+        expect(tab.locator("#curves-chart .legendtext")).to_have_count(3)
         assert legend(tab) == ["units=64, dropout=0.5", "units=128, dropout=0.5", "units=256, dropout=0.5"]
         tab.get_by_label("dropout", exact=True).select_option("")
-        assert tab.locator("#cells tbody tr").count() == 6
+        expect(tab.locator("#cells tbody tr")).to_have_count(6)
         tab.get_by_label("Filter runs").fill("diverged")
+        expect(tab.locator("#runs tbody tr")).to_have_count(1)
         assert column(tab, "#runs", 4) == ["diverged"]
 
 
@@ -127,15 +135,17 @@ def test_a_run_has_an_address_of_its_own(browser, report):
 
 def test_a_curve_tells_its_values_where_the_mouse_is(browser, report):
     with opened(browser, report) as tab:
-        chart = tab.locator("#curves-chart .nsewdrag").first
-        chart.scroll_into_view_if_needed()
-        box = chart.bounding_box()
-        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        tab.mouse.move(box["x"] + box["width"] / 2 + 2, box["y"] + box["height"] / 2)
-        tab.wait_for_selector("#curves-chart .hoverlayer text", state="attached")
-        assert "%" in "".join(tab.locator("#curves-chart .hoverlayer text").all_text_contents())
-        tab.get_by_label("validation loss").check()
-        assert "loss" in tab.locator("#curves-chart .ytitle").text_content()
+        legend(tab)
+        box = tab.locator("#curves-chart .nsewdrag").first.bounding_box()
+        shown = tab.locator("#curves-chart .hoverlayer text")
+        for step in range(20):
+            tab.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)
+            tab.wait_for_timeout(100)
+            if shown.count():
+                break
+        assert re.search(r"units=64, dropout=0 : \d\d\.\d\d", " ".join(shown.all_text_contents()))
+        tab.get_by_label("validation loss").check(force=True)
+        expect(tab.locator("#curves-chart .ytitle")).to_have_text("loss (log scale)")
 
 
 def test_the_theme_can_be_chosen_and_is_kept(browser, report):
@@ -210,7 +220,7 @@ def test_the_index_sorts_filters_and_leads_on(browser, report):
     with opened(browser, index, width=390) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.get_by_label("Filter ablations").fill("another")
-        assert tab.locator("#ablations tbody tr").count() == 1
+        expect(tab.locator("#ablations tbody tr")).to_have_count(1)
         tab.get_by_label("Filter ablations").fill("")
         tab.get_by_role("link", name=report.parent.name).click()
         tab.wait_for_selector("#cells_wrapper")
@@ -227,7 +237,7 @@ def test_a_thousand_runs_open_within_two_seconds(browser, tmp_path):
     with opened(browser, path) as tab:
         assert tab.locator("#cells_info").inner_text() == "200 cells"
         tab.get_by_label("Filter runs").fill("option 123")
-        assert tab.locator("#runs tbody tr").count() == 5
+        expect(tab.locator("#runs tbody tr")).to_have_count(5)
         tab.locator("#runs tbody a").first.click()
         assert "option 123" in tab.locator("#detail").inner_text()
     assert min(main_thread_s(browser, path) for _ in range(3)) < 2
