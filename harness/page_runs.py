@@ -3,6 +3,7 @@
 `harness.page` calls it. Everything comes out as JSON values; the page's scripts write them as text, never as HTML.
 """
 
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -81,7 +82,7 @@ def _override(setting: str, config: Mapping[str, Any]) -> str:
 
 def _curve(curve: pd.DataFrame) -> list[list[float | None]]:
     """Rounds a curve to what can be seen: [column after epoch][epoch], None where a value is not finite."""
-    values = np.round(curve[list(CURVE_COLUMNS[1:])].to_numpy(dtype=float).T, _DIGITS)
-    finite = np.isfinite(values).all(axis=1)
-    return [column.tolist() if whole else [value if np.isfinite(value) else None for value in column.tolist()]
-            for column, whole in zip(values, finite, strict=True)]
+    columns = np.round(curve[list(CURVE_COLUMNS[1:])].to_numpy(dtype=float).T, _DIGITS)
+    if np.isfinite(columns).all():
+        return columns.tolist()
+    return [[value if math.isfinite(value) else None for value in column] for column in columns.tolist()]
