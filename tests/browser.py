@@ -27,7 +27,7 @@ def opened(browser, path, *, width=1200, height=900, scheme="light"):
     """Opens a file without a network; whatever the page complains of, asks for or pops up fails the test."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, offline=True)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     wrong = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -136,10 +136,9 @@ def test_a_run_has_an_address_of_its_own(browser, report):
 def test_a_curve_tells_its_values_where_the_mouse_is(browser, report):
     with opened(browser, report) as tab:
         legend(tab)
-        box = tab.locator("#curves-chart .nsewdrag").first.bounding_box()
         shown = tab.locator("#curves-chart .hoverlayer text")
-        for step in range(20):
-            tab.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)
+        for step in range(50):
+            tab.locator("#curves-chart .nsewdrag").first.hover(position={"x": 400 + step, "y": 150})
             tab.wait_for_timeout(100)
             if shown.count():
                 break
