@@ -1,4 +1,4 @@
-r"""Reports ablations from their records: tables, their question and caption, and learning curves.
+r"""Reports ablations from their records: tables with their evidence, pictures, and a page to open in a browser.
 
 Nothing is trained or loaded here; it takes seconds and may run while runs are still under way.
 
@@ -8,9 +8,10 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
   python -m harness.report --watch                             a live table of what trains in another terminal
   python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
-It prints the tables and writes into results/<ablation>/: table.md, table.tex and table.csv, effects.csv and claims.csv
-where there are any, the scores of each class (classes.md, .csv), the layers and their memory (layers.md, .csv), and
-the learning curves. The same records give the same bytes.
+It prints the tables and writes into results/<ablation>/: report.html, the page; table.md, table.tex and table.csv,
+effects.csv and claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and their memory
+(layers.md, .csv); the pictures and a page of them (figures.md). results/index.html leads to all pages. The same records
+give the same bytes.
 
 Another view of the same records is printed, and written to table files with the view in their names:
 
@@ -20,29 +21,13 @@ Another view of the same records is printed, and written to table files with the
 """
 
 import pathlib
-import re
-import zipfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import (
-    cli,
-    detail_tables,
-    exporters,
-    figures,
-    pooling,
-    records,
-    render,
-    rows,
-    summary,
-    sweep,
-    tables,
-    watch,
-)
+from harness import cli, contents, exporters, page_index, pooling, records, rows, summary, sweep, tables, watch
 from harness.rows import View
 
 
@@ -51,13 +36,13 @@ class ReportError(Exception):
 
 
 def report(results_dir: str, names: Sequence[str], console: Console, view: View | None = None) -> list[pathlib.Path]:
-    """Writes and prints the report of each ablation.
+    """Writes and prints the report of each ablation, and the index over all.
 
     Args:
       results_dir: the folder that holds one folder per ablation.
       names: ablations; none means all that have records.
       console: where the tables are printed.
-      view: what the tables show; any but the default one, None, writes tables alone.
+      view: what of the records is shown; None is the view that belongs to them.
 
     Returns:
       The files written.
@@ -72,7 +57,15 @@ def report(results_dir: str, names: Sequence[str], console: Console, view: View 
     if view.baseline is not None and len(folders) > 1:
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
-    return [path for folder in folders for path in _report(folder, console, view)]
+    paths = [path for folder in folders for path in _report(folder, console, view)]
+    if view != View():
+        return paths
+    index = pathlib.Path(results_dir).resolve() / "index.html"
+    records.write_atomic(index, page_index.index_page([_entry(folder) for folder in _folders(results_dir, ())]))
+    pages = [path for path in [*paths, index] if path.suffix == ".html"]
+    lines = ["Open in a browser:", *map(_short, pages), ""]
+    console.print(rich.text.Text("\n".join(lines)), soft_wrap=True)
+    return [*paths, index]
 
 
 def _folders(results_dir: str, names: Sequence[str]) -> list[records.Folder]:
@@ -87,71 +80,29 @@ def _folders(results_dir: str, names: Sequence[str]) -> list[records.Folder]:
 
 
 def _report(folder: records.Folder, console: Console, view: View) -> list[pathlib.Path]:
-    found = folder.records()
-    predictions = _predictions(folder, found)
-    table = summary.summarize(folder.ablation, folder.plan(), found, view, predictions)
-    # Any other view gets names of its own: it must not pass for the table that belongs to the records.
-    suffix = _suffix(view)
-    files = {f"table{suffix}.md": tables.markdown(table), f"table{suffix}.csv": tables.csv(table),
-             f"table{suffix}.tex": tables.latex(table),
-             f"effects{suffix}.csv": tables.effects_csv(table), f"claims{suffix}.csv": tables.claims_csv(table)}
-    contents = {name: content.encode() for name, content in files.items()}
-    if view == View():
-        contents |= _details(table, found, predictions) | _pictures(folder, table, found)
-    for name, content in contents.items():
+    table, files = contents.contents(folder, view)
+    paths = []
+    for name, content in files.items():
+        path = folder.path / name
         if content.strip():
-            records.write_atomic(folder.path / name, content)
+            records.write_atomic(path, content)
+            paths.append(path)
         else:  # of earlier records
-            (folder.path / name).unlink(missing_ok=True)
-    paths = [folder.path / name for name, content in contents.items() if content.strip()]
+            path.unlink(missing_ok=True)
     tables.show(table, console)
     console.print(rich.text.Text("\n".join(["", *map(_short, paths), ""])), soft_wrap=True)
     return paths
 
 
-def _suffix(view: View) -> str:
-    """Names what a view changes, so that it can stand in a file's name."""
-    default = View()
-    changed = {name: value for name in ("baseline", "metric", "select")
-               if (value := getattr(view, name)) != getattr(default, name)}
-    return "".join(f",{name}={re.sub('[^A-Za-z0-9._+=-]+', '_', value)}" for name, value in changed.items())
-
-
-def _predictions(folder: records.Folder, found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Reads the test predictions of done runs; those that lack the true classes are left out.
-
-    Raises:
-      harness.records.RecordError: if a file cannot be read.
-    """
-    known: dict[str, Mapping[str, Any]] = {}
-    for run_id, record in found.items():
-        path = folder.run(run_id) / "predictions.npz"
-        if record["status"] == "done" and path.exists():
-            try:
-                stored = folder.predictions(run_id)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-                raise records.RecordError(f"{path} cannot be read: {error}") from None
-            if {"predicted", "label"} <= stored.keys():
-                known[run_id] = stored
-    return known
-
-
-def _details(table: rows.Summary, found: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, bytes]:
-    scores = detail_tables.class_rows(table, found, predictions)
-    layers = detail_tables.layer_records(table)
-    files = {
-        "classes.md": render.markdown(detail_tables.classes(table, scores)),
-        "classes.csv": tables.to_csv(detail_tables.class_records(scores)),
-        "layers.md": render.markdown(detail_tables.layers(table)) if layers else "",
-        "layers.csv": tables.to_csv(layers)}
-    return {name: content.encode() for name, content in files.items()}
-
-
-def _pictures(folder: records.Folder, table: rows.Summary, found: Mapping[str, Any]) -> dict[str, bytes]:
-    drawn = figures.draw(folder, table, found)
-    page = figures.markdown(table, drawn, figures.left_out(folder, table, found))
-    return {"figures.md": page.encode(), **{f"{figure.name}.png": figure.png for figure in drawn},
-            **{f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}}
+def _entry(folder: records.Folder) -> page_index.Entry:
+    """Sums up an ablation for the index, which lists it also where its records are of no use."""
+    has_page = (folder.path / "report.html").exists()
+    try:
+        found = folder.records()
+        table = summary.summarize(folder.ablation, folder.plan(), found)
+        return page_index.Entry(folder.ablation, table, found, has_page)
+    except (records.RecordError, pooling.MixtureError) as error:
+        return page_index.Entry(folder.ablation, None, {}, has_page, str(error))
 
 
 def _short(path: pathlib.Path) -> str:

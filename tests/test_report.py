@@ -16,7 +16,7 @@ from harness.records import RecordError
 from harness.report import ReportError, report
 from harness.rows import View, ViewError
 
-FILES = ["figures.md", "table.csv", "table.md", "table.tex"]
+FILES = ["figures.md", "report.html", "table.csv", "table.md", "table.tex"]
 PICTURES = [f"{name}.{kind}" for name in ("baseline_vs_best", "curves_accuracy", "curves_loss", "effects", "pareto")
             for kind in ("pdf", "png")]
 
@@ -50,7 +50,9 @@ def results(tmp_path):
 
 def test_files_are_written_and_named(results):
     paths, terminal = render(results)
-    assert sorted(path.name for path in paths) == sorted(FILES + PICTURES)
+    assert sorted(path.name for path in paths[:-1]) == sorted(FILES + PICTURES)
+    assert paths[-1] == results / "index.html"
+    assert plain(terminal).rstrip().endswith(f"Open in a browser:\n{results}/made_up/report.html\n{results}/index.html")
     assert all(path.is_file() and str(path) in plain(terminal) for path in paths)
     assert {path.name for path in (results / "made_up").iterdir()} == {*FILES, *PICTURES, "plan.json", "runs"}
 
@@ -110,7 +112,7 @@ def test_a_plan_without_records_is_reported_as_missing(tmp_path):
     runs = [synthetic.record({"a": level}, 0, 0.9) for level in ("x", "y")]
     synthetic.write(tmp_path, synthetic.plan({"a": ["x", "y"]}, runs))
     paths, terminal = render(tmp_path)
-    assert sorted(path.name for path in paths) == FILES
+    assert sorted(path.name for path in paths[:-1]) == FILES
     assert "2 planned; 0 done, 2 missing (x: 1; y: 1)" in plain(terminal)
 
 

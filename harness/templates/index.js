@@ -1,0 +1,2 @@
+makeTable("#ablations", "ablations");
+document.documentElement.dataset.ready = "yes";

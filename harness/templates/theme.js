@@ -1,0 +1,28 @@
+// Runs before the page is drawn, so that a chosen theme does not flash.
+(() => {
+  let chosen = null;
+  try { chosen = localStorage.getItem("theme"); } catch { /* storage may be off */ }
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const apply = () => {
+    const dark = chosen ? chosen === "dark" : system.matches;
+    const root = document.documentElement;
+    root.classList.toggle("dark", dark);
+    root.style.colorScheme = dark ? "dark" : "light";
+    dispatchEvent(new Event("themechange"));
+  };
+  system.addEventListener("change", apply);
+  addEventListener("DOMContentLoaded", () => {
+    const button = document.getElementById("theme");
+    const name = () => {
+      button.textContent = document.documentElement.classList.contains("dark") ? "Light theme" : "Dark theme";
+    };
+    button.addEventListener("click", () => {
+      chosen = document.documentElement.classList.contains("dark") ? "light" : "dark";
+      try { localStorage.setItem("theme", chosen); } catch { /* then it lasts as long as the page */ }
+      apply();
+    });
+    addEventListener("themechange", name);
+    name();
+  });
+  apply();
+})();
