@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ablations import get
+from ablations.claim import Claim
 from harness import records
 
 RUN = get("fashion_mlp").runs()[0]
@@ -191,3 +192,12 @@ def test_a_plan_grows_and_forgets_nothing(folder):
     folder.write_plan("Why?", [plan(0), plan(1)], {"f": ["a"]})
     folder.write_plan("Why?", [plan(1), plan(2)], {"f": ["a"]})
     assert sorted(run["seed"] for run in folder.plan()["runs"]) == [0, 1, 2]
+
+
+def test_a_plan_carries_claims_and_one_written_before_there_were_any_has_none(folder):
+    folder.write_plan("Why?", [], {"f": ["a"]}, [Claim("someone", "parameters", 7, labels={"f": "a"})], ["precision"])
+    assert folder.plan()["varied"] == ["precision"]
+    [claim] = folder.plan()["claims"]
+    assert (claim["source"], claim["value"], claim["labels"], claim["over"]) == ("someone", 7, {"f": "a"}, None)
+    (folder.path / "plan.json").write_text('{"question": "Why?", "factors": {}, "runs": []}')
+    assert folder.plan()["claims"] == folder.plan()["varied"] == []

@@ -68,7 +68,7 @@ def test_a_second_axis_is_refused():
 
 
 def test_the_interquartile_mean_is_that_of_the_middle_half():
-    found = interquartile_mean([[8.0, 1.0, 7.0, 2.0, 6.0, 3.0, 5.0, 4.0]], np.random.default_rng(0))
+    found = interquartile_mean([[100.0, 1.0, 50.0, 0.0, 6.0, 3.0, 5.0, 4.0]], np.random.default_rng(0))
     assert found.mean == (3 + 4 + 5 + 6) / 4
     assert interquartile_mean([[1.0, 2.0, 9.0]], np.random.default_rng(0)).mean == 4.0, "below four values, the mean"
 
@@ -90,6 +90,8 @@ def test_each_stratum_is_resampled_by_itself():
     # Every resample has four values of each stratum, so the middle half has two of each.
     assert 5.0 < apart.low < apart.high < 5.3
     assert together.high - together.low > 5
+    # Of 6 and 2 values the middle half is of the larger stratum, in every resample.
+    assert interquartile_mean([[0.0, 0.1, 0.2, 0.3, 0.4, 0.5], [10.0, 10.1]], np.random.default_rng(0)).high < 1
 
 
 def test_a_bootstrap_needs_values_that_differ():
