@@ -60,9 +60,9 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height p
     return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")
 
 
-def in_chunks(function: Callable[[Array], Array], images: Images) -> Array:
-    """Applies a function, which treats every image by itself, to chunks of the batch that stay in the cache."""
-    return function(images) if images.shape[0] <= CHUNK else _joined(lax.map(function, _in_chunks(images)))
+def in_chunks(function: Callable[[Array], Array], images: Images, most: int = CHUNK) -> Array:
+    """Applies a function, which treats every image by itself, to chunks of at most so many images."""
+    return function(images) if images.shape[0] <= most else _joined(lax.map(function, _in_chunks(images, most)))
 
 
 class _Geometry(NamedTuple):
@@ -126,9 +126,9 @@ def _prepared(kernel, geometry):
     return jnp.einsum("ui,vj,ijcf->uvcf", _KERNEL, _KERNEL, kernel).reshape(16, *kernel.shape[2:])
 
 
-def _in_chunks(array):
-    """Splits the batch into the largest equal chunks of at most CHUNK images."""
-    chunk = max(n for n in range(1, CHUNK + 1) if array.shape[0] % n == 0)
+def _in_chunks(array, most=CHUNK):
+    """Splits the batch into the largest equal chunks of at most so many images."""
+    chunk = max(n for n in range(1, most + 1) if array.shape[0] % n == 0)
     return array.reshape(-1, chunk, *array.shape[1:])
 
 

@@ -56,7 +56,7 @@ def write(model, path: Path) -> Path:
 
 def outputs(model, names, images, training=False):
     """Runs the model; returns the outputs of the layers named, then its updated non-trainable arrays by path."""
-    several = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    several = keras.Model(model.inputs, {name: model.get_layer(name).output for name in names})
     trainable = [variable.value for variable in several.trainable_variables]
     other = [variable.value for variable in several.non_trainable_variables]
 
@@ -66,4 +66,4 @@ def outputs(model, names, images, training=False):
 
     found, updated = run(trainable, other, images)
     paths = [variable.path for variable in several.non_trainable_variables]
-    return dict(zip(names, found, strict=True)), dict(zip(paths, updated, strict=True))
+    return found, dict(zip(paths, updated, strict=True))

@@ -183,6 +183,7 @@ def test_padded_examples_change_no_statistics(load):
         assert_close(padded[path], values, 1e-5)
 
 
+@pytest.mark.slow
 def test_every_parameter_gets_a_gradient(load):
     graph, params, rest = nnx.split(load(0.35, True, 5), nnx.Param, ...)
     images = pictures(4, 32)
