@@ -11,7 +11,7 @@ from ablations.spec import Ablation
 
 def _on_cifar100(ablation: Ablation) -> Ablation:
     return dataclasses.replace(ablation, question=ablation.question.replace("CIFAR-10", "CIFAR-100"),
-                               base=dataclasses.replace(ablation.base, dataset="cifar100"))
+                               base=dataclasses.replace(ablation.base, dataset="cifar100"), claims=())
 
 
 TRANSFER = _on_cifar100(cifar10_transfer.ABLATION)

@@ -28,6 +28,7 @@ def caption(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: Ma
         *(["Bold is the best mean, where it is ahead of every other cell: paired t tests, Holm-corrected, all p below "
            "0.05."] if any(row.is_best for row in rows) else []),
         *_cost_sentences(rows),
+        *_backbone_sentences(everything),
         *_environment_sentences(everything),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record["dataset"]["warnings"]),
     )
@@ -98,7 +99,23 @@ def _cost_sentences(rows: Sequence[CellRow]) -> list[str]:
     return [f"MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
             f"optimizer state + activations at the batch size; compiled is the training program's own figure. "
             f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
-            "Compile s is that of the program which its runs share, less where it was cached."]
+            "Compile s is that of the program which its runs share, less where it was cached."
+            + (" End to end counts validation too, and the whole time that features took, as if for this run alone."
+               if any(row.cost and row.cost.trainable_parameters not in (None, row.cost.parameters) for row in rows)
+               else "")]
+
+
+def _backbone_sentences(records: Iterable[Record]) -> list[str]:
+    def text(record: Record) -> str:
+        backbone = record["backbone"]
+        trained = "frozen" if backbone["fine_tune"] == "none" else f"trained: {backbone['fine_tune']}"
+        official = "" if backbone["weights_official"] else ", not proven official"
+        features = "" if backbone["features_s"] is None else (
+            f"; the features of all images took {backbone['features_s']:,.0f} s, once for all runs")
+        return (f"Backbone: {backbone['name']} at {backbone['resolution']} px, {trained}; weights "
+                f"{backbone['weights_file']} (sha256 {backbone['weights_sha256'][:12]}{official}){features}.")
+
+    return list(dict.fromkeys(text(record) for record in records if record.get("backbone")))
 
 
 def _environment_sentences(records: Iterable[Record]) -> list[str]:

@@ -48,9 +48,10 @@ def table(title: str, columns: Sequence[RowColumn], rows: Sequence[CellRow], **m
 
 
 def columns(summary: Summary) -> list[RowColumn]:
-    """Lists the main table's columns: what names the cell, scores, cost."""
+    """Lists the main table's columns: what names the cell, scores, cost; more of the latter where a part is frozen."""
     metric = summary.view.metric
     unit = "" if summary.view.is_loss else " %"
+    frozen = any(row.cost and row.cost.trainable_parameters not in (None, row.cost.parameters) for row in summary.rows)
     other = "test_accuracy" if metric != "test_accuracy" else "validation_accuracy"
     return [
         *labels(summary),
@@ -60,9 +61,11 @@ def columns(summary: Summary) -> list[RowColumn]:
                   lambda row: DASH if (mean := getattr(row, other).mean) is None else f"{100 * mean:.2f}"),
         RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric)),
         *(RowColumn(header, _of(part, name, write), group=1) for header, part, name, write in (
-            ("params", "cost", "parameters", count), ("MACs", "cost", "macs_per_example", count),
+            ("params", "cost", "parameters", count),
+            *((("trained\nparams", "cost", "trainable_parameters", count),) if frozen else ()), ("MACs", "cost", "macs_per_example", count),
             ("memory\nest.", "cost", "memory_estimate_bytes", size), ("compiled", "cost", "compiled_bytes", size),
             ("train\nex/s", "timing", "throughput_examples_per_s", count),
+            *((("end to\nend ex/s", "timing", "end_to_end_examples_per_s", count),) if frozen else ()),
             ("compile\ns", "timing", "compile_s", digits), ("train\ns", "timing", "train_s", digits)))]
 
 

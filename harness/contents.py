@@ -39,8 +39,10 @@ def contents(folder: records.Folder, view: View) -> tuple[rows.Summary, dict[str
     files |= {"classes.md": render.markdown(classes), "layers.md": render.markdown(layers) if layer_rows else "",
               "classes.csv": tables.to_csv(detail_tables.class_records(scores)),
               "layers.csv": tables.to_csv(layer_rows)}
-    files["figures.md"] = figures.markdown(table, drawn, figures.left_out(folder, table, found))
-    pictures = {f"{figure.name}.png": figure.png for figure in drawn}
+    left_out = figures.left_out(folder, table, found)
+    files["figures.md"] = figures.markdown(table, drawn, left_out)
+    pictures = {f"{name}.{kind}": b"" for name in left_out for kind in ("png", "pdf")}
+    pictures |= {f"{figure.name}.png": figure.png for figure in drawn}
     pictures |= {f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}
     curves = {run_id: folder.curve(run_id) for run_id in found}
     more = [*tables.tables(table)[1:], *classes, *(layers if layer_rows else ())]

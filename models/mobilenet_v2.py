@@ -219,7 +219,7 @@ class Backbone(nnx.Module):
         _check_size(images.shape[1:])
         first = train_from if mode.train else TOP
         steps = self.steps()
-        x = _through([step for step in steps if step.block < first], images)
+        x = through([step for step in steps if step.block < first], images)
         for step in steps:
             if step.block >= first:
                 x = step.apply(x, mode)
@@ -275,8 +275,8 @@ def _check_size(shape: Shape) -> None:
                          f"{SMALLEST_PX} x {SMALLEST_PX} pixels or more")
 
 
-def _through(steps: list[Step], images: Images) -> Images:
-    """Applies steps as in inference."""
+def through(steps: list[Step], images: Images) -> Images:
+    """Applies steps in order, as in inference: batch norm uses its running statistics."""
     def apply(x):
         return functools.reduce(lambda x, step: step.apply(x, Mode()), steps, x)
 

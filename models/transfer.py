@@ -5,7 +5,6 @@ A frozen backbone gives an image the same features in every step, so the head ma
 """
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models import convolution, mobilenet_v2
+from models import mobilenet_v2
 from models.layers import (
     ACTIVATIONS,
     INITIALIZERS,
@@ -114,15 +113,11 @@ class Features(nnx.Module):
                 _freeze(layer)
 
     def __call__(self, x: Float[Array, "batch height width channel"], mode: Mode) -> Float[Array, "batch feature"]:
-        frozen = [step for step in self.backbone.steps() if step.block < self.first]
-
-        def apply(images: Array) -> Array:
-            x = _as_the_backbone_sees_them(images, self.resolution)
-            return functools.reduce(lambda x, step: step.apply(x, Mode()), frozen, x)
-
-        on_cpu = jax.default_backend() == "cpu"  # a few images at a time stay in its cache
-        x = convolution.in_chunks(apply, x) if on_cpu and frozen else apply(x)
-        for step in self.backbone.steps()[len(frozen):]:
+        x = _as_the_backbone_sees_them(x, self.resolution)
+        steps = self.backbone.steps()
+        frozen = [step for step in steps if step.block < self.first]
+        x = mobilenet_v2.through(frozen, x)
+        for step in steps[len(frozen):]:
             # As in inference: batch statistics of a few thousand pictures would replace those of a million.
             x = step.apply(x, Mode())
         return mobilenet_v2.pooled(x)

@@ -17,6 +17,7 @@ from ablations.claim import Claim
 from harness import numbers, tables
 from harness.records import RecordError, as_json
 from harness.render import printable
+from harness.run_record import BackboneFacts
 from harness.summary import summarize
 
 HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{$",
@@ -277,3 +278,19 @@ def test_the_answer_comes_first(best, others, sentence):
     assert re.fullmatch(sentence, first)
     assert second.startswith("Against the baseline a=x, ")
     assert second.endswith(": above: a=y (+5.10)." if "Best" in first else ": not clearly different: a=y.")
+
+
+def test_a_frozen_backbone_shows_what_is_trained_and_the_speed_with_its_features():
+    facts = BackboneFacts("mobilenet_v2 1.0", 96, "none", "weights.h5", "c" * 64, False, 81.4, True)
+    plain_run = synthetic.record({"a": "x"}, 0, 0.9)
+    run = dataclasses.replace(plain_run, backbone=facts,
+                              cost=dataclasses.replace(plain_run.cost, trainable_parameters=12_810))
+    table = tables.markdown(summarize("made_up", None, synthetic.as_read(run)))
+    header, row = table_rows(table)[:2]
+    assert row[header.index("trained params")] == "12.8 k"
+    assert row[header.index("end to end ex/s")] == "12.6 k"
+    assert ("Backbone: mobilenet_v2 1.0 at 96 px, frozen; weights weights.h5 (sha256 cccccccccccc, not proven "
+            "official); the features of all images took 81 s, once for all runs.") in table
+    without = tables.markdown(summarize("made_up", None, synthetic.as_read(plain_run)))
+    assert "trained params" not in without
+    assert "Backbone" not in without
