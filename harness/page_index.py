@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from harness import page_cells, tables
+from harness import numbers, page_cells
 from harness.page_runs import Record
 from harness.page_shell import render
-from harness.summary import Summary
+from harness.render import DASH
+from harness.rows import Summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ def index_page(entries: Sequence[Entry]) -> bytes:
 
 def _row(entry: Entry) -> dict[str, Any]:
     def distinct(values: Iterable[Any]) -> str:
-        return ", ".join(dict.fromkeys(map(str, values))) or tables.DASH
+        return ", ".join(dict.fromkeys(map(str, values))) or DASH
 
     rows = entry.summary.rows if entry.summary else ()
     done, planned = (sum(row.runs[status] for row in rows) for status in ("done", "planned"))
@@ -54,10 +55,10 @@ def _row(entry: Entry) -> dict[str, Any]:
         "runs": f"{done} of {planned}" if planned else f"{done}",
         "done": done,
         "complete": done >= planned,
-        "cell": page_cells.name(entry.summary, best) if entry.summary and best else tables.DASH,
-        "accuracy": tables.percent(best.test_accuracy) if best else tables.DASH,
+        "cell": page_cells.name(entry.summary, best) if entry.summary and best else DASH,
+        "accuracy": numbers.percent(best.test_accuracy) if best else DASH,
         "order": best.test_accuracy.mean if best else -1,
         "data": distinct(record["dataset"]["name"] for record in found),
         "device": distinct(record["environment"].get("device") for record in found),
-        "finished": max((record["finished_at"] for record in found), default=tables.DASH)[:10],
+        "finished": max((record["finished_at"] for record in found), default=DASH)[:10],
     }
