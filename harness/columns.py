@@ -62,7 +62,8 @@ def columns(summary: Summary) -> list[RowColumn]:
         RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric)),
         *(RowColumn(header, _of(part, name, write), group=1) for header, part, name, write in (
             ("params", "cost", "parameters", count),
-            *((("trained\nparams", "cost", "trainable_parameters", count),) if frozen else ()), ("MACs", "cost", "macs_per_example", count),
+            *((("trained\nparams", "cost", "trainable_parameters", count),) if frozen else ()),
+            ("MACs", "cost", "macs_per_example", count),
             ("memory\nest.", "cost", "memory_estimate_bytes", size), ("compiled", "cost", "compiled_bytes", size),
             ("train\nex/s", "timing", "throughput_examples_per_s", count),
             *((("end to\nend ex/s", "timing", "end_to_end_examples_per_s", count),) if frozen else ()),

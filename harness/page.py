@@ -71,7 +71,7 @@ def ablation_page(summary: Summary, records: Mapping[str, Record], curves: Mappi
     data = runs_json(records, places, curves) | {
         "ablation": summary.ablation,
         "cells": [{"label": row.label, "baseline": row.is_baseline, "facts": page_cells.facts(row),
-                   "accuracy": page_cells.interval(row.test_accuracy),
+                   "accuracy": page_cells.interval(row.score),
                    "difference": page_cells.interval(row.difference)} for row in summary.rows],
     }
     warnings = [sentence for sentence in summary.caption if sentence.startswith("Warning")]

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness import numbers
-from harness.columns import columns as main_columns
+from harness import columns, numbers, tables
 from harness.page_runs import Record
 from harness.render import DASH
 from harness.rows import CellRow, Summary
@@ -21,32 +20,13 @@ _IN_THE_TABLE = ("cell", "label", "labels", "is_baseline", "is_best")
 
 
 def answer(summary: Summary) -> str:
-    """Puts what the table says of the best cell into one or two sentences."""
-    done = sorted((row for row in summary.rows if row.test_accuracy.mean is not None),
-                  key=lambda row: -(row.test_accuracy.mean or 0.0))
-    if not done:
-        return "No run is done yet."
-    first = done[0]
-    text = f"{name(summary, first)} has the highest test accuracy: {_percent(first)}"
-    baseline = next((row for row in summary.rows if row.is_baseline), None)
-    if first.is_baseline:
-        text += "; it is the baseline"
-    elif baseline and first.difference.mean is not None:
-        text += f", {numbers.percent(first.difference, sign='+')} points from the baseline, {name(summary, baseline)}"
-    if len(done) == 1:
-        return f"{text}."
-    second = f"{name(summary, done[1])} ({_percent(done[1])})"
-    return (f"{text}. It is the best beyond what seeds explain; next is {second}." if first.is_best
-            else f"{text}. The seeds are not enough to call it better than {second}.")
+    """Puts what the table says into a few sentences."""
+    return " ".join(tables.finding(summary)) or "Too few cells are done to compare them."
 
 
 def name(summary: Summary, row: CellRow) -> str:
     """Names a cell where no heading says what its label is a level of."""
     return f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label
-
-
-def _percent(row: CellRow) -> str:
-    return numbers.percent(row.test_accuracy).replace(" [", " % [")
 
 
 def key_facts(summary: Summary, records: Mapping[str, Record]) -> list[tuple[str, str]]:
@@ -85,18 +65,18 @@ def filters(summary: Summary) -> list[dict[str, Any]]:
 
 def cells_table(summary: Summary) -> dict[str, Any]:
     """Gives the table's headers and rows as text, each cell with what it sorts by."""
-    columns = main_columns(summary)
+    shown = columns.columns(summary)
     # A label sorts by its place in the plan, where 64 comes before 128 and the reference before all.
     places = {column.header: {text: place for place, text in enumerate(dict.fromkeys(map(column.text, summary.rows)))}
-              for column in columns if column.is_label}
+              for column in shown if column.is_label}
     return {
-        "headers": [{"text": column.header, "label": column.is_label} for column in columns],
+        "headers": [{"text": column.header, "label": column.is_label} for column in shown],
         # Of the first column, in characters: its labels break anywhere, but only where they are long.
-        "width": min(30, 5 + max((len(columns[0].text(row)) for row in summary.rows), default=0)),
+        "width": min(30, 5 + max((len(shown[0].text(row)) for row in summary.rows), default=0)),
         "rows": [{"label": row.label, "best": row.is_best,
                   "cells": [{"text": text, "order": places[column.header][text] if column.is_label else order(text),
                              "label": column.is_label, "bold": column.is_marked and row.is_best}
-                            for column in columns for text in [column.text(row)]]}
+                            for column in shown for text in [column.text(row)]]}
                  for row in summary.rows],
     }
 
