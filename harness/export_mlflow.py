@@ -5,16 +5,15 @@ The ablation is the experiment, each record a run.
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from harness.exporters import Exported
+from harness.exported import Exported
 
 _RUN, _DIGEST = "harness.run_id", "harness.record_sha256"
 _MOST_PARAMETERS, _MOST_METRICS = 100, 1000  # in one call; Source: mlflow/utils/validation.py
 
 
-def write(runs: Sequence["Exported"], target: pathlib.Path) -> int:
+def write(runs: Sequence[Exported], target: pathlib.Path) -> int:
     """Writes the runs that are not in the store yet; one that was broken off or has another record is replaced.
 
     Returns:
@@ -52,7 +51,7 @@ def _stored(client: Any, experiment: str) -> list[Any]:
             return found
 
 
-def _write(client: Any, experiment: str, run: "Exported") -> None:
+def _write(client: Any, experiment: str, run: Exported) -> None:
     from mlflow.entities import Metric, Param
 
     tags = {**run.tags, _RUN: run.run_id, _DIGEST: run.digest}

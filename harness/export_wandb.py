@@ -8,17 +8,15 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from unittest import mock
 
-if TYPE_CHECKING:
-    from harness.exporters import Exported
+from harness.exported import Exported
 
 _MARK = "harness_record_sha256"  # written last, into a run's folder
 _LONGEST_TAG = 64
 
 
-def write(runs: Sequence["Exported"], target: pathlib.Path) -> int:
+def write(runs: Sequence[Exported], target: pathlib.Path) -> int:
     """Writes the runs that are not there yet; one that was broken off or has another record is replaced.
 
     Returns:
@@ -41,7 +39,7 @@ def write(runs: Sequence["Exported"], target: pathlib.Path) -> int:
     return written
 
 
-def _write(run: "Exported", key: str, target: pathlib.Path) -> pathlib.Path:
+def _write(run: Exported, key: str, target: pathlib.Path) -> pathlib.Path:
     """Writes one run and gives its folder."""
     import wandb  # an extra, and slow to import
 
