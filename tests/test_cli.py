@@ -180,7 +180,7 @@ def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
     done = run(tmp_path, "--ablation=quickstart", "--only=network=mlp,regularizer=none", "--smoke",
                "--set=model.activation=tanh")
     assert done.returncode == 0, done.stderr
-    [folder] = tmp_path.iterdir()
+    [folder] = filter(pathlib.Path.is_dir, tmp_path.iterdir())
     assert folder.name == "quickstart,epochs=1,model.activation=tanh,train_size=512"
     [config] = records.read_all(tmp_path)["config.model.activation"]
     assert config == "tanh"

@@ -31,7 +31,7 @@ def images():
 
 def start(config, backbone, shape=SHAPE):
     run = RunConfig(dataset="small", model=config, batch_size=4, epochs=1, validation_size=40,
-                    optimizer=OptimizerConfig("sgd", 0.01))
+                    optimizer=OptimizerConfig("sgd", 1.0))
     return train.init(run, 0, 4, shape, backbone)
 
 
@@ -68,10 +68,16 @@ def test_a_frozen_backbone_gets_neither_gradient_nor_optimizer_state(backbone):
 
 
 @pytest.mark.parametrize(("fine_tune", "blocks"), [
-    ("last", {17}), ("block_15", {15, 16, 17}), ("all", set(range(-1, 18)))])
-def test_training_moves_what_is_fine_tuned_and_nothing_else(backbone, images, fine_tune, blocks):
-    before, after = step(dataclasses.replace(CONFIG, fine_tune=fine_tune), backbone, images)
-    assert changed(before.weights.params, after.weights.params) == blocks
+    ("none", set()), ("last", {17}), ("block_15", {15, 16, 17}), ("all", set(range(-1, 18)))])
+def test_what_is_fine_tuned_is_trainable_and_nothing_else(backbone, fine_tune, blocks):
+    _, state, _ = start(dataclasses.replace(CONFIG, fine_tune=fine_tune), backbone)
+    paths = [path for path, _ in nnx.to_flat_state(state.weights.params) if transfer.is_backbone(path)]
+    assert set(map(mobilenet_v2.block_of, paths)) == blocks
+
+
+def test_a_step_moves_what_is_fine_tuned_and_no_statistics(backbone, images):
+    before, after = step(dataclasses.replace(CONFIG, fine_tune="block_15"), backbone, images)
+    assert changed(before.weights.params, after.weights.params) == {15, 16, 17}
     assert changed(before.weights.statistics, after.weights.statistics) == set()
 
 
@@ -86,7 +92,8 @@ def test_the_backbone_moves_at_its_share_of_the_learning_rate(backbone, images):
             nnx.to_flat_state(before.weights.params), nnx.to_flat_state(after.weights.params), strict=True)})
     for path, change in moved[1].items():
         share = 0.1 if transfer.is_backbone(path) else 1.0
-        np.testing.assert_allclose(moved[0][path], share * change, rtol=2e-3, atol=2e-8)
+        assert path[-1] != "kernel" or abs(change).max() > 1e-4, "what does not move proves nothing"
+        np.testing.assert_allclose(moved[0][path], share * change, rtol=2e-3, atol=5e-7)
 
 
 def test_fine_tuning_nothing_and_everything_start_from_the_same_scores(backbone, images):
@@ -104,8 +111,9 @@ def test_grey_and_small_images_become_what_the_backbone_sees():
     np.testing.assert_allclose(seen[0, 1, :, 0], [-0.5, -0.25, 0.25, 0.5], atol=1e-6)
 
 
-def test_the_cost_of_a_head_counts_the_backbone_as_frozen(backbone):
-    alone, whole = (cost.measure(*start(CONFIG, None, shape), shape) for shape in ((1280,), SHAPE))
+def test_the_cost_of_a_head_counts_the_backbone_as_frozen():
+    config = RunConfig(dataset="small", model=CONFIG)
+    alone, whole = (cost.measure(*train.abstract_init(config, 4, shape), shape) for shape in ((1280,), SHAPE))
     head = 2 * 1280 + 1280 * 8 + 8 + 8 * 4 + 4
     assert alone.parameters == whole.parameters
     assert alone.trainable_parameters == whole.trainable_parameters == head
