@@ -93,7 +93,7 @@ class Material:
         for row in self.ranked:
             for run in self.done[row.cell]:
                 stored = _read(self.folder.exhibits, run)
-                if stored and not {"index", "image", "initial", "trained", "layer", "units"} - stored.keys():
+                if stored and {"index", "image"} <= stored.keys():
                     return row, run, stored
         return None
 

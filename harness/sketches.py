@@ -187,6 +187,8 @@ def _kernels(material: Material) -> tuple[np.ndarray, np.ndarray, str] | str:
     if not material.exhibit:
         return _NO_EXHIBITS
     stored = material.exhibit[2]
+    if {"initial", "trained", "layer", "units"} - stored.keys():
+        return "exhibits.npz has no weights"
     initial, trained = (np.asarray(stored[name], dtype=np.float32) for name in ("initial", "trained"))
     if initial.shape != trained.shape or initial.ndim not in (2, 4) or not initial.size:
         return "the weights in exhibits.npz are not two states of one kernel"
