@@ -123,9 +123,7 @@ class Features(nnx.Module):
         return mobilenet_v2.pooled(x)
 
     def rows(self, input_shape: Shape) -> list[Row]:
-        rows = self.backbone.rows((self.resolution, self.resolution, 3))
-        return [row._replace(frozen=mobilenet_v2.block_of((row.name,)) < self.first) for row in rows] + [
-            Row("features", (rows[-1].output_shape[-1],), 0, 0)]
+        return _rows(self.backbone.config, self.resolution, self.first)
 
 
 class GivenFeatures(nnx.Module):
@@ -138,8 +136,7 @@ class GivenFeatures(nnx.Module):
         return x
 
     def rows(self, input_shape: Shape) -> list[Row]:
-        whole = nnx.eval_shape(lambda: Features(_random(self.config, nnx.Rngs(0)), self.config.resolution))
-        return whole.rows(input_shape)
+        return _rows(MobileNetV2Config(self.config.width), self.config.resolution, mobilenet_v2.TOP)
 
 
 def build(config: TransferConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs,
@@ -178,6 +175,13 @@ def is_backbone(path: tuple[str | int, ...]) -> bool:
 
 def _random(config: TransferConfig, rngs: nnx.Rngs) -> Backbone:
     return mobilenet_v2.build(MobileNetV2Config(config.width), rngs)
+
+
+def _rows(config: MobileNetV2Config, resolution: int, first: int) -> list[Row]:
+    """Describes a backbone as it was loaded, with its batch norm, and what is frozen of it."""
+    rows = nnx.eval_shape(lambda: mobilenet_v2.build(config, nnx.Rngs(0))).rows((resolution, resolution, 3))
+    return [row._replace(frozen=mobilenet_v2.block_of((row.name,)) < first) for row in rows] + [
+        Row("features", (rows[-1].output_shape[-1],), 0, 0)]
 
 
 def _first(fine_tune: str) -> int:

@@ -115,7 +115,8 @@ def test_the_cost_of_a_head_counts_the_backbone_as_frozen():
     config = RunConfig(dataset="small", model=CONFIG)
     alone, whole = (cost.measure(*train.abstract_init(config, 4, shape), shape) for shape in ((1280,), SHAPE))
     head = 2 * 1280 + 1280 * 8 + 8 + 8 * 4 + 4
-    assert alone.parameters == whole.parameters
+    backbone = nnx.eval_shape(lambda: mobilenet_v2.build(mobilenet_v2.MobileNetV2Config(0.35), nnx.Rngs(0)))
+    assert alone.parameters == whole.parameters == head + models.layers.parameter_count(backbone)
     assert alone.trainable_parameters == whole.trainable_parameters == head
     assert alone.macs_per_example == whole.macs_per_example > 1e6
     assert alone.gradients_bytes == 4 * head
