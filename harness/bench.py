@@ -1,5 +1,7 @@
 """Times the harness against Keras and PyTorch: the same networks, the same data, taking turns on the same machine.
 
+Training (W1 to W4), and the frozen forward pass of MobileNetV2 (MNV2-96, -160, -224 pixels).
+
   python -m harness.bench                                  every workload against every peer that is installed
   python -m harness.bench --workloads=W1,W4 --peers=torch  some of them
   python -m harness.bench --grid=1,4,16,64                 how many runs are trained at once (K)
@@ -8,8 +10,9 @@
   python -m harness.bench --report_only                    tables and pictures again from stored measurements
 
 Peers come with: pip install '.[bench]'. It writes bench.json (all measurements), table.md, table.csv, throughput.png,
-or scaling.json and scaling.png, into results/bench/<device>/. Leave the machine alone meanwhile: what other work
-disturbs is measured again, up to a point, and the table says how often.
+or scaling.json and scaling.png, into results/bench/<device>/. What is measured replaces what was stored of the same
+workload, precision and K; the rest of bench.json stays, and the table says which commit each is of. Leave the machine
+alone meanwhile: what other work disturbs is measured again, up to a point, and the table says how often.
 """
 
 import dataclasses
@@ -66,19 +69,23 @@ def main() -> None:
         cases = [(runs, 1) for runs in SCALING_RUNS] + [(1, scale) for scale in SCALING_DATA]
     else:
         cases = [(runs, 1) for runs in grid]
-    results: dict[str, Any] = {
-        "schema": 1, "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "rounds": flags.FLAGS.rounds, "load": os.getloadavg()[0], "machine": machine, "absent": absent, "cases": []}
+    about = {"started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+             "rounds": flags.FLAGS.rounds, "load": os.getloadavg()[0], "machine": machine, "absent": absent}
     path = folder / _slug(machine["device"]) / ("scaling.json" if flags.FLAGS.scaling else "bench.json")
+    _stored(path)  # what cannot be read is to stop the command now
+    new: list[dict[str, Any]] = []
     for name in names:
+        # Nothing is trained in a forward pass, so there is no K.
+        forward = workloads.WORKLOADS[name].task == "forward"
         for precision in precisions:
             settings: dict[str, Any] = {}
-            for runs, scale in cases:
+            for runs, scale in sorted({(1, scale) for _, scale in cases}) if forward else cases:
                 settings.pop(rounds.OWN, None)  # its layout depends on K and on the data
-                results["cases"].append(_case(name, precision, runs, scale, present, settings, machine, console))
-                write_atomic(path, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+                new.append(about | _case(name, precision, runs, scale, present, settings, machine, console))
+                merged = {"schema": 2, "cases": _merged(_stored(path), new)}
+                write_atomic(path, (json.dumps(merged, indent=1, allow_nan=False) + "\n").encode())
     report(path, console)
-    failed = [f"{case['workload']} K={case['runs']} {side}: {found['failed']}" for case in results["cases"]
+    failed = [f"{case['workload']} K={case['runs']} {side}: {found['failed']}" for case in new
               for side, found in case["sides"].items() if "failed" in found]
     if failed:
         raise cli.UsageError(f"{len(failed)} measurements failed, the first: {failed[0]}")
@@ -106,6 +113,27 @@ def report(path: pathlib.Path, console: Console) -> None:
         console.print(str(path.with_name(name)))
 
 
+def _stored(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads the cases measured before; none without a file.
+
+    Raises:
+      UsageError: if it cannot be read.
+    """
+    try:
+        return bench_tables.cases(json.loads(path.read_text())) if path.exists() else []
+    except (KeyError, TypeError, ValueError) as error:
+        raise cli.UsageError(f"{path} cannot be read: {type(error).__name__}: {error}; move it away to measure anew"
+                             ) from None
+
+
+def _merged(stored: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Puts new cases in the places of those they repeat, and the others at the end."""
+    def key(case: dict[str, Any]) -> tuple[Any, ...]:
+        return case["workload"], case["precision"], case["runs"], case["scale"]
+
+    return list(({key(case): case for case in stored} | {key(case): case for case in new}).values())
+
+
 def _case(name: str, precision: str, runs: int, scale: int, present: list[str], settings: dict[str, Any],
           machine: dict[str, Any], console: Console) -> dict[str, Any]:
     """Measures one workload at one K and size of data; adds to `settings` what the sides are fastest with."""
@@ -115,10 +143,12 @@ def _case(name: str, precision: str, runs: int, scale: int, present: list[str], 
     sides = rounds.compare(
         workloads.job(workload, precision, runs, scale), present, flags.FLAGS.rounds, settings,
         lambda line: console.print(f"{title}: {line}"), learn=not flags.FLAGS.scaling)
+    loss_goal = (workload.bfloat16_loss_goal if precision == "bfloat16" else None) or workload.loss_goal
     goals = workload.goals if machine["platform"] == "cpu" else {}  # they are stated for two cores
-    return {"workload": name, "precision": precision, "runs": runs, "scale": scale, "grid": workload.grid,
-            "examples": scale * workload.examples, "parameters": parameters, "flops_per_example": flops,
-            "loss_goal": workload.loss_goal, "goals": as_json(goals), "peak_goal": workload.peak_goal, "sides": sides}
+    return {"workload": name, "task": workload.task, "image_px": workload.image_shape[0], "precision": precision,
+            "runs": runs, "scale": scale, "grid": workload.grid, "examples": scale * workload.examples,
+            "parameters": parameters, "flops_per_example": flops, "loss_goal": loss_goal, "goals": as_json(goals),
+            "peak_goal": workload.peak_goal, "sides": sides}
 
 
 def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool

@@ -15,11 +15,15 @@ _SIDES = (OWN, "keras", "torch")
 
 
 def throughput(results: Mapping[str, Any]) -> bytes:
-    """Draws examples per second against K, a panel per workload and precision, a line per side that learned."""
+    """Draws images per second, a panel per network and precision, a line per side that passed the guard.
+
+    Training is drawn against K, a forward pass against the resolution.
+    """
     panels: dict[str, list[Row]] = {}
     for row in rows(results):
         if row.throughput and row.learned:
-            panels.setdefault(f"{row.workload}, {row.precision}", []).append(row)
+            title = "MobileNetV2 forward" if row.task == "forward" else row.workload
+            panels.setdefault(f"{title}, {row.precision}", []).append(row)
 
     def draw() -> Figure:
         columns = min(3, max(1, len(panels)))
@@ -29,23 +33,27 @@ def throughput(results: Mapping[str, Any]) -> bytes:
         handles: dict[str, Any] = {}
         for axes, (title, found) in zip(grid, panels.items(), strict=False):
             for side in sorted({row.side for row in found}, key=_SIDES.index):
-                points = {row.runs: row.throughput for row in found if row.side == side and row.throughput}
+                points = {_at(row): row.throughput for row in found if row.side == side and row.throughput}
                 handles[side] = _line(axes, points, plots.STYLES[_SIDES.index(side)])
             axes.set_title(title)
-            axes.set_xlabel("K, runs trained")
-            _runs_axis(axes, {row.runs for row in found})
+            axes.set_xlabel("resolution, pixels" if found[0].task == "forward" else "K, runs trained")
+            _runs_axis(axes, {_at(row) for row in found})
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
         for axes in grid[len(panels):]:
             axes.set_visible(False)
         for axes in grid[::columns]:
-            axes.set_ylabel("examples/s")
+            axes.set_ylabel("images/s")
         figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False,
                       handlelength=4)
-        figure.suptitle("Training throughput (median, lowest and highest of the rounds)", fontsize=10)
+        figure.suptitle("Throughput (median, lowest and highest of the rounds)", fontsize=10)
         return figure
 
     return plots.png(draw)
+
+
+def _at(row: Row) -> int:
+    return (row.image_px or 0) if row.task == "forward" else row.runs
 
 
 def scaling(results: Mapping[str, Any]) -> bytes:

@@ -29,17 +29,19 @@ class Row:
 
     Attributes:
       runs: K, how many runs a measurement trains.
-      throughput: training examples per second, over all runs.
+      throughput: examples per second, over all runs: trained on, or of a forward pass mapped to features.
       ratio: how many times faster the harness is than this side: the median over rounds of each round's ratio.
       goal: what the ratio is to be.
       met: whether it is; false when either side failed the guard.
       peak_fraction: of the matmul peak measured in the same rounds.
       peak_goal: what that fraction aims at.
-      loss: on held-out images, after training from the start.
+      loss: on held-out images, after training from the start; of a forward pass the distance from a reference.
       learned: whether the loss passes the guard.
       repeats: measurements repeated for other load.
       disturbed: measurements that stayed disturbed.
       failed: why the side has no figures.
+      task: "train" or "forward".
+      image_px: height of the images; None in measurements that do not tell.
     """
 
     workload: str
@@ -60,6 +62,14 @@ class Row:
     repeats: int | None = None
     disturbed: int | None = None
     failed: str = ""
+    task: str = "train"
+    image_px: int | None = None
+
+
+def cases(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Lists the cases, each with when, where and at which commit it was measured; schema 1 states that once for all."""
+    shared = {name: value for name, value in results.items() if name not in ("schema", "cases")}
+    return [{**shared, **case} for case in results["cases"]]
 
 
 def rates(side: Mapping[str, Any]) -> list[float]:
@@ -80,8 +90,9 @@ def rows(results: Mapping[str, Any]) -> list[Row]:
 def _row(case: Mapping[str, Any], name: str) -> Row:
     side, own = case["sides"][name], case["sides"][OWN]
     key = (case["workload"], case["precision"], case["runs"], name)
+    kind: dict[str, Any] = {"task": case.get("task", "train"), "image_px": case.get("image_px")}
     if "failed" in side:
-        return Row(*key, failed=side["failed"])
+        return Row(*key, failed=side["failed"], **kind)
     ratio = goal = met = None
     learned = _has_learned(case, name)
     if name != OWN and (own_rates := rates(own)):
@@ -97,7 +108,7 @@ def _row(case: Mapping[str, Any], name: str) -> Row:
         peak_fraction=statistics.median(_ratios(reached, peak)) if peak else None,
         peak_goal=case["peak_goal"] if name == OWN and case["runs"] == case["grid"] else None,
         loss=side["learned"]["loss"], learned=learned, repeats=sum(one["repeats"] for one in side["timed"]),
-        disturbed=sum(one["disturbed"] for one in side["timed"]))
+        disturbed=sum(one["disturbed"] for one in side["timed"]), **kind)
 
 
 def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -118,15 +129,15 @@ def _goal(case: Mapping[str, Any], goals: Mapping[str, float] | None) -> float |
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Renders the table with what it was measured on."""
-    header = ("workload", "precision", "K", "side", "examples/s [min, max]", "ours / side", "goal", "met", "compile s",
-              "memory", "of matmul peak", "held-out loss", "repeated", "disturbed")
+    header = ("workload", "precision", "K", "side", "images/s [min, max]", "ours / side", "goal", "met", "compile s",
+              "memory", "of matmul peak", "guard", "repeated", "disturbed")
     lines = [f"| {' | '.join(header)} |", f"|{' :-- |' * 2} --: | :-- |{' --: |' * (len(header) - 4)}"]
     lines += [f"| {' | '.join(map(escape_markdown, _cells(row)))} |" for row in rows(results)]
     return "\n".join([*lines, "", *(f"- {escape_markdown(note)}" for note in _notes(results)), ""])
 
 
 def _cells(row: Row) -> list[str]:
-    start = [row.workload, row.precision, str(row.runs), row.side]
+    start = [row.workload, row.precision, DASH if row.task == "forward" else str(row.runs), row.side]
     if row.throughput is None:
         return [*start, f"failed: {row.failed}", *[DASH] * 9]
     memory = size(row.memory_bytes or 0) + ("" if row.device_bytes is None else f" + {size(row.device_bytes)} device")
@@ -135,31 +146,53 @@ def _cells(row: Row) -> list[str]:
             DASH if row.ratio is None else f"{row.ratio:.2f}", DASH if row.goal is None else f"{row.goal:.1f}",
             {None: DASH, True: "yes", False: "no"}[row.met], f"{row.compile_s:.1f}", memory,
             "n/a" if row.peak_fraction is None else f"{100 * row.peak_fraction:.0f} %{aim}",
-            f"{row.loss:.3f}{'' if row.learned else ' failed guard'}", str(row.repeats), str(row.disturbed)]
+            f"{_guard(row)}{'' if row.learned else ' failed guard'}", str(row.repeats), str(row.disturbed)]
+
+
+def _guard(row: Row) -> str:
+    return f"distance {row.loss:.0e}" if row.task == "forward" else f"loss {row.loss:.3f}"
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
-    machine = results["machine"]
-    commit = str(machine["git_commit"])[:12] + (" with changes" if machine["git_dirty"] else "")
-    versions: dict[str, str] = {}
+    launches: dict[str, list[dict[str, Any]]] = {}
     peaks: dict[str, list[float]] = {}
-    for case in results["cases"]:
-        for side in case["sides"].values():
-            versions |= side.get("versions", {})
+    for case in cases(results):
+        launches.setdefault(case["started_at"], []).append(case)
         peaks.setdefault(case["precision"], []).extend(rates(case["sides"][PEAK]))
     notes = [
-        f"{machine['device']}, commit {commit}, {results['started_at']}, load {results['load']:.1f} at the start; "
-        + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
-        f"K runs: one cohort here, one run after another in a peer. Medians over {results['rounds']} rounds in which "
-        "the sides took turns; ratios are taken round by round.",
-        "Held-out loss: each side also trains from the start, and a loss above the workload's goal fails the guard; "
-        "such a speed does not count.",
+        *map(_launch, launches.values()),
+        "K runs: one cohort here, one run after another in a peer. Medians over rounds in which the sides took turns; "
+        "ratios are taken round by round.",
+        "Guard: each side also trains from the start, and a cross-entropy on held-out images above the workload's goal "
+        "fails; such a speed does not count."]
+    if any(case.get("task") == "forward" for case in cases(results)):
+        notes.append(
+            "MNV2: uint8 images of so many pixels in memory to pooled features in memory, by a frozen MobileNetV2 of "
+            "width 1.0 with the same random weights on every side; nothing is trained. Guard: distance of features of "
+            "held-out images from a float64 reference, relative to how these differ from image to image.")
+    notes += [
         f"Repeated: measurements during which others had more than {100 * LIMIT:.0f} % of a core; disturbed: those "
         "that never got quiet. Memory is the process's peak."]
     notes += [f"Matmul peak, {precision}: {value.median / 1e9:,.0f} GFLOP/s [{value.low / 1e9:,.0f}, "
               f"{value.high / 1e9:,.0f}]." for precision, value in
               ((precision, spread(measured)) for precision, measured in peaks.items() if measured)]
-    return notes + [f"{name} is absent: {why}" for name, why in results["absent"].items()]
+    absent = {f"{name} is absent: {why}": None for case in cases(results) for name, why in case["absent"].items()}
+    return [*notes, *absent]
+
+
+def _launch(measured: Sequence[Mapping[str, Any]]) -> str:
+    """Tells what the cases of one launch were measured on."""
+    first = measured[0]
+    machine = first["machine"]
+    versions: dict[str, str] = {}
+    for case in measured:
+        for side in case["sides"].values():
+            versions |= side.get("versions", {})
+    names = ", ".join(dict.fromkeys(case["workload"] for case in measured))
+    commit = str(machine["git_commit"])[:12] + (" with changes" if machine["git_dirty"] else "")
+    return (f"{names}: {machine['device']}, commit {commit}, {first['started_at']}, {first['rounds']} rounds, load "
+            f"{first['load']:.1f} at the start; "
+            + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
 
 
 def csv(results: Mapping[str, Any]) -> str:

@@ -135,7 +135,7 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
     part.mkdir(exist_ok=True)
     done, spent = _progress(part)
     total = sum(len(getattr(dataset, name).labels) for name in _SPLITS)
-    run = _compiled(features, key.precision, devices)
+    run = compiled(features, key.precision, devices)
     batch = devices * max(1, BATCH // devices)
     console.print(f"computing the features of {total:,} images at {key.resolution} px, kept in {folder}",
                   highlight=False, soft_wrap=True)
@@ -174,7 +174,7 @@ def _progress(part: Path) -> tuple[dict[str, int], float]:
         return {}, 0.0
 
 
-def _compiled(features: transfer.Features, precision: str, devices: int) -> Callable[[np.ndarray], Any]:
+def compiled(features: transfer.Features, precision: str, devices: int) -> Callable[[np.ndarray], Any]:
     """Compiles the backbone for batches of uint8 images, split over the devices."""
     graph, weights = nnx.split(features)
     mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))

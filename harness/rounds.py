@@ -20,7 +20,9 @@ from typing import Any
 import psutil
 
 OWN, PEAK = "ours", "peak"
-MODULES = {OWN: "own_side", "keras": "keras_side", "torch": "torch_side", PEAK: "peak_side"}
+MODULES = {
+    "train": {OWN: "own_side", "keras": "keras_side", "torch": "torch_side", PEAK: "peak_side"},
+    "forward": {OWN: "own_forward", "keras": "keras_forward", "torch": "torch_forward", PEAK: "peak_side"}}
 # More CPU time than this that others had, as a fraction of the time measured, disturbs a measurement.
 LIMIT = 0.1
 TRIES = 5
@@ -62,8 +64,9 @@ class Side(contextlib.AbstractContextManager["Side"]):
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2",
                                     "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.peers.serve", MODULES[name]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._errors, text=True, cwd=pathlib.Path(__file__).parent.parent, env=environment)
+            [sys.executable, "-m", "harness.peers.serve", MODULES[job["task"]][name]], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            cwd=pathlib.Path(__file__).parent.parent, env=environment)
         try:
             self.about = self._request({"do": "start", "job": dict(job)})
         except SideError:

@@ -6,11 +6,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 from rich.console import Console
 
-from harness import bench, bench_plots, bench_tables
+from harness import bench, bench_plots, bench_tables, cli
+from harness.render import DASH
 
 ROOT = pathlib.Path(__file__).parent.parent
 MACHINE = {"device": "A CPU, 2 cores", "platform": "cpu", "git_commit": "0123456789abcdef", "git_dirty": False}
@@ -90,6 +92,67 @@ def test_a_side_that_failed_is_a_row_and_breaks_nothing():
     gone = case(ours={"failed": "oops"}, torch=side(8000, 1.0), peak=side(10**6, 1.0))
     assert rows(gone)["torch"].ratio is None
     assert bench_plots.throughput(results(gone)).startswith(b"\x89PNG")
+
+
+FORWARD = case(ours=side(1000, 1.0, loss=1e-5), keras=side(1000, 2.0, loss=2e-5), peak=side(10**6, 1.0), runs=1) | {
+    "workload": "MNV2-96", "task": "forward", "image_px": 96, "grid": 1, "loss_goal": 1e-3, "peak_goal": None,
+    "goals": {"keras": {"one_run": 1.4, "grid": 1.4}, "torch": {"one_run": 1.4, "grid": 1.4}}}
+
+
+def test_a_forward_pass_has_a_goal_and_a_distance_and_no_k():
+    assert rows(FORWARD)["keras"].goal == 1.4
+    told = bench_tables.markdown(results(WHOLE, FORWARD))
+    assert f"| MNV2-96 | float32 | {DASH} | keras | 500 [500, 500] | 2.00 | 1.4 | yes |" in told
+    assert "| distance 2e-05 |" in told
+    assert "nothing is trained" in told
+    assert "nothing is trained" not in bench_tables.markdown(results(WHOLE))
+
+
+def test_forward_passes_share_a_panel_over_the_resolution(monkeypatch):
+    monkeypatch.setattr(bench_plots.plots, "png", lambda draw: draw)
+    at_224 = FORWARD | {"workload": "MNV2-224", "image_px": 224}
+    trained, forward, *_ = bench_plots.throughput(results(WHOLE, FORWARD, at_224))().axes
+    assert [axes.get_xlabel() for axes in (trained, forward)] == ["K, runs trained", "resolution, pixels"]
+    assert [list(line.lines[0].get_xdata()) for line in trained.containers] == [[8], [8]]
+    assert [list(line.lines[0].get_xdata()) for line in forward.containers] == [[96, 224], [96, 224]]
+
+
+def measure(results_dir, monkeypatch, *workloads, commit="new"):
+    """Runs the command with a machine and sides that are made up."""
+    machine = MACHINE | {"git_commit": commit}
+    monkeypatch.setattr(bench, "_sides", lambda *_, **__: (machine, ["ours", "torch", "peak"], {}))
+    monkeypatch.setattr(bench.rounds, "compare", lambda *_, **__: {
+        "ours": side(1000, 1.0), "torch": side(1000, 2.0), "peak": side(10**6, 1.0)})
+    flags = types.SimpleNamespace(results_dir=str(results_dir), report_only=False, workloads=workloads, peers=None,
+                                  grid=["1", "8"], precision=["float32"], rounds=1, scaling=False)
+    monkeypatch.setattr(bench.flags, "FLAGS", flags)
+    bench.main()
+    return bench_tables.cases(json.loads((results_dir / "bench" / "a_cpu_2_cores" / "bench.json").read_text()))
+
+
+def test_measuring_some_workloads_keeps_the_others(tmp_path, monkeypatch):
+    """Stored ones are of schema 1, which states commit and time once; those kept keep theirs."""
+    path = tmp_path / "bench" / "a_cpu_2_cores" / "bench.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(results(WHOLE | {"runs": 4}, WHOLE)))
+    cases = measure(tmp_path, monkeypatch, "W1", "MNV2-96")
+    found = {(case["workload"], case["runs"]): case["machine"]["git_commit"] for case in cases}
+    assert found == {("W1", 4): "0123456789abcdef", ("W1", 8): "new", ("W1", 1): "new", ("MNV2-96", 1): "new"}
+    assert cases[0]["started_at"] == "2025-01-01T00:00:00+00:00"
+    assert cases[0]["sides"] == WHOLE["sides"]
+    told = path.with_name("table.md").read_text()
+    assert "W1: A CPU, 2 cores, commit 0123456789ab, 2025-01-01T00:00:00+00:00, 3 rounds" in told
+    assert "W1, MNV2-96: A CPU, 2 cores, commit new" in told
+    assert len(measure(tmp_path, monkeypatch, "MNV2-96", commit="newer")) == 4
+
+
+def test_stored_measurements_that_cannot_be_read_are_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "bench" / "a_cpu_2_cores" / "bench.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(cli.UsageError, match=r"bench.json cannot be read.*move it away"):
+        measure(tmp_path, monkeypatch, "MNV2-96")
+    assert path.read_text() == "{"
 
 
 def test_every_row_has_every_cell():

@@ -58,7 +58,7 @@ def test_whatever_changes_the_features_changes_their_folder(change):
 def test_an_interrupted_computation_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "BATCH", 2)
     straight, _ = compute(tmp_path / "straight")
-    whole, calls = features._compiled, []
+    whole, calls = features.compiled, []
 
     def interrupted(*arguments):
         run = whole(*arguments)
@@ -70,7 +70,7 @@ def test_an_interrupted_computation_goes_on_where_it_was(tmp_path, monkeypatch):
             return run(images)
         return counting
 
-    monkeypatch.setattr(features, "_compiled", interrupted)
+    monkeypatch.setattr(features, "compiled", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compute(tmp_path / "resumed")
     resumed, _ = compute(tmp_path / "resumed")

@@ -10,13 +10,18 @@ import pytest
 
 from ablations.spec import OptimizerConfig, RunConfig
 from harness import rounds, workloads
-from models import CNNConfig, MLPConfig
+from models import CNNConfig, MLPConfig, TransferConfig
 
 TINY = workloads.Workload("tiny", RunConfig("made_up", MLPConfig(hidden=(16,), dropout=0.1, batch_norm=True),
                                             OptimizerConfig(learning_rate=0.01), 32, 15),
                           (8, 8, 1), examples=600, loss_goal=0.5, goals={}, num_classes=4, held_out=200)
 TINY_CNN = dataclasses.replace(TINY, config=dataclasses.replace(
     TINY.config, model=CNNConfig(filters=(8,), padding="same", dense=(16,), dense_dropout=0.1)))
+TINY_FORWARD = dataclasses.replace(
+    workloads.WORKLOADS["MNV2-96"], config=RunConfig("made_up", TransferConfig(width=0.35, resolution=36)),
+    image_shape=(36, 36, 3), examples=16)
+FORWARD_SETTINGS = {"ours": {"batch": 16}, "keras": {"call": "tf.function", "batch": 8, "jit_compile": False},
+                    "torch": {"threads": 1, "batch": 8, "channels_last": True}}
 SETTINGS = {"ours": {}, "keras": {"feed": "uint8 arrays", "steps_per_execution": 4, "jit_compile": False},
             "torch": {"threads": 1, "data": "uint8", "channels_last": True}, "peak": {"size": 64}}
 
@@ -136,6 +141,15 @@ def times_and_learns(name, workload):
         assert learned["accuracy"] > 0.8
 
 
+@pytest.mark.parametrize("name", ["ours", *PEERS])
+def test_a_sides_frozen_backbone_gives_the_references_features(name):
+    """At an even number of pixels halved to odd ones: both kinds of padding."""
+    with rounds.Side(name, workloads.job(TINY_FORWARD, "float32", runs=1)) as side:
+        assert side.ask("prepare", settings=FORWARD_SETTINGS[name])["work"] == 16
+        assert side.ask("time") > 0
+        assert side.ask("learn")["loss"] < TINY_FORWARD.loss_goal / 10
+
+
 def test_the_peak_counts_its_operations():
     with rounds.Side("peak", workloads.job(TINY, "float32", 1)) as side:
         prepared = side.ask("prepare", settings=SETTINGS["peak"])
@@ -144,9 +158,9 @@ def test_the_peak_counts_its_operations():
 
 
 def test_a_side_that_cannot_start_says_why_in_one_line(monkeypatch):
-    monkeypatch.setitem(rounds.MODULES, "lacking", "no_such_side")
+    monkeypatch.setitem(rounds.MODULES["train"], "lacking", "no_such_side")
     with pytest.raises(rounds.SideError, match=r"ModuleNotFoundError: No module named 'harness.peers.no_such_side'"):
-        rounds.Side("lacking", {})
+        rounds.Side("lacking", {"task": "train"})
 
 
 def test_a_side_that_dies_says_so():

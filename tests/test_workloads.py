@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import subprocess
 import sys
 
@@ -5,14 +7,16 @@ import jax
 import numpy as np
 import pytest
 
+from ablations.spec import RunConfig
 from harness import workloads
-from harness.peers import task
+from harness.peers import backbone, task
 from harness.records import as_json
+from models import TransferConfig
 
 
 @pytest.mark.parametrize(("name", "parameters", "million_flops"), [
     ("W1", 784 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10, 1.0), ("W2", 116_110, 67.9), ("W2-bn", 116_510, 67.9),
-    ("W3", 4_200_842, 28.7), ("W4", 10_168_010, 48.7)])
+    ("W3", 4_200_842, 28.7), ("W4", 10_168_010, 48.7), ("MNV2-224", 2_223_872, 599.0), ("MNV2-96", 2_223_872, 110.0)])
 def test_sizes_are_the_stated_ones(name, parameters, million_flops):
     counted, flops = workloads.size(workloads.WORKLOADS[name])
     assert counted == parameters
@@ -30,7 +34,7 @@ def test_a_config_survives_the_way_to_a_side(name):
     assert workloads.config_of(workloads.job(workloads.WORKLOADS[name], "float32", 1)["config"]) == config
 
 
-@pytest.mark.parametrize("name", workloads.WORKLOADS)
+@pytest.mark.parametrize("name", [name for name, one in workloads.WORKLOADS.items() if one.task == "train"])
 def test_the_peers_are_taught_every_layer(name):
     """The list that peers build from has the parameters that the harness's own network has."""
     workload = workloads.WORKLOADS[name]
@@ -87,5 +91,51 @@ def test_the_score_is_the_cross_entropy():
 
 
 def test_a_peer_pays_for_no_jax():
-    code = "import sys, harness.peers.serve, harness.peers.task; sys.exit('jax' in sys.modules)"
+    code = "import sys, harness.peers.serve, harness.peers.backbone; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def given():
+    """MobileNetV2 of width 0.35 at 36 pixels, a side that is halved to even and to odd ones."""
+    workload = dataclasses.replace(
+        workloads.WORKLOADS["MNV2-96"], config=RunConfig("made_up", TransferConfig(width=0.35, resolution=36)),
+        image_shape=(36, 36, 3), examples=1)
+    return backbone.Given(json.loads(json.dumps(workloads.job(workload, "float32", 1))))
+
+
+def test_the_reference_passes_its_own_guard_and_tells_images_apart(given):
+    features = backbone.reference(given.held_out, given.parts, given.weights)
+    assert features.shape == (8, 1280)
+    assert given.compare(lambda images: np.resize(features, (len(images), 1280)), batch=16) == {"loss": 0.0}
+    assert np.linalg.norm(features - features.mean(0)) > 0.1 * np.linalg.norm(features)
+
+
+@pytest.mark.parametrize("wrong", ["padding", "epsilon", "residual", "relu6", "images", "constant"])
+def test_a_wrong_forward_pass_fails_the_guard(given, wrong, monkeypatch):
+    parts, images = given.parts, given.held_out
+    expected = backbone.reference(images, parts, given.weights)
+    if wrong == "padding":  # as PyTorch's own MobileNetV2 has it
+        monkeypatch.setattr(backbone, "padding", lambda side, stride: (1, 1))
+    elif wrong == "epsilon":  # PyTorch's default
+        monkeypatch.setattr(backbone, "EPSILON", 1e-5)
+    elif wrong == "residual":
+        parts = [part._replace(residual=False) for part in parts]
+    elif wrong == "relu6":
+        parts = [*parts[:-1], parts[-1]._replace(convs=[parts[-1].convs[0]._replace(relu6=False)])]
+    elif wrong == "images":
+        images = images[::-1]
+    found = backbone.reference(images, parts, given.weights)
+    if wrong == "constant":
+        found = np.broadcast_to(expected.mean(0), expected.shape)
+    assert backbone.distance(found, expected) > workloads.WORKLOADS["MNV2-96"].loss_goal
+
+
+def test_folded_weights_do_the_work_of_both_layers(given):
+    x = np.random.default_rng(0).normal(size=(9, 9, 3))
+    [conv] = given.parts[0].convs
+    arrays = given.weights[conv.name]
+    kernel, bias = arrays.folded()
+    ones, zeros = np.ones(len(bias)), np.zeros(len(bias))
+    alone = backbone.Weights(kernel, ones, bias, zeros, ones - backbone.EPSILON)
+    np.testing.assert_allclose(backbone._apply(x, conv, alone), backbone._apply(x, conv, arrays), atol=1e-5)
