@@ -27,7 +27,8 @@ def caption(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: Ma
         _baseline_sentence(rows, view, has_plan=plan is not None),
         *(["Bold is the best mean, where it is ahead of every other cell: paired t tests, Holm-corrected, all p below "
            "0.05."] if any(row.is_best for row in rows) else []),
-        *_cost_sentences(rows),
+        *_cost_sentences(rows, has_features=any((record.get("backbone") or {}).get("features_s") is not None
+                                                for record in everything)),
         *_backbone_sentences(everything),
         *_environment_sentences(everything),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record["dataset"]["warnings"]),
@@ -91,7 +92,7 @@ def _baseline_sentence(rows: Sequence[CellRow], view: View, *, has_plan: bool) -
             f"interval.{note}")
 
 
-def _cost_sentences(rows: Sequence[CellRow]) -> list[str]:
+def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]:
     together = sorted({row.timing.members_at_once for row in rows if row.timing})
     if not together:
         return []
@@ -101,14 +102,13 @@ def _cost_sentences(rows: Sequence[CellRow]) -> list[str]:
             f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
             "Compile s is that of the program which its runs share, less where it was cached."
             + (" End to end counts validation too, and the whole time that features took, as if for this run alone."
-               if any(row.cost and row.cost.trainable_parameters not in (None, row.cost.parameters) for row in rows)
-               else "")]
+               if has_features else "")]
 
 
 def _backbone_sentences(records: Iterable[Record]) -> list[str]:
     def text(record: Record) -> str:
         backbone = record["backbone"]
-        trained = "frozen" if backbone["fine_tune"] == "none" else f"trained: {backbone['fine_tune']}"
+        trained = "frozen" if backbone["fine_tune"] == "none" else f"trained from {backbone['fine_tune']} on"
         official = "" if backbone["weights_official"] else ", not proven official"
         features = "" if backbone["features_s"] is None else (
             f"; the features of all images took {backbone['features_s']:,.0f} s, once for all runs")

@@ -4,17 +4,19 @@ import math
 from typing import Any
 
 import jax
+from flax import nnx
 
 from harness.records import Cost
 from harness.train import Program, TrainState
+from models.transfer import Frozen
 
 
 def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[int, ...],
             compiled_bytes: int | None = None) -> Cost:
     """Counts a run's parameters and operations, and estimates the memory of a training step.
 
-    The estimate counts float32 parameters, a gradient for each, the optimizer's state, and every layer's output for
-    one batch at the run's precision; a frozen layer keeps no gradient and no output. Data, evaluation and temporaries
+    The estimate counts float32 parameters, a gradient for each that is trained, the optimizer's state, and the output
+    of every trained layer for one batch at the run's precision. Data, evaluation and temporaries
     are in `compiled_bytes` alone.
 
     Args:
@@ -24,7 +26,8 @@ def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[
     config = program.config
     rows = program.network(state.weights, rates["model"]).rows(input_shape)
     number_bytes = 2 if config.precision == "bfloat16" else 4
-    parameters = tree_bytes(state.weights)
+    # A frozen backbone that runs in the step is held beside the weights.
+    parameters = tree_bytes(state.weights) + tree_bytes(nnx.filter_state(rates["model"], Frozen))
     optimizer = tree_bytes(state.opt_state)
     gradients = tree_bytes(state.weights.params)
     outputs = sum(math.prod(row.output_shape) for row in rows if not row.frozen)

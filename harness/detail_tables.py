@@ -65,20 +65,22 @@ def layers(summary: Summary) -> list[Table]:
         "Memory of one run, estimated part by part, beside the compiled program's own figure and the measured peak",
         tuple(Column(name, is_text=name == "cell") for name in names),
         tuple((row.label, *(_bytes(row, name) for name in _MEMORY)) for row in summary.rows),
-        notes=("Estimate: the sum of the four parts to its left; activations are every layer's output for one batch. "
-               "Compiled program: per device, with the data, the other runs and all temporaries. Measured peak: since "
-               "the process started, whatever ran there; n/a where the device does not tell.",))
-    columns = (Column("layer", is_text=True), Column("output", is_text=True), Column("parameters"),
+        notes=("Estimate: the sum of the four parts to its left; activations are the outputs of all trained layers for "
+               "one batch. Compiled program: per device, with the data, the other runs and all temporaries. Measured "
+               "peak: since the process started, whatever ran there; n/a where the device does not tell.",))
+    columns = (Column("layer", is_text=True), Column("trained", is_text=True), Column("output", is_text=True),
+               Column("parameters"),
                Column("activations\nper example"), Column("MACs"))
     found = [memory]
     for rows, cells in _networks(summary):
-        shown = tuple((layer["name"], " x ".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}",
+        shown = tuple((layer["name"], "no" if layer.get("frozen") else "yes",
+                       " x ".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}",
                        f"{math.prod(layer['output_shape']):,}", f"{layer['macs']:,}") for layer in rows)
         totals = (sum(layer["parameters"] for layer in rows),
                   sum(math.prod(layer["output_shape"]) for layer in rows), sum(layer["macs"] for layer in rows))
         found.append(Table(
             f"Layers of {'; '.join(printable(row.label) for row in cells)}", columns,
-            (*shown, ("total", "", *(f"{total:,}" for total in totals))),
+            (*shown, ("total", "", "", *(f"{total:,}" for total in totals))),
             lead=(f"{count(totals[0])} parameters, {count(totals[1])} activations and {count(totals[2])} MACs for one "
                   "example.",)))
     return found
@@ -86,7 +88,8 @@ def layers(summary: Summary) -> list[Table]:
 
 def layer_records(summary: Summary) -> list[dict[str, Any]]:
     """Gives the layers as one row per cell and layer."""
-    return [{"cell": row.cell, "layer": layer["name"], "output_shape": " x ".join(map(str, layer["output_shape"])),
+    return [{"cell": row.cell, "layer": layer["name"], "trained": not layer.get("frozen"),
+             "output_shape": " x ".join(map(str, layer["output_shape"])),
              "parameters": layer["parameters"], "activations_per_example": math.prod(layer["output_shape"]),
              "macs_per_example": layer["macs"]} for row in summary.rows for layer in row.layers]
 

@@ -6,7 +6,7 @@ import datetime
 import signal
 import statistics
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -74,6 +74,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
             for run, record in sweep.train(members):
                 progress.finished(run, record)
                 finished.append(record)
+            sweep.trainer.release()
     return finished
 
 
@@ -129,7 +130,7 @@ class _Sweep:
                 for member in self.trainer.fit(list(waiting.values()), lambda run: self.folder.checkpoints(run.run_id),
                                                  layout, self.progress):
                     del waiting[member.run.run_id]
-                    yield member.run, self._finished(member, chosen.why, started_at)
+                    yield member.run, self._finished(member, chosen.why, started_at, waiting)
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 fewer = smaller(layout)
                 if fewer is None:  # a single run: the failure is its own
@@ -170,7 +171,7 @@ class _Sweep:
         self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
         return record
 
-    def _finished(self, member: fit.Member, why: str, started_at: str) -> records.RunRecord:
+    def _finished(self, member: fit.Member, why: str, started_at: str, waiting: Container[str]) -> records.RunRecord:
         state, run = member.state, member.run
         assert member.programs is not None, "Trainer.fit gives back what it has trained"
         compilation = member.programs.compilation
@@ -210,7 +211,8 @@ class _Sweep:
                        "probability": np.asarray(member.test["best"].probability, np.float16),
                        "label": labels.astype(smallest)}
         shown = {}
-        if run.seed == min(other.seed for other in self.cohort if other.cell == run.cell):
+        earlier = [other.run_id for other in self.cohort if other.cell == run.cell and other.seed < run.seed]
+        if not any(run_id in waiting or self.folder.exhibits(run_id) for run_id in earlier):
             chosen = exhibits.images_to_show(predictions["predicted"], predictions["probability"], labels)
             shown = {"index": chosen, "image": np.asarray(dataset.test.images[chosen])}
             shown |= exhibits.first_layer(self.trainer.start(run)[1].weights.params, state.best.params)

@@ -45,7 +45,9 @@ def first_layer(initial: Any, trained: Any) -> dict[str, np.ndarray]:
       "initial" and "trained", float16 [input, unit] or [height, width, channel, filter], cut to the first units so that
       at most `STORED_WEIGHTS` values are kept; "units", how many there are; "layer", its path.
     """
-    kernels = [(path, leaf) for path, leaf in nnx.to_flat_state(initial) if path[-1] == "kernel"]
+    # Flax sorts by name: of a backbone's kernels only the first convolution's is known to be the first.
+    kernels = [(path, leaf) for path, leaf in nnx.to_flat_state(initial)
+               if path[-1] == "kernel" and ("backbone" not in path or "Conv1" in path)]
     path, before = kernels[0]
     after = dict(nnx.to_flat_state(trained))[path]
     before, after = (np.asarray(jax.device_get(leaf[...])) for leaf in (before, after))

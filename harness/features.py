@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import shutil
@@ -40,6 +41,7 @@ class Key:
     Attributes:
       data: the data set's fingerprint.
       weights: sha256 of the backbone's weight file.
+      platform: what computes them; others round differently, and take another time.
       preprocessing: how images become what the backbone sees.
     """
 
@@ -48,6 +50,7 @@ class Key:
     width: float
     resolution: int
     precision: str
+    platform: str
     preprocessing: str = "bilinear, x / 127.5 - 1"
     format: int = _FORMAT
 
@@ -133,6 +136,7 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
     """Fills files beside the folder and renames them at the end; the caller holds the lock, so nobody else does."""
     part = folder.with_name(f"{folder.name}.part")
     part.mkdir(exist_ok=True)
+    _check_room(dataset, key, part)
     done, spent = _progress(part)
     total = sum(len(getattr(dataset, name).labels) for name in _SPLITS)
     run = compiled(features, key.precision, devices)
@@ -147,7 +151,7 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
         for name in _SPLITS:
             images = getattr(dataset, name).images
             path, shape = part / f"{name}.npy", (len(images), last_filters(key.width))
-            rows = np.lib.format.open_memmap(path, "r+" if path.exists() else "w+", np.float32, shape)
+            rows = np.lib.format.open_memmap(path, "r+" if done.get(name) else "w+", np.float32, shape)
             for start in range(done.get(name, 0), len(images), 8 * batch):
                 began = time.perf_counter()
                 for first in range(start, min(start + 8 * batch, len(images)), batch):
@@ -159,10 +163,18 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
                 done[name] = min(start + 8 * batch, len(images))
                 write_atomic(part / "progress.json", json.dumps({"done": done, "seconds": spent}).encode())
                 bar.update(task, completed=sum(done.values()))
-    about = dataclasses.asdict(key) | {"seconds": round(spent, 3), "platform": jax.default_backend()}
+    about = dataclasses.asdict(key) | {"seconds": round(spent, 3)}
     write_atomic(part / "computed.json", (json.dumps(about, indent=1) + "\n").encode())
     shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
     part.rename(folder)
+
+
+def _check_room(dataset: Dataset, key: Key, part: Path) -> None:
+    """Fails before hours of work where the disk is too small: writing to a mapped file would kill the process then."""
+    needed = 4 * last_filters(key.width) * sum(len(getattr(dataset, name).labels) for name in _SPLITS)
+    free = shutil.disk_usage(part).free + sum(path.stat().st_blocks * 512 for path in part.glob("*.npy"))
+    if free < needed + 2**20:
+        raise OSError(errno.ENOSPC, f"{needed / 2**20:,.0f} MiB needed, {free / 2**20:,.0f} MiB free")
 
 
 def _progress(part: Path) -> tuple[dict[str, int], float]:

@@ -147,6 +147,10 @@ class Trainer:
             self._built = Programs(*self.start(run), self.dataset, layout, self.device_memory(layout.devices))
         return self._built
 
+    def release(self) -> None:
+        """Frees the devices' memory: what is compiled for the cohort holds a copy of the data."""
+        self._built = None
+
     def choose(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> probe.Choice:
         """Finds the layout that trains runs of this cohort fastest.
 
@@ -284,9 +288,9 @@ class Trainer:
 
     def _origin(self, run: Run) -> dict[str, Any]:
         device = jax.devices()[0]
-        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "weights": self.weights,
-                "jax": jax.__version__,
-                "platform": device.platform, "device": device.device_kind}
+        weights = {"weights": self.weights} if self.weights else {}
+        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "jax": jax.__version__,
+                "platform": device.platform, "device": device.device_kind, **weights}
 
 
 def _check_seen(examples: int, labels: np.ndarray) -> None:

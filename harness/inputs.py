@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+import jax
 from rich.console import Console
 
 from ablations.spec import RunConfig
@@ -115,7 +116,8 @@ def complete(found: dict[Hashable, Inputs], configs: Iterable[RunConfig], weight
         computed = None
         if reads_features(config):
             dataset = found[which].dataset
-            what = features.Key(dataset.fingerprint, facts.sha256, model.width, model.resolution, config.precision)
+            what = features.Key(dataset.fingerprint, facts.sha256, model.width, model.resolution, config.precision,
+                                jax.default_backend())
             computed = features.compute(dataset, transfer.Features(backbone, model.resolution), what, devices, console)
         completed[which] = Inputs(found[which].dataset, computed, backbone, facts)
     return completed

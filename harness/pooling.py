@@ -19,8 +19,8 @@ class MixtureError(Exception):
 def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> None:
     """Refuses records that would make a mean or a difference of unlike things.
 
-    A cell's records must agree in configuration, data, backbone and device. Cells that are compared must agree in
-    device, in precision unless a factor varies it, and in the data if they name the same.
+    A cell's records must agree in configuration, data and device. Cells that are compared must agree in device, in
+    precision unless a factor varies it, and in data and backbone weights if they name the same.
 
     Args:
       records: of one ablation.
@@ -33,9 +33,8 @@ def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> No
         return {"environment": {key: record["environment"].get(key) for key in ("platform", "device")}}
 
     def cell_facts(record: Record) -> Any:
-        weights = (record.get("backbone") or {}).get("weights_sha256")
         return {"config": record["config"], "dataset": {"fingerprint": record["dataset"]["fingerprint"]},
-                "backbone": {"weights_sha256": weights}, **device(record)}
+                **device(record)}
 
     def compared_facts(record: Record) -> Any:
         if "precision" in varied:
@@ -51,6 +50,8 @@ def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> No
     _refuse(records, lambda record: record["cell"], cell_facts)
     _refuse(records, data_named, lambda record: {"dataset": {"fingerprint": record["dataset"]["fingerprint"]}})
     _refuse(records, lambda record: None, compared_facts)
+    _refuse([record for record in records if record.get("backbone")], lambda record: record["backbone"]["name"],
+            lambda record: {"backbone": {"weights_sha256": record["backbone"]["weights_sha256"]}})
 
 
 def _refuse(records: Iterable[Record], scope: Callable[[Record], Any], facts: Callable[[Record], Any]) -> None:

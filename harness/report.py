@@ -48,7 +48,7 @@ def report(results_dir: str, names: Sequence[str], console: Console, view: View 
       The files written.
 
     Raises:
-      ReportError: if there are no records, or none of an ablation named.
+      ReportError: if there are no records, or none of an ablation named; at the end, if some cannot be reported.
       harness.records.RecordError: if a record cannot be read.
       harness.pooling.MixtureError: if records in one table do not belong together.
       harness.rows.ViewError: if no cell is the view's baseline.
@@ -57,14 +57,26 @@ def report(results_dir: str, names: Sequence[str], console: Console, view: View 
     if view.baseline is not None and len(folders) > 1:
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
-    paths = [path for folder in folders for path in _report(folder, console, view)]
+    paths: list[pathlib.Path] = []
+    failed: list[records.RecordError | pooling.MixtureError] = []
+    for folder in folders:
+        try:
+            paths += _report(folder, console, view)
+        except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
+            failed.append(error)
+    if failed and len(folders) == 1:
+        raise failed[0]
     if view != View():
+        if failed:
+            raise ReportError("; ".join(map(str, failed)))
         return paths
     index = pathlib.Path(results_dir).resolve() / "index.html"
     records.write_atomic(index, page_index.index_page([_entry(folder) for folder in _folders(results_dir, ())]))
     pages = [path for path in [*paths, index] if path.suffix == ".html"]
     lines = ["Open in a browser:", *map(_short, pages), ""]
     console.print(rich.text.Text("\n".join(lines)), soft_wrap=True)
+    if failed:
+        raise ReportError("; ".join(map(str, failed)))
     return [*paths, index]
 
 

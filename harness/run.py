@@ -6,6 +6,8 @@
   python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text
   python -m harness.run --ablation=fashion_mlp --seeds=0,1,2,3,4   more seeds: runs already recorded are kept
   python -m harness.run --ablation=fashion_mlp --smoke             a minute's check that all of it trains
+  python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR   heads on a backbone: its features of all images
+                                                                   are computed once, which may take minutes
   python -m harness.run --ablation=fashion_mlp --tensorboard       with event files, live, for TensorBoard
 
 Overrides make a derived ablation with a results folder of its own, so it never mixes with the shipped one:
@@ -47,6 +49,7 @@ from harness import (
 )
 from harness.event_files import EventFiles
 from harness.inputs import Inputs
+from models import TransferConfig
 from models.keras_weights import WeightsError
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
@@ -166,12 +169,14 @@ def _costs(runs: list[Run], found: Mapping[Hashable, Inputs]) -> dict[str, recor
         shape = inputs.input_shape(run.config, dataset)
         if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
             raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
+        channels = dataset.image_shape[2]
+        if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
+            raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")
         try:
-            program, state, rates = train.abstract_init(run.config, dataset.num_classes, shape)
+            needed = cost.measure(*train.abstract_init(run.config, dataset.num_classes, shape), shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
-        costs |= dict.fromkeys((member.run_id for member in members),
-                               cost.measure(program, state, rates, shape))
+        costs |= dict.fromkeys((member.run_id for member in members), needed)
     return costs
 
 

@@ -76,7 +76,7 @@ class Cost:
       parameters, trainable_parameters: of the whole network, and without a backbone's that is frozen.
       macs_per_example: multiply-accumulate operations of one forward pass of the whole network.
       parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate; the
-        activations are every layer's output at the batch size.
+        activations are every trained layer's output at the batch size.
       memory_estimate_bytes: their sum.
       compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
       measured_peak_bytes: most memory in use on the first device since the process started, whatever ran there.

@@ -10,6 +10,7 @@ import requests
 
 from harness import download
 from harness.decoded import DataError
+from harness.records import write_atomic
 from models import keras_weights
 from models.keras_weights import WeightFacts, WeightsError
 from models.mobilenet_v2 import Backbone, MobileNetV2Config
@@ -33,8 +34,11 @@ def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: 
       WeightsError: if the file can neither be found nor downloaded, or is not what it should be.
     """
     path = _found(filename(config, trained_px), weights_dir, cache_dir)
-    checksum = _checksum(path)
-    return keras_weights.load(path, config, checksum.read_text().strip() if checksum.exists() else None)
+    stated = None
+    # Beside a file that the user placed it proves nothing.
+    if path.parent == _cache(cache_dir) and _checksum(path).exists():
+        stated = _checksum(path).read_text().strip()
+    return keras_weights.load(path, config, stated)
 
 
 def filename(config: MobileNetV2Config, trained_px: int = 224) -> str:
@@ -46,7 +50,7 @@ def filename(config: MobileNetV2Config, trained_px: int = 224) -> str:
 
 
 def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:
-    cached = (Path(cache_dir).expanduser() if cache_dir else _default_cache_dir()) / name
+    cached = _cache(cache_dir) / name
     given = [Path(weights_dir).expanduser() / name] if weights_dir else []
     if path := next((path for path in (*given, cached) if path.is_file()), None):
         return path
@@ -55,8 +59,8 @@ def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:
         size, md5 = download.published(url)
         if not (size and md5):
             raise DataError(f"{url} states no size or md5 to check a download by")
+        write_atomic(_checksum(cached), f"{md5}\n".encode())  # first: who finds the file finds this too
         download.fetch(url, size, md5, cached, "md5")
-        _checksum(cached).write_text(f"{md5}\n")
     except (requests.RequestException, DataError, OSError) as error:
         reason = getattr(getattr(error, "response", None), "status_code", None) or (
             str(error) if isinstance(error, DataError) else type(error).__name__)
@@ -71,5 +75,7 @@ def _checksum(path: Path) -> Path:
     return path.with_name(path.name + ".md5")
 
 
-def _default_cache_dir() -> Path:
+def _cache(cache_dir: str | None) -> Path:
+    if cache_dir:
+        return Path(cache_dir).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "weights"

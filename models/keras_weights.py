@@ -111,7 +111,7 @@ def _read(path: Path, content: bytes) -> Arrays:
                                    "the layout of Keras Applications' weight files")
             return {(layer, _array_name(name)): root[layer][name][()]
                     for layer in _names(root, "layer_names") for name in _names(root[layer], "weight_names")}
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is damaged ({error}); it has {len(content)} bytes: is it complete? Delete it and "
                            "fetch it again") from error
 

@@ -65,6 +65,7 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         choice("width", self.width, mobilenet_v2.WIDTHS)
+        object.__setattr__(self, "width", float(self.width))  # 1 is 1.0, also in the name of its weight file
         positive("resolution", self.resolution)
         if self.resolution < mobilenet_v2.SMALLEST_PX:
             raise ValueError(f"resolution must be at least {mobilenet_v2.SMALLEST_PX}, not {self.resolution}")
