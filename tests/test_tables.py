@@ -259,8 +259,8 @@ def test_layers_are_listed_with_their_total_once_per_network(tmp_path):
     assert memory[0] == ["cell", "parameters", "gradients", "optimizer state", "activations", "estimate",
                          "compiled program", "measured peak"]
     assert memory[1] == ["x", "4.71 MiB", "4.71 MiB", "9.42 MiB", "28.6 MiB", "47.4 MiB", "143 MiB", "n/a"]
-    assert both[1:] == [["conv_1", "yes", "13 x 13 x 4", "40", "676", "27,040"], ["dense_2", "yes", "10", "6,770", "10", "6,760"],
-                        ["total", "", "", "6,810", "686", "33,800"]]
+    assert both[1:] == [["conv_1", "yes", "13 x 13 x 4", "40", "676", "27,040"],
+                        ["dense_2", "yes", "10", "6,770", "10", "6,760"], ["total", "", "", "6,810", "686", "33,800"]]
     assert "**Layers of x; y**" in text
     assert "**Layers of z**" in text
     assert single[-1] == ["total", "", "", "40", "676", "27,040"]

@@ -14,7 +14,7 @@ from harness.peers import task
 EPSILON = 1e-3  # of batch norm, in Keras's MobileNetV2
 # Images at once that a peer tries: around what fits its processor's caches, and up to what fills an accelerator.
 BATCHES = (8, 32, 128)
-TRIAL = 128  # images that a peer tries each of its settings on
+TRIAL = 256  # images that a peer tries each of its settings on, three times: with fewer the choice is left to noise
 
 
 class Conv(NamedTuple):

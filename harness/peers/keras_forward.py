@@ -33,7 +33,7 @@ class Side:
     def calibrate(self) -> dict[str, Any]:
         def seconds(settings: dict[str, Any]) -> float:
             self.prepare(settings)
-            return min(self._seconds(self.given.images[:backbone.TRIAL]) for _ in range(2))
+            return min(self._seconds(self.given.images[:backbone.TRIAL]) for _ in range(3))
 
         best = {"call": "tf.function", "batch": 32, "jit_compile": False}
         for name, values in (("batch", backbone.BATCHES), ("jit_compile", (False, True)),

@@ -33,7 +33,7 @@ class Side:
 
         def seconds(settings: dict[str, Any]) -> float:
             self.prepare(settings)
-            return min(self._seconds(self.given.images[:backbone.TRIAL]) for _ in range(2))
+            return min(self._seconds(self.given.images[:backbone.TRIAL]) for _ in range(3))
 
         best = {"threads": cores, "batch": 32, "channels_last": True}
         for name, values in (("batch", backbone.BATCHES), ("threads", sorted({1, -(-cores // 2), cores})),
