@@ -4,6 +4,7 @@
 #                 of another machine, then its report; DATA_DIR=... if the data is not in its default folder
 #   make report   rebuild all tables and plots from the records
 #   make test     lint, type check, tests
+#   make test-slow   the slow tests
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ READY := .venv/ready
 DATA := $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
 RESULTS_DIR ?= my_results
 
-.PHONY: demo fashion report test clean
+.PHONY: demo fashion report test test-slow clean
 
 demo: $(READY)
 	$(BIN)/python -m harness.run --ablation=quickstart
@@ -25,7 +26,11 @@ report: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+
+# What takes longer and breaks seldom: parity at every size, a thousand runs in a browser, two launches at once.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 # Built again whenever what is to be installed changes.
 $(READY): pyproject.toml constraints.txt

@@ -47,7 +47,7 @@ from harness import (
     report,
     train,
 )
-from harness.event_files import EventFiles
+from harness.audience import Watcher
 from harness.inputs import Inputs
 from models import TransferConfig
 from models.keras_weights import WeightsError
@@ -209,9 +209,11 @@ def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
         [path for factor in ablation.factors.values() for path in factor.paths])
 
 
-def _watchers(folder: records.Folder, found: Mapping[Hashable, Inputs], console: Console) -> list[EventFiles]:
+def _watchers(folder: records.Folder, found: Mapping[Hashable, Inputs], console: Console) -> list[Watcher]:
     if not TENSORBOARD.value:
         return []
+    from harness.event_files import EventFiles  # what it needs takes seconds to import
+
     tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     tell(f"event files: tensorboard --logdir={folder.tensorboard}")
     return [EventFiles(folder, found, tell)]

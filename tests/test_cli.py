@@ -67,7 +67,7 @@ def test_the_second_launch_trains_nothing(straight):
     assert {path: path.stat().st_mtime_ns for path in straight.rglob("runs/*/*")} == before
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     """Killed for real after its first checkpoint; the second launch ends where the uninterrupted one did."""
     log = tmp_path / "log"
@@ -151,6 +151,7 @@ def test_a_dry_run_tells_the_cost_and_trains_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_devices_and_parallel_say_how_runs_lie(tmp_path):
     """The ablation has three seeds; two of them are trained, in the layout of all three."""
     done = run(tmp_path, *QUICK, "--devices=4", "--parallel=pmap")
@@ -233,6 +234,7 @@ def test_a_file_that_is_no_weights_is_one_line_and_fails(tmp_path):
     assert not list(tmp_path.glob("results/*/runs"))
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
     both = [subprocess.Popen(command(tmp_path, *QUICK), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True) for _ in range(2)]

@@ -17,7 +17,8 @@ from models import Mode, transfer
 
 PIXELS = 32
 DATA = small_dataset(train=40, validation=9, test=21)
-KEY = features.Key(data=DATA.fingerprint, weights="w", width=0.35, resolution=PIXELS, precision="float32")
+KEY = features.Key(data=DATA.fingerprint, weights="w", width=0.35, resolution=PIXELS, precision="float32",
+                   platform="cpu")
 
 
 def backbone():
@@ -49,7 +50,7 @@ def test_features_are_those_of_every_image_in_order_and_are_computed_once(tmp_pa
 
 
 @pytest.mark.parametrize("change", [
-    {"data": "other"}, {"weights": "other"}, {"width": 1.0}, {"resolution": 64}, {"precision": "bfloat16"},
+    {"data": "other"}, {"weights": "other"}, {"width": 1.0}, {"resolution": 64}, {"precision": "bfloat16"}, {"platform": "gpu"},
     {"preprocessing": "none"}, {"format": 0}])
 def test_whatever_changes_the_features_changes_their_folder(change):
     assert dataclasses.replace(KEY, **change).digest() != KEY.digest()

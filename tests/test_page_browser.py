@@ -106,8 +106,8 @@ def test_a_cell_leads_to_its_runs_with_the_keyboard_alone(browser, report):
         link.focus()
         tab.keyboard.press("Enter")
         panel = tab.locator("#detail")
-        assert panel.is_visible()
-        assert panel.get_by_role("link", name="seed=").count() == 3
+        expect(panel).to_be_visible()
+        expect(panel.get_by_role("link", name="seed=")).to_have_count(3)
         panel.get_by_role("link", name="seed=1").press("Enter")
         tab.wait_for_selector("#detail .status.diverged")
         text = panel.inner_text()
@@ -225,6 +225,7 @@ def test_the_index_sorts_filters_and_leads_on(browser, report):
         tab.wait_for_selector("#cells_wrapper")
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_open_within_two_seconds(browser, tmp_path):
     levels = [f"option {place:03}" for place in range(200)]
     runs = [synthetic.record({"option": level}, seed, 0.8 + 0.0005 * place + 0.001 * seed, epochs=20)
