@@ -50,8 +50,8 @@ def test_features_are_those_of_every_image_in_order_and_are_computed_once(tmp_pa
 
 
 @pytest.mark.parametrize("change", [
-    {"data": "other"}, {"weights": "other"}, {"width": 1.0}, {"resolution": 64}, {"precision": "bfloat16"}, {"platform": "gpu"},
-    {"preprocessing": "none"}, {"format": 0}])
+    {"data": "other"}, {"weights": "other"}, {"width": 1.0}, {"resolution": 64}, {"precision": "bfloat16"},
+    {"platform": "gpu"}, {"preprocessing": "none"}, {"format": 0}])
 def test_whatever_changes_the_features_changes_their_folder(change):
     assert dataclasses.replace(KEY, **change).digest() != KEY.digest()
 
