@@ -177,6 +177,7 @@ def test_help_teaches_by_example(tmp_path):
     assert "--save_every_s" in told.stdout
 
 
+@pytest.mark.slow
 def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
     done = run(tmp_path, "--ablation=quickstart", "--only=network=mlp,regularizer=none", "--smoke",
                "--set=model.activation=tanh")

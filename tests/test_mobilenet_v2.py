@@ -67,7 +67,7 @@ def assert_close(ours, theirs, tolerance=1e-4):
 
 @pytest.mark.parametrize(("width", "size"), [
     pytest.param(width, size, marks=() if (width, size) in FAST else pytest.mark.slow)
-    for FAST in [{(0.35, 96), (0.35, 129), (1.0, 96), (1.4, 96)}]
+    for FAST in [{(0.35, 96), (0.35, 129), (1.0, 96)}]
     for width in (0.35, 1.0, 1.4) for size in (96, 129, 160, 224)])
 def test_every_stage_and_the_logits_equal_those_of_keras(load, width, size):
     # The top takes any size in our network; in Keras it is another model at each.
