@@ -3,7 +3,7 @@
 The source upsizes the images and trains batch norm, three dense layers and a dropout on the pooled features; it stops
 early, after 16 of 30 epochs, and claims about 87 %. Units, dropout rate and learning rate are chosen here.
 Run: python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR
-Cost: 30 runs of 5 to 65 s, two at a time; before them features, 3 min at 96 px, 9 at 160 and 11 at 224 (two CPU cores, busy)
+Cost: 30 runs of 5 to 65 s, two at a time; before them features: 3, 9 and 12 min by resolution (two CPU cores, busy)
 """
 
 from ablations.claim import Claim
