@@ -24,6 +24,7 @@ from harness.render import printable
 from harness.rows import CellRow, Summary
 
 Metric = Literal["accuracy", "loss"]
+_NARROW = 24  # characters of a label of which three stand beside one another
 METRICS: tuple[Metric, ...] = ("accuracy", "loss")
 Curves = Mapping[str, Sequence[pd.DataFrame]]
 
@@ -134,8 +135,9 @@ def _overlay(summary: Summary, curves: Curves, metric: Metric) -> Figure:
         axes.set_xlabel("epoch")
         _finish(axes, metric)
     panels[0].set_ylabel(_axis_title(metric))
+    columns = 3 if all(len(row.label) <= _NARROW for row in summary.rows) else 2  # three wide ones leave the page
     figure.legend(lines, [_legend(row, curves) for row in summary.rows], loc="outside lower center",
-                  ncols=min(3, len(lines)), frameon=False, handlelength=4,
+                  ncols=min(columns, len(lines)), frameon=False, handlelength=4,
                   title=printable(summary.factors[0]) if len(summary.factors) == 1 else None)
     _titles(figure, summary, curves, metric)
     return figure

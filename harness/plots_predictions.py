@@ -3,6 +3,7 @@
 `harness.figures` calls it, `harness.plots` renders. Each takes panels: a title, and a value per seed.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,7 @@ def _confusion_of_many(title: str, mean: np.ndarray, classes: Sequence[str]) -> 
 def _matrix_axes(axes: Any, title: str) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_title(title)
+    axes.set_title(textwrap.fill(title, 40))
     axes.set_xlabel("predicted class")
 
 
@@ -190,7 +191,7 @@ def calibration(panels: Mapping[str, Sequence[Reliability]]) -> Figure:
         above.text(0.04, 0.96, f"ECE {np.mean(errors):.2f} %{spread}", transform=above.transAxes, va="top")
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
-        above.set_title(title)
+        above.set_title(textwrap.fill(title, 40))
         below.bar((np.arange(BINS) + 0.5) / BINS, 100 * counts.sum(axis=0) / counts.sum(), 0.9 / BINS, color=_DARK)
         below.set_xlabel("probability of the predicted class")
     grid[0, 0].set_ylabel("accuracy")
