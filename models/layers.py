@@ -15,6 +15,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from models import convolution
+from models.product import product
+from models.random_bits import bits16
 
 Shape = tuple[int, ...]
 
@@ -79,31 +81,6 @@ class Flatten(nnx.Module):
         return []  # moves nothing and stores nothing
 
 
-@jax.custom_vjp
-def _product(x: Float[Array, "batch input"], kernel: Float[Array, "input unit"]) -> Float[Array, "batch unit"]:
-    """Multiplies; in the backward pass the kernel's gradient waits until the kernel has been read.
-
-    Otherwise XLA copies the whole kernel in every step of a loop that updates it, which took a tenth of the time of
-    training 4 million weights on a CPU.
-    """
-    return x @ kernel
-
-
-def _product_forward(x, kernel):
-    return x.value @ kernel.value, (x.value, kernel.value if x.perturbed else None)
-
-
-def _product_backward(residuals, gradient):
-    x, kernel = residuals
-    if kernel is None:  # the first layer: nobody asks for the gradient of the images
-        return jnp.zeros_like(x), x.T @ gradient
-    x_gradient = gradient @ kernel.T
-    return x_gradient, x.T @ (gradient + 0 * x_gradient[:1, :1])
-
-
-_product.defvjp(_product_forward, _product_backward, symbolic_zeros=True)
-
-
 class Dense(nnx.Module):
     """Fully connected layer and its activation; None leaves the scores as they are."""
 
@@ -113,7 +90,7 @@ class Dense(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: Array, mode: Mode) -> Array:
-        x = _product(x, self.kernel[...]) + self.bias[...]
+        x = product(x, self.kernel[...]) + self.bias[...]
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 
     def rows(self, input_shape: Shape) -> list[Row]:
@@ -210,12 +187,10 @@ class Dropout(nnx.Module):
             return x
         if mode.key is None:
             raise ValueError("a model with dropout needs Mode(key=...) in training")
-        # Half of a 32-bit draw for each value: drawing 16 bits directly costs a whole draw per value.
-        words = jax.random.bits(jax.random.fold_in(mode.key, self.index), ((x.size + 1) // 2,), jnp.uint32)
-        bits = lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:x.size].reshape(x.shape)
+        bits = bits16(jax.random.fold_in(mode.key, self.index), x.size).reshape(x.shape)
         threshold = jnp.round(self.rate[...] * 2**16).astype(jnp.uint32)
         kept = 1 - threshold / 2**16  # the keep rate the draw really has, so the expectation is exact
-        return jnp.where(bits >= threshold, x / kept, 0).astype(x.dtype)
+        return jnp.where(bits >= threshold, x * (1 / kept), 0).astype(x.dtype)
 
     def rows(self, input_shape: Shape) -> list[Row]:
         return [Row("dropout", input_shape, 0, 0)]

@@ -1,0 +1,38 @@
+"""Random bits of dropout masks: the generator is the published one, and every bit is a fair coin."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.random_bits import bits16, threefry
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
+def test_the_generator_is_the_one_behind_jax_random(seed):
+    key = jax.random.fold_in(jax.random.key(seed), 7)
+    counts = jnp.arange(1001, dtype=jnp.uint32)
+    first, second = threefry(key, jnp.zeros_like(counts), counts)
+    np.testing.assert_array_equal(first ^ second, jax.random.bits(key, (1001,), jnp.uint32))
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 4096, 100_003])
+def test_every_value_has_bits_of_its_own(size):
+    bits = np.asarray(bits16(jax.random.key(size), size))
+    assert bits.shape == (size,)
+    assert bits.dtype == np.uint16
+    if size > 10_000:
+        coins = (bits[:, None] >> np.arange(16) & 1) - 0.5
+        # Six standard errors: of each bit's mean, and of each pair's correlation, neighbours' included.
+        limit = 6 * 0.5 / size**0.5
+        assert np.abs(coins.mean(0)).max() < limit
+        both = np.hstack([coins[:-1], coins[1:]])
+        assert np.abs(both.T @ both / len(both) - np.eye(32) / 4).max() < limit / 2
+
+
+def test_keys_and_members_under_vmap_differ_as_alone():
+    keys = jax.random.split(jax.random.key(3), 4)
+    together = jax.vmap(lambda key: bits16(key, 1000))(keys)
+    for key, drawn in zip(keys, together, strict=True):
+        np.testing.assert_array_equal(drawn, bits16(key, 1000))
+    assert len(np.unique(np.asarray(together), axis=0)) == 4
