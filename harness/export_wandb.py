@@ -23,20 +23,27 @@ def write(runs: Sequence[Exported], target: pathlib.Path) -> int:
       how many were written.
     """
     there = {path.name.rpartition("-")[2]: path for path in (target / "wandb").glob("offline-run-*")}
-    written = 0
+    finished: list[tuple[pathlib.Path, str]] = []
     # wandb reads these when it starts: everything it keeps stays in the target, and it reports errors to nobody.
     surroundings = {name: str(target / "wandb" / "own") for name in
                     ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR")}
     with mock.patch.dict(os.environ, {**surroundings, "WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"}):
-        for run in runs:
-            key = hashlib.sha256(f"{run.ablation}/{run.run_id}".encode()).hexdigest()[:16]
-            if (old := there.get(key)) is not None:
-                if (old / _MARK).exists() and (old / _MARK).read_text() == run.digest:
-                    continue
-                shutil.rmtree(old)
-            (_write(run, key, target) / _MARK).write_text(run.digest)
-            written += 1
-    return written
+        try:
+            for run in runs:
+                key = hashlib.sha256(f"{run.ablation}/{run.run_id}".encode()).hexdigest()[:16]
+                if (old := there.get(key)) is not None:
+                    if (old / _MARK).exists() and (old / _MARK).read_text() == run.digest:
+                        continue
+                    shutil.rmtree(old)
+                finished.append((_write(run, key, target), run.digest))
+        finally:
+            if finished:
+                import wandb
+
+                wandb.teardown()  # its process still holds the end of what was logged
+            for folder, digest in finished:
+                (folder / _MARK).write_text(digest)
+    return len(finished)
 
 
 def _write(run: Exported, key: str, target: pathlib.Path) -> pathlib.Path:
