@@ -7,7 +7,7 @@ import pytest
 from conftest import small_dataset
 
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, with_value
-from harness import environment, train
+from harness import environment, programs, train
 from harness.layout import Layout
 from harness.programs import OutOfMemoryError, Programs
 from models import CNNConfig, MLPConfig
@@ -87,6 +87,16 @@ def test_split_batches_drop_other_values_on_each_device():
     [(whole, _)] = trained(config, Layout(1), [0.1])
     assert not np.allclose(split.weights.params["layers"][1]["kernel"][...],
                            whole.weights.params["layers"][1]["kernel"][...], atol=1e-4)
+
+
+@pytest.mark.parametrize(("model", "by_xla"), [
+    (MLPConfig(hidden=(8,)), True), (CNNConfig(filters=(4,)), False), (CNNConfig(filters=(2,), dense=(512,)), True)])
+def test_xla_itself_multiplies_for_networks_of_dense_layers(dataset, monkeypatch, model, by_xla):
+    program, state, rates = train.init(dataclasses.replace(MLP, model=model), 0, 4, dataset.image_shape)
+    rows = program.network(state.weights, rates["model"]).rows(dataset.image_shape)
+    assert bool(programs.compiler_options(rows)) is by_xla
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert programs.compiler_options(rows) == {}
 
 
 def test_a_program_that_needs_more_than_the_device_has_is_refused(dataset):
