@@ -155,10 +155,8 @@ def _guard(row: Row) -> str:
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
     launches: dict[str, list[dict[str, Any]]] = {}
-    peaks: dict[str, list[float]] = {}
     for case in cases(results):
         launches.setdefault(case["started_at"], []).append(case)
-        peaks.setdefault(case["precision"], []).extend(rates(case["sides"][PEAK]))
     notes = [
         *map(_launch, launches.values()),
         "K runs: one cohort here, one run after another in a peer. Medians over rounds in which the sides took turns; "
@@ -173,9 +171,9 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     notes += [
         f"Repeated: measurements during which others had more than {100 * LIMIT:.0f} % of a core; disturbed: those "
         "that never got quiet. Memory is the process's peak."]
-    notes += [f"Matmul peak, {precision}: {value.median / 1e9:,.0f} GFLOP/s [{value.low / 1e9:,.0f}, "
-              f"{value.high / 1e9:,.0f}]." for precision, value in
-              ((precision, spread(measured)) for precision, measured in peaks.items() if measured)]
+    if len(launches) > 1:
+        notes.append("A machine is not equally fast in every launch, as its matmul peak shows: images/s compare within "
+                     "one alone.")
     absent = {f"{name} is absent: {why}": None for case in cases(results) for name, why in case["absent"].items()}
     return [*notes, *absent]
 
@@ -185,13 +183,18 @@ def _launch(measured: Sequence[Mapping[str, Any]]) -> str:
     first = measured[0]
     machine = first["machine"]
     versions: dict[str, str] = {}
+    peaks: dict[str, list[float]] = {}
     for case in measured:
+        peaks.setdefault(case["precision"], []).extend(rates(case["sides"][PEAK]))
         for side in case["sides"].values():
             versions |= side.get("versions", {})
     names = ", ".join(dict.fromkeys(case["workload"] for case in measured))
     commit = str(machine["git_commit"])[:12] + (" with changes" if machine["git_dirty"] else "")
+    told = [f"matmul peak, {precision}: {value.median / 1e9:,.0f} GFLOP/s [{value.low / 1e9:,.0f}, "
+            f"{value.high / 1e9:,.0f}]; " for precision, value in
+            ((precision, spread(measured)) for precision, measured in peaks.items() if measured)]
     return (f"{names}: {machine['device']}, commit {commit}, {first['started_at']}, {first['rounds']} rounds, load "
-            f"{first['load']:.1f} at the start; "
+            f"{first['load']:.1f} at the start; {''.join(told)}"
             + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
 
 

@@ -73,7 +73,7 @@ def test_a_diverging_run_leaves_its_sibling_alone(tmp_path, dataset):
 
 
 @pytest.mark.parametrize("config", [MLP, CNN], ids=["mlp", "cnn"])
-@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("stop_after", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, dataset, config, stop_after):
     config = dataclasses.replace(config, early_stopping=EarlyStopping(patience=2), optimizer=OptimizerConfig("adam"))
     chosen = runs(config, seeds=(0, 1))

@@ -63,7 +63,9 @@ def test_a_run_with_a_device_to_itself_equals_its_solo_run(config):
     assert_close_to_solo(config, Layout(3), rates)
 
 
-@pytest.mark.parametrize("config", [MLP, CNN, NORM, DROPOUT], ids=["mlp", "cnn", "batch_norm", "dropout"])
+@pytest.mark.parametrize("config", [
+    pytest.param(MLP, id="mlp"), pytest.param(NORM, id="batch_norm"),
+    pytest.param(CNN, id="cnn", marks=pytest.mark.slow), pytest.param(DROPOUT, id="dropout", marks=pytest.mark.slow)])
 def test_several_runs_on_a_device_equal_their_solo_runs(config):
     assert_close_to_solo(config, Layout(2, members=2), (0.1, 0.2, 0.05))
 
