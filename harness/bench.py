@@ -10,7 +10,7 @@ Training (W1 to W4), and the frozen forward pass of MobileNetV2 (MNV2-96, -160, 
   python -m harness.bench --report_only                    tables and pictures again from stored measurements
 
 Peers come with: pip install '.[bench]'. It writes bench.json (all measurements), table.md, table.csv, throughput.png,
-or scaling.json and scaling.png, into results/bench/<device>/. What is measured replaces what was stored of the same
+or scaling.json and scaling.png, into my_results/bench/<device>/. What is measured replaces what was stored of the same
 workload, precision and K; the rest of bench.json stays, and the table says which commit each is of. Leave the machine
 alone meanwhile: what other work disturbs is measured again, up to a point, and the table says how often.
 """
@@ -28,7 +28,8 @@ from absl import flags
 from rich.console import Console
 
 from harness import bench_plots, bench_tables, cli, rounds, workloads
-from harness.records import as_json, write_atomic
+from harness.configs import as_json
+from harness.records import OWN_RESULTS, SHIPPED_RESULTS, write_atomic
 
 PEERS = ("keras", "torch")
 SCALING_RUNS, SCALING_DATA = (1, 2, 4, 8, 16), (2, 4)
@@ -42,15 +43,18 @@ def _define_flags() -> None:
     flags.DEFINE_integer("rounds", 5, "Rounds in which every side is measured once.", lower_bound=1)
     flags.DEFINE_bool("scaling", False, "Time the harness alone, over K = 1 to 16 and over 1, 2 and 4 times the data.")
     flags.DEFINE_bool("report_only", False, "Measure nothing: rebuild tables and pictures from what is stored.")
-    flags.DEFINE_string("results_dir", "results", "Folder of the results; the benchmark's are in its folder bench.")
+    flags.DEFINE_string("results_dir", None, "Folder of the results; the benchmark's are in its folder bench. Default: "
+                        f"{OWN_RESULTS}; with --report_only also {SHIPPED_RESULTS}.")
 
 
 def main() -> None:
     """Carries out the command."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    folder = pathlib.Path(flags.FLAGS.results_dir) / "bench"
+    given = flags.FLAGS.results_dir
+    folder = pathlib.Path(given or OWN_RESULTS) / "bench"
     if flags.FLAGS.report_only:
-        stored = sorted([*folder.glob("*/bench.json"), *folder.glob("*/scaling.json")])
+        folders = [folder] if given else [pathlib.Path(SHIPPED_RESULTS) / "bench", folder]
+        stored = [path for one in folders for path in sorted([*one.glob("*/bench.json"), *one.glob("*/scaling.json")])]
         if not stored:
             raise cli.UsageError(f"no measurements in {folder}; make some with: python -m harness.bench")
         for path in stored:

@@ -37,6 +37,8 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
 def _parse(arguments: Sequence[str]) -> list[str]:
     try:
         positional = flags.FLAGS(arguments)
+    except SystemExit:  # of --help, whose 1 would say that something went wrong
+        sys.exit(0)
     except flags.Error as error:
         print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
         sys.exit(2)

@@ -33,14 +33,19 @@ def configure(devices: int | None = None) -> int:
       how many devices there are.
     """
     jax.config.update("jax_num_cpu_devices", devices or cores())
+    keep_compiled_programs()
+    # By default an accelerator multiplies float32 with fewer bits than a record would then claim.
+    jax.config.update("jax_default_matmul_precision", "float32")
+    return jax.device_count()
+
+
+def keep_compiled_programs() -> None:
+    """Sets up the compilation cache on disk."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness"
     jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    # By default an accelerator multiplies float32 with fewer bits than a record would then claim.
-    jax.config.update("jax_default_matmul_precision", "float32")
-    return jax.device_count()
 
 
 def device_memory_bytes(devices: int) -> int | None:

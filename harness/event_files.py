@@ -1,6 +1,6 @@
 """Writes TensorBoard's event files while runs train, without TensorFlow. Called by `harness.run --tensorboard`.
 
-A run's files are in `results/<ablation>/tensorboard/<run_id>/`. Each launch writes a run's whole history anew, from
+A run's files are in `<results_dir>/<ablation>/tensorboard/<run_id>/`. Each launch writes its whole history anew, from
 the state it resumes, so that a kill can neither lose nor double a point.
 """
 

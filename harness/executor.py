@@ -15,7 +15,7 @@ import pandas as pd
 from rich.console import Console
 
 from ablations.spec import Run
-from harness import cohort, cost, environment, exhibits, fit, inputs, pooling, probe, records, train
+from harness import cohort, configs, cost, environment, exhibits, fit, inputs, pooling, probe, records, train
 from harness.audience import Audience, Watcher
 from harness.inputs import Inputs
 from harness.layout import Layout, Parallel, smaller
@@ -88,7 +88,7 @@ def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
     for run in runs:
         if (record := folder.record(run.run_id)) is None:
             absent.append(run)
-        elif changes := records.differences(record["config"], records.as_json(run.config)):
+        elif changes := configs.config_differences(record["config"], configs.as_json(run.config)):
             raise records.RecordError(
                 f"{folder.run(run.run_id)} was recorded with another configuration ({'; '.join(changes)}); "
                 "move the folder away, or give the changed ablation a name of its own")
@@ -115,9 +115,9 @@ class _Sweep:
 
     def intended(self, run: Run) -> dict[str, Any]:
         """Says of a run what its record will say, as far as it matters for which other records it may join."""
-        return {"cell": run.cell, "seed": run.seed, "config": records.as_json(run.config),
+        return {"cell": run.cell, "seed": run.seed, "config": configs.as_json(run.config),
                 "dataset": {"fingerprint": self.inputs.dataset.fingerprint}, "environment": self.machine,
-                "backbone": records.as_json(self.inputs.facts(run.config.model))}
+                "backbone": configs.as_json(self.inputs.facts(run.config.model))}
 
     def train(self, runs: Sequence[Run]) -> Iterator[tuple[Run, records.RunRecord]]:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
@@ -154,13 +154,13 @@ class _Sweep:
         return choice
 
     def _keep(self, choice: probe.Choice) -> None:
-        self.folder.keep_layout(self._key, records.as_json(choice))
+        self.folder.keep_layout(self._key, configs.as_json(choice))
 
     @property
     def _key(self) -> str:
         """Names the cohort on this machine."""
         what = cohort.signature(self.cohort[0].config), len(self.cohort), self.parallel, self.devices
-        return records.config_hash({"cohort": repr(what), "machine": self.machine["device"]})[:16]
+        return configs.config_hash({"cohort": repr(what), "machine": self.machine["device"]})[:16]
 
     def _failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
         out_of_memory = is_out_of_memory(error)
@@ -177,7 +177,7 @@ class _Sweep:
         compilation = member.programs.compilation
         epochs, diverged = int(state.epoch), bool(state.diverged)
         # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
-        curve = pd.DataFrame(state.history[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
+        curve = pd.DataFrame(np.asarray(state.history)[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
         curve.insert(0, "epoch", range(1, epochs + 1))
         dataset = self.inputs.dataset
         examples = len(dataset.train.labels[:run.config.train_size])
@@ -221,7 +221,7 @@ class _Sweep:
 
     def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
                 ) -> records.RunRecord:
-        config = records.as_json(run.config)
+        config = configs.as_json(run.config)
         data = self.inputs.dataset
         seen = records.DatasetFacts(
             name=data.name, fingerprint=data.fingerprint, pixels=data.pixels, official=data.official,
@@ -230,7 +230,7 @@ class _Sweep:
             validation_examples=len(data.validation.labels), test_examples=len(data.test.labels))
         return records.RunRecord(
             ablation=self.folder.ablation, question=self.question, cell=run.cell, labels=dict(run.labels),
-            seed=run.seed, config=config, config_hash=records.config_hash(config), dataset=seen,
+            seed=run.seed, config=config, config_hash=configs.config_hash(config), dataset=seen,
             environment=self.machine, status=status, message=message, started_at=started_at, finished_at=_now(),
             backbone=self.inputs.facts(run.config.model), **facts)
 

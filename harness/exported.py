@@ -47,7 +47,7 @@ class Exported:
 
 def describe(folder: Folder) -> list[Exported]:
     """Describes an ablation's records."""
-    table = read_all(folder.path.parent, [folder.ablation])
+    table = read_all(folder.results_dir, [folder.ablation])
     return [_describe(folder, {str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
 
 

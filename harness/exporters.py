@@ -25,11 +25,11 @@ TRACKERS: dict[str, tuple[Write, str]] = {
 }
 
 
-def export(results_dir: str, names: Sequence[str], tracker: str, target: str) -> str:
+def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
     """Exports every record that is not there yet; reaches no network.
 
     Args:
-      names: ablations.
+      folders: ablations.
       tracker: one of `TRACKERS`.
       target: folder to write into, made if need be.
 
@@ -44,9 +44,9 @@ def export(results_dir: str, names: Sequence[str], tracker: str, target: str) ->
         raise ExportError(f"--export={tracker} needs --export_dir=DIR, a folder for {tracker} to keep")
     if importlib.util.find_spec(tracker) is None:
         raise ExportError(f"--export={tracker} needs the package {tracker}: pip install '.[{tracker}]'")
-    runs = [run for name in names for run in describe(Folder(results_dir, name))]
+    runs = [run for folder in folders for run in describe(folder)]
     if not runs:
-        raise ExportError(f"no records of {', '.join(names)} in {results_dir} yet")
+        raise ExportError(f"no records in {', '.join(str(folder.path) for folder in folders)} yet")
     folder = pathlib.Path(target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     write, look = TRACKERS[tracker]

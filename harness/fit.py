@@ -16,10 +16,10 @@ import numpy as np
 
 from ablations.spec import Run
 from harness import checkpoint, probe, train
+from harness.configs import as_json, config_differences, differences
 from harness.data import Dataset
 from harness.layout import Layout, Parallel, alternatives, compacted, simplest
 from harness.programs import Programs
-from harness.records import as_json, differences
 from models.mobilenet_v2 import Backbone
 
 
@@ -131,7 +131,11 @@ class Trainer:
           checkpoint.CheckpointError: if it is of another configuration, data set or machine, saying which.
         """
         saved = checkpoint.progress(checkpoints)
-        if saved is not None and (changes := differences(saved["origin"], self._origin(run))):
+        if saved is None:
+            return
+        stored, own = dict(saved["origin"]), self._origin(run)
+        if changes := [*config_differences(stored.pop("config"), own.pop("config"), "config"),
+                       *differences(stored, own)]:
             raise checkpoint.CheckpointError(
                 f"{checkpoints} was saved elsewhere or for something else ({'; '.join(changes)}) and would mix both in "
                 "one run: delete this folder to train the run from its start, or use another --results_dir")

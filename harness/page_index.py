@@ -1,4 +1,4 @@
-"""`results/index.html`: every ablation with its question, its answer and a link to its page.
+"""`index.html`: every ablation of a results folder with its question, its answer and a link to its page.
 
 `harness.report` calls it. The same records and pages give the same bytes.
 """

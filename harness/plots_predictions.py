@@ -55,7 +55,7 @@ def confusion(panels: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
             if mean[true, guess] > 0:
                 colour = "white" if share >= 40 else "black"
                 axes.text(guess, true - 0.1, _percent(share), ha="center", va="center", fontsize=7, color=colour)
-                axes.text(guess, true + 0.26, _count(mean[true, guess]), ha="center", va="center", fontsize=5,
+                axes.text(guess, true + 0.26, _count(float(mean[true, guess])), ha="center", va="center", fontsize=5,
                           color=colour)
     figure.axes[0].set_ylabel("true class")
     _colour_bar(figure, image, figure.axes)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from harness.records import differences
+from harness.configs import config_differences, differences
 
 Record = Mapping[str, Any]
 
@@ -32,9 +32,12 @@ def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> No
     def device(record: Record) -> Any:
         return {"environment": {key: record["environment"].get(key) for key in ("platform", "device")}}
 
-    def cell_facts(record: Record) -> Any:
-        return {"config": record["config"], "dataset": {"fingerprint": record["dataset"]["fingerprint"]},
-                **device(record)}
+    def data(record: Record) -> Any:
+        return {"dataset": {"fingerprint": record["dataset"]["fingerprint"]}}
+
+    def cells_differ(one: Record, other: Record) -> list[str]:
+        return [*config_differences(one["config"], other["config"], "config"),
+                *differences(data(one) | device(one), data(other) | device(other))]
 
     def compared_facts(record: Record) -> Any:
         if "precision" in varied:
@@ -47,19 +50,24 @@ def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> No
     records, varied = list(records), set(varied)
     if twice := [name for name, number in Counter(map(_name, records)).items() if number > 1]:
         raise MixtureError(f"more than one record of {'; '.join(twice)}: move all but one out of runs/")
-    _refuse(records, lambda record: record["cell"], cell_facts)
-    _refuse(records, data_named, lambda record: {"dataset": {"fingerprint": record["dataset"]["fingerprint"]}})
-    _refuse(records, lambda record: None, compared_facts)
+    _refuse(records, lambda record: record["cell"], cells_differ)
+    _refuse(records, data_named, _in(data))
+    _refuse(records, lambda record: None, _in(compared_facts))
     _refuse([record for record in records if record.get("backbone")], lambda record: record["backbone"]["name"],
-            lambda record: {"backbone": {"weights_sha256": record["backbone"]["weights_sha256"]}})
+            _in(lambda record: {"backbone": {"weights_sha256": record["backbone"]["weights_sha256"]}}))
 
 
-def _refuse(records: Iterable[Record], scope: Callable[[Record], Any], facts: Callable[[Record], Any]) -> None:
+def _in(facts: Callable[[Record], Any]) -> Callable[[Record, Record], list[str]]:
+    return lambda one, other: differences(facts(one), facts(other))
+
+
+def _refuse(records: Iterable[Record], scope: Callable[[Record], Any],
+            differ: Callable[[Record, Record], list[str]]) -> None:
     first: dict[Any, Record] = {}
     found = []
     for record in records:
         other = first.setdefault(scope(record), record)
-        if changed := differences(facts(other), facts(record)):
+        if changed := differ(other, record):
             found.append(f"{_name(other)} and {_name(record)} differ in {', '.join(changed)}")
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""

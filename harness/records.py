@@ -1,11 +1,10 @@
-"""Records of finished runs, and the layout of `results/`, which this module alone knows.
+"""Records of finished runs, and the layout of a results folder, which this module alone knows.
 
 `harness.run` writes them, `harness.report` and anyone with pandas reads them. A record is whole or absent: it is
 written last, to a temporary file that is then renamed.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness import schemas
+from harness.configs import as_json, completed
 from harness.run_record import (
     STATUSES,
     BackboneFacts,
@@ -29,41 +30,21 @@ from harness.run_record import (
     Timing,
 )
 
-__all__ = ["CURVE_COLUMNS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts", "Folder", "Placement", "RecordError",
-           "RunRecord", "Scores", "Status", "Timing", "ablations_in", "as_json", "columns", "config_hash",
-           "differences", "read_all", "write_atomic"]
+__all__ = ["CURVE_COLUMNS", "OWN_RESULTS", "SHIPPED_RESULTS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts",
+           "Folder", "Placement", "RecordError", "RunRecord", "Scores", "Status", "Timing", "ablations_in", "columns",
+           "find", "read_all", "write_atomic"]
+
+# Where launches write, and where reports look first.
+OWN_RESULTS = "my_results"
+# What the harness comes with, trained elsewhere. Reports find it; nothing writes records there unless told to, so that
+# runs of another machine are not taken for one's own, nor mixed with them.
+SHIPPED_RESULTS = "results"
 
 CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 class RecordError(Exception):
     """A record that cannot be read or may not be written; the message is one line."""
-
-
-def as_json(value: Any) -> Any:
-    """Turns dataclasses into plain JSON values; a config keeps its type's name under "type"."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__} | plain if type(value).__name__.endswith("Config") else plain
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    return value
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """Hashes a configuration as written by `as_json`."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Lists the fields in which two JSON values differ, as "path: old -> new"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [line for key in keys
-                for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
 def write_atomic(path: pathlib.Path, content: bytes) -> None:
@@ -90,6 +71,11 @@ class Folder:
     def __init__(self, results_dir: str | os.PathLike[str], ablation: str):
         self.path = pathlib.Path(results_dir).resolve() / ablation
         self.ablation = ablation
+
+    @property
+    def results_dir(self) -> pathlib.Path:
+        """The folder that this one is in, beside other ablations'."""
+        return self.path.parent
 
     def run(self, run_id: str) -> pathlib.Path:
         """Locates a run's folder."""
@@ -182,14 +168,17 @@ class Folder:
         write_atomic(self.path / "progress.json", json.dumps(progress, allow_nan=False).encode())
 
     def record(self, run_id: str) -> dict[str, Any] | None:
-        """Reads a run's record as JSON; None while the run is unfinished."""
+        """Reads a run's record as JSON in the form of `RunRecord`, whatever its schema; None while it is unfinished."""
         path = self.run(run_id) / "record.json"
-        return _read_json(path, _REQUIRED) if path.exists() else None
+        return _read_record(path) if path.exists() else None
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Reads all records, by run_id in its order."""
-        found = sorted(self.path.glob("runs/*/record.json"))
-        return {path.parent.name: _read_json(path, _REQUIRED) for path in found}
+        return {run_id: _read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
+
+    def recorded(self) -> list[str]:
+        """Lists the runs that have a record, in order."""
+        return sorted(path.parent.name for path in self.path.glob("runs/*/record.json"))
 
     def curve(self, run_id: str) -> pd.DataFrame:
         """Reads a run's learning curve, with `CURVE_COLUMNS`."""
@@ -230,6 +219,21 @@ def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(found | {path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
 
 
+def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], list[Folder]]:
+    """Finds the ablations of several results folders, each name in the first that has it.
+
+    Returns:
+      the folders found, those of the first results folder last, each in the order of names; and those hidden by them.
+    """
+    found: dict[str, Folder] = {}
+    hidden: list[Folder] = []
+    for results_dir in results_dirs:
+        here = {name: Folder(results_dir, name) for name in ablations_in(results_dir)}
+        hidden += [folder for name, folder in here.items() if name in found]
+        found = {name: folder for name, folder in here.items() if name not in found} | found
+    return list(found.values()), hidden
+
+
 def columns() -> dict[str, Any]:
     """Lists the columns of `read_all` with their types; a name that ends in .* stands for as many as there are."""
     return {"run_id": str} | dict(_columns(RunRecord, ""))
@@ -263,6 +267,7 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
     """
     names = ablations_in(results_dir) if ablations is None else ablations
     rows = [{"run_id": run_id} | {field: value for field, value in record.items() if value is not None}
+            | {"config": completed(record["config"])}
             for name in names for run_id, record in Folder(results_dir, name).records().items()]
     table = pd.json_normalize(rows)
     ordered: list[str] = []
@@ -283,6 +288,14 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     # numpy leaves a file that it opened itself open if it is damaged.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
         return dict(stored)
+
+
+def _read_record(path: pathlib.Path) -> dict[str, Any]:
+    stored = _read_json(path, _REQUIRED)
+    try:
+        return schemas.migrated(stored)
+    except schemas.SchemaError as error:
+        raise RecordError(f"{path} {error}; {_REMEDY}") from None
 
 
 def _read_json(path: pathlib.Path, required: Iterable[str]) -> dict[str, Any]:

@@ -2,15 +2,16 @@ r"""Reports ablations from their records: tables with their evidence, pictures, 
 
 Nothing is trained or loaded here; it takes seconds and may run while runs are still under way.
 
-  python -m harness.report                                     every ablation that has records
+  python -m harness.report                                     every ablation: your own records, else the shipped ones
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
-  python -m harness.report --results_dir=my_results            records kept elsewhere
+  python -m harness.report --results_dir=results               the shipped records alone; or a folder of your choice
   python -m harness.report --watch                             a live table of what trains in another terminal
   python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
-It prints the tables and writes into results/<ablation>/: report.html, the page; table.md, table.tex and table.csv,
-effects.csv and claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and their memory
-(layers.md, .csv); the pictures and a page of them (figures.md). results/index.html leads to all pages. The same records
+Your own are those that harness.run has written into my_results/; results/ has those that came with the harness. Tables
+are printed, and written beside the records: report.html, the page; table.md, table.tex and table.csv, effects.csv and
+claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and their memory (layers.md,
+.csv); the pictures and a page of them (figures.md). index.html, one folder up, leads to all pages. The same records
 give the same bytes.
 
 Another view of the same records is printed, and written to table files with the view in their names:
@@ -35,11 +36,12 @@ class ReportError(Exception):
     """There is nothing to report as asked; the message is one line."""
 
 
-def report(results_dir: str, names: Sequence[str], console: Console, view: View | None = None) -> list[pathlib.Path]:
-    """Writes and prints the report of each ablation, and the index over all.
+def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, view: View | None = None
+           ) -> list[pathlib.Path]:
+    """Writes and prints the report of each ablation, and an index over all in each results folder reported.
 
     Args:
-      results_dir: the folder that holds one folder per ablation.
+      results_dirs: folders that hold one folder per ablation; an ablation's records are those of the first that has it.
       names: ablations; none means all that have records.
       console: where the tables are printed.
       view: what of the records is shown; None is the view that belongs to them.
@@ -53,7 +55,7 @@ def report(results_dir: str, names: Sequence[str], console: Console, view: View 
       harness.pooling.MixtureError: if records in one table do not belong together.
       harness.rows.ViewError: if no cell is the view's baseline.
     """
-    folders, view = _folders(results_dir, names), view or View()
+    (folders, hidden), view = _folders(results_dirs, names), view or View()
     if view.baseline is not None and len(folders) > 1:
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
@@ -66,29 +68,38 @@ def report(results_dir: str, names: Sequence[str], console: Console, view: View 
             failed.append(error)
     if failed and len(folders) == 1:
         raise failed[0]
-    if view != View():
-        if failed:
-            raise ReportError("; ".join(map(str, failed)))
-        return paths
-    index = pathlib.Path(results_dir).resolve() / "index.html"
-    records.write_atomic(index, page_index.index_page([_entry(folder) for folder in _folders(results_dir, ())]))
-    pages = [path for path in [*paths, index] if path.suffix == ".html"]
-    lines = ["Open in a browser:", *map(_short, pages), ""]
-    console.print(rich.text.Text("\n".join(lines)), soft_wrap=True)
+    lines = [f"{_short(folder.path)} has other records, not shown: --results_dir={_short(folder.results_dir)} "
+             f"--ablation={folder.ablation} does" for folder in hidden]
+    if view == View():
+        reported = list(dict.fromkeys(folder.results_dir for folder in folders))
+        paths += [_write_index(results_dir) for results_dir in reported]
+        lines += ["Open in a browser:", *(_short(path) for path in paths if path.suffix == ".html")]
+    if lines:
+        console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
     if failed:
         raise ReportError("; ".join(map(str, failed)))
-    return [*paths, index]
+    return paths
 
 
-def _folders(results_dir: str, names: Sequence[str]) -> list[records.Folder]:
-    """Locates the ablations named, or all that there are."""
-    found = records.ablations_in(results_dir)
+def _folders(results_dirs: Sequence[str], names: Sequence[str]) -> tuple[list[records.Folder], list[records.Folder]]:
+    """Locates the ablations named, or all that there are; and those of the same names that they hide."""
+    found, hidden = records.find(results_dirs)
+    where = " or ".join(results_dirs)
     if not found:
-        raise ReportError(f"no records in {results_dir}; make some with: python -m harness.run --ablation=NAME")
+        raise ReportError(f"no records in {where}; make some with: python -m harness.run --ablation=NAME")
+    known = {folder.ablation: folder for folder in found}
     for name in names:
-        if name not in found:
-            raise ReportError(f'no records of "{name}" in {results_dir}; there are records of: {", ".join(found)}')
-    return [records.Folder(results_dir, name) for name in names or found]
+        if name not in known:
+            raise ReportError(f'no records of "{name}" in {where}; there are records of: {", ".join(sorted(known))}')
+    chosen = [known[name] for name in names or known]
+    return chosen, [folder for folder in hidden if folder.ablation in (names or known)]
+
+
+def _write_index(results_dir: pathlib.Path) -> pathlib.Path:
+    """Writes the page over all ablations of a results folder."""
+    index = results_dir / "index.html"
+    records.write_atomic(index, page_index.index_page([_entry(folder) for folder in records.find([results_dir])[0]]))
+    return index
 
 
 def _report(folder: records.Folder, console: Console, view: View) -> list[pathlib.Path]:
@@ -125,7 +136,8 @@ def _short(path: pathlib.Path) -> str:
 def _define_flags() -> None:
     # Only when run as a program: harness.run calls `report` and defines flags of its own with these names.
     flags.DEFINE_multi_string("ablation", [], "Ablation to report; repeat for several. Default: all with records.")
-    flags.DEFINE_string("results_dir", "results", "Folder that holds one folder per ablation.")
+    flags.DEFINE_string("results_dir", None, "Folder that holds one folder per ablation. Default: "
+                        f"{records.OWN_RESULTS}, and {records.SHIPPED_RESULTS} for ablations that are not there.")
     flags.DEFINE_string("baseline", None, "Cell that the others are compared with. Default: all reference levels.")
     flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(rows.METRICS)}.")
     flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(rows.SELECTIONS)}.")
@@ -137,15 +149,16 @@ def _define_flags() -> None:
 def main() -> None:
     """Reports what the flags name."""
     chosen, console = flags.FLAGS, Console(highlight=False)
+    given = chosen.results_dir
+    results_dirs = [records.OWN_RESULTS, records.SHIPPED_RESULTS] if given is None else [given]
     if chosen.watch:
-        folders = _folders(chosen.results_dir, chosen.ablation)
+        folders, _ = _folders(results_dirs, chosen.ablation)
         watch.watch(folders if chosen.ablation else [sweep.latest(folders)], console)
     elif chosen.export:
-        names = [folder.ablation for folder in _folders(chosen.results_dir, chosen.ablation)]
-        told = exporters.export(chosen.results_dir, names, chosen.export, chosen.export_dir)
-        console.print(told, markup=False, soft_wrap=True)
+        folders, _ = _folders(results_dirs, chosen.ablation)
+        console.print(exporters.export(folders, chosen.export, chosen.export_dir), markup=False, soft_wrap=True)
     else:
-        report(chosen.results_dir, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select))
+        report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@
                                                                    are computed once, which may take minutes
   python -m harness.run --ablation=fashion_mlp --tensorboard       with event files, live, for TensorBoard
 
-Overrides make a derived ablation with a results folder of its own, so it never mixes with the shipped one:
+Results go to my_results/. Those in results/ came with the harness, from another machine: harness.report shows them,
+and nothing is added to them unless --results_dir=results says so.
+
+Overrides make a derived ablation with a folder of its own, so it never mixes with the ablation itself:
 
   python -m harness.run --ablation=fashion_mlp --epochs=5
   python -m harness.run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=512,256
@@ -62,7 +65,8 @@ PRECISION = flags.DEFINE_enum("precision", None, ["float32", "bfloat16"],
 SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and what each costs, and train nothing.")
 LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question and number of runs.")
-RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the results, one folder per ablation.")
+RESULTS_DIR = flags.DEFINE_string("results_dir", records.OWN_RESULTS,
+                                  "Folder to write results into, one folder per ablation.")
 DATA_DIR = flags.DEFINE_string("data_dir", None,
                                "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
 WEIGHTS_DIR = flags.DEFINE_string(
@@ -73,7 +77,8 @@ PARALLEL = flags.DEFINE_enum(
     "What lays runs and batches out over the devices; auto is jit with shard_map, pmap is there for comparison.")
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
 TENSORBOARD = flags.DEFINE_bool(
-    "tensorboard", False, "Write TensorBoard's event files for the runs trained, into results/<ablation>/tensorboard/.")
+    "tensorboard", False,
+    "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
 
 
 def main() -> None:
@@ -101,8 +106,13 @@ def main() -> None:
     configs = [run.config for run in absent]
     found = inputs.load_datasets(configs, DATA_DIR.value)
     costs = _costs(absent, found)
-    console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train",
-                  highlight=False, soft_wrap=True)
+    console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train, in "
+                  f"{RESULTS_DIR.value}/", markup=False, highlight=False, soft_wrap=True)
+    came_with_it = records.Folder(records.SHIPPED_RESULTS, name)
+    if came_with_it.path != folder.path and (elsewhere := len(came_with_it.recorded())):
+        console.print(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
+                      f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}",
+                      markup=False, highlight=False, soft_wrap=True)
     if DRY_RUN.value:
         _print_runs(console, absent, costs)
         return
@@ -115,7 +125,7 @@ def main() -> None:
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
             _write_plan(ablation, folder)
-    report.report(RESULTS_DIR.value, [name], console)
+    report.report([RESULTS_DIR.value], [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
                              f"to train one again, move its folder out of {folder.path / 'runs'}")

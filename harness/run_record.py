@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, Literal
 
 Status = Literal["done", "diverged", "oom", "error"]
+SCHEMA = 2
 STATUSES: tuple[Status, ...] = ("done", "diverged", "oom", "error")
 
 
@@ -150,6 +151,7 @@ class RunRecord:
       message: what went wrong; empty when done.
       best: at the best validation epoch; None unless done.
       last: at the last epoch; None unless done.
+      schema: the form of the record, this one; `harness.schemas` tells how earlier ones are read.
     """
 
     ablation: str
@@ -173,4 +175,4 @@ class RunRecord:
     timing: Timing | None = None
     placement: Placement | None = None
     backbone: BackboneFacts | None = None
-    schema: int = 2
+    schema: int = SCHEMA

@@ -123,9 +123,10 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
     params, statistics, model_rates = parts
     tuned = config.optimizer
-    rates = {"model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
-             "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
-             "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
+    rates: dict[str, Any] = {
+        "model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
+        "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
+        "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
     if isinstance(config.model, models.TransferConfig) and not config.model.is_frozen:
         rates["fine_tune"] = jnp.float32(config.model.fine_tune_rate)
     weights = Weights(params, statistics)

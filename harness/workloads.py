@@ -11,7 +11,7 @@ from flax import nnx
 
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig
 from harness import train
-from harness.records import as_json
+from harness.configs import as_json
 from models import FAMILIES, CNNConfig, MLPConfig, TransferConfig, mobilenet_v2
 
 
@@ -115,7 +115,7 @@ def job(workload: Workload, precision: str, runs: int, scale: int = 1) -> dict[s
 
 
 def config_of(plain: Any) -> Any:
-    """Builds a config back from what `harness.records.as_json` makes of it."""
+    """Builds a config back from what `harness.configs.as_json` makes of it."""
     if isinstance(plain, list):
         return tuple(map(config_of, plain))
     if not isinstance(plain, dict):

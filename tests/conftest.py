@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from harness import environment
 from harness.data import Dataset, Split
 from models import mobilenet_v2
 
 jax.config.update("jax_num_cpu_devices", 4)
+# The same few programs are compiled by many tests.
+environment.keep_compiled_programs()
 
 
 def small_dataset(train: int = 150, validation: int = 40, test: int = 1007, shape: tuple[int, int, int] = (8, 8, 1),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records import CURVE_COLUMNS, Cost, DatasetFacts, Folder, RunRecord, Scores, Timing, as_json, config_hash
+from harness.configs import as_json, config_hash
+from harness.records import CURVE_COLUMNS, Cost, DatasetFacts, Folder, RunRecord, Scores, Timing
 
 ENVIRONMENT = {"python": "3.11.7", "packages": {"jax": "0.10.2"}, "platform": "cpu", "device": "AMD EPYC, 2 cores",
                "device_count": 1, "git_commit": "0123456789abcdef0123456789abcdef01234567", "git_dirty": False}

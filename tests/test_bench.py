@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 
+import commands
 import pytest
 from rich.console import Console
 
@@ -188,9 +189,8 @@ def test_scaling_is_drawn_relative_to_the_first_point(tmp_path):
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
-def run(results_dir, *flags, **environment):
-    return subprocess.run([sys.executable, "-m", "harness.bench", f"--results_dir={results_dir}", *flags], cwd=ROOT,
-                          capture_output=True, text=True, check=False, env=os.environ | environment)
+def run(results_dir, *flags):
+    return commands.here().run("harness.bench", f"--results_dir={results_dir}", *flags)
 
 
 @pytest.mark.parametrize(("flags", "line"), [
@@ -213,7 +213,10 @@ def test_a_peer_asked_for_and_not_installed_is_one_line(tmp_path):
     for package in ("torch", "keras"):
         (tmp_path / "shadow" / package).mkdir(parents=True)
         (tmp_path / "shadow" / package / "__init__.py").write_text("raise ModuleNotFoundError('no such package')")
-    failed = run(tmp_path / "results", "--peers=torch", "--workloads=W3", PYTHONPATH=str(tmp_path / "shadow"))
+    failed = subprocess.run(
+        [sys.executable, "-m", "harness.bench", f"--results_dir={tmp_path / 'results'}", "--peers=torch",
+         "--workloads=W3"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "shadow")})
     assert failed.returncode == 1
     assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
     assert "torch is absent: ModuleNotFoundError" in failed.stderr

@@ -7,7 +7,8 @@ from ablations import ABLATIONS
 from ablations.claim import COUNTS, SCORES, Claim
 from ablations.spec import Ablation, Factor, RunConfig, SpecError
 from harness import claims
-from harness.records import Cost, as_json
+from harness.configs import as_json
+from harness.records import Cost
 from harness.rows import METRICS
 from harness.stats import Estimate
 from harness.summary import summarize

@@ -1,13 +1,12 @@
 import json
-import multiprocessing
 import os
 import pathlib
-import runpy
 import signal
 import subprocess
 import sys
 import time
 
+import commands
 import pytest
 
 from harness import records
@@ -22,24 +21,7 @@ def command(results, *flags):
 
 
 def run(results, *flags, **environment):
-    return subprocess.run(command(results, *flags), cwd=ROOT, capture_output=True, text=True, check=False,
-                          env=os.environ | environment)
-
-
-def launch(folder, arguments):
-    """Is `python -m harness.run` in a process that has imported already what that imports; prints into files."""
-    for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.chdir(ROOT)
-    sys.argv = ["harness.run", *arguments]
-    runpy.run_module("harness.run", run_name="__main__", alter_sys=True)
-
-
-@pytest.fixture(scope="module")
-def forks():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.executor", "harness.report"])
-    return context
+    return commands.here().run("harness.run", f"--results_dir={results}", *flags, **environment)
 
 
 def outcome(results, name=NAME):
@@ -127,16 +109,12 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     (["--ablaton=quickstart"], "ablaton"),
     (["quickstart"], 'unexpected argument "quickstart"'),
 ])
-def test_a_mistake_is_one_line_and_fails(tmp_path, forks, flags, line):
-    results = tmp_path / "results"
-    process = forks.Process(target=launch, args=(tmp_path, [f"--results_dir={results}", *flags]))
-    process.start()
-    process.join()
-    told = (tmp_path / "stderr").read_text()
-    assert process.exitcode in (1, 2)
-    assert line in told
-    assert len(told.strip().splitlines()) == 1, told
-    assert not results.exists()
+def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
+    failed = run(tmp_path / "results", *flags)
+    assert failed.returncode in (1, 2)
+    assert line in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_corrupted_archive_is_one_line_and_fails(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from ablations import get
 from ablations.claim import Claim
-from harness import records
+from harness import configs, records
 
 RUN = get("fashion_mlp").runs()[0]
 CURVE = pd.DataFrame([(1, 0.5, 0.8, 0.4, 0.9)], columns=list(records.CURVE_COLUMNS))
@@ -17,12 +17,12 @@ PREDICTIONS = {"predicted": np.asarray([1, 2], np.uint8), "probability": np.asar
 
 
 def record(**changes):
-    config = records.as_json(RUN.config)
+    config = configs.as_json(RUN.config)
     facts = records.DatasetFacts("fashion_mnist", "f", "p", True, "archives", (), ("a", "b"), (28, 28, 1), 10, 5, 2)
     scores = records.Scores(1, 0.5, 0.8, 0.4, 0.9, 0.45, 0.88)
     return dataclasses.replace(records.RunRecord(
         ablation="fashion_mlp", question="Why?", cell=RUN.cell, labels=dict(RUN.labels), seed=0, config=config,
-        config_hash=records.config_hash(config), dataset=facts, environment={"platform": "cpu"}, status="done",
+        config_hash=configs.config_hash(config), dataset=facts, environment={"platform": "cpu"}, status="done",
         message="", started_at="t", finished_at="t", epochs_trained=1, best=scores, last=scores), **changes)
 
 
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 def test_what_is_written_is_what_is_read(folder):
     folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
-    assert folder.record(RUN.run_id) == records.as_json(record())
+    assert folder.record(RUN.run_id) == configs.as_json(record())
     pd.testing.assert_frame_equal(folder.curve(RUN.run_id), CURVE)
     for name, values in folder.predictions(RUN.run_id).items():
         np.testing.assert_array_equal(values, PREDICTIONS[name])
@@ -86,10 +86,10 @@ def test_a_record_holds_no_number_that_json_has_not(folder):
 
 def test_the_configuration_changes_the_hash_and_the_difference_is_named():
     other = dataclasses.replace(RUN.config, batch_size=64)
-    old, new = records.as_json(RUN.config), records.as_json(other)
-    assert records.config_hash(old) != records.config_hash(new)
-    assert records.differences(old, new) == ["batch_size: 128 -> 64"]
-    assert records.differences(old, json.loads(json.dumps(old))) == []
+    old, new = configs.as_json(RUN.config), configs.as_json(other)
+    assert configs.config_hash(old) != configs.config_hash(new)
+    assert configs.differences(old, new) == ["batch_size: 128 -> 64"]
+    assert configs.differences(old, json.loads(json.dumps(old))) == []
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"seed": 1}'])

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import commands
 import pytest
 import synthetic
 from absl import flags
@@ -23,7 +24,7 @@ PICTURES = [f"{name}.{kind}" for name in ("baseline_vs_best", "curves_accuracy",
 
 def render(results_dir, *names, width=120, view=None):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False)
-    return report(str(results_dir), names, console, view), console.file.getvalue()
+    return report([str(results_dir)], names, console, view), console.file.getvalue()
 
 
 def table_rows(markdown, number=0):
@@ -147,18 +148,14 @@ def test_importing_defines_no_flags():
     assert "ablation" not in flags.FLAGS
 
 
-def program(*args):
-    root = pathlib.Path(__file__).parents[1]
-    return subprocess.run([sys.executable, *args], cwd=root, capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_the_program_imports_neither_jax_nor_models(results):
     code = ("import runpy, sys\n"
             "try: runpy.run_module('harness.report', run_name='__main__', alter_sys=True)\n"
             "except SystemExit as stop: assert not stop.code, stop.code\n"
             "print('IMPORTED', sorted({name.split('.')[0] for name in sys.modules}"
             " & {'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'models', 'ablations', 'tensorflow'}))")
-    done = program("-c", code, f"--results_dir={results}")
+    done = subprocess.run([sys.executable, "-c", code, f"--results_dir={results}"], capture_output=True, text=True,
+                          cwd=pathlib.Path(__file__).parents[1], check=False)
     assert done.stdout.splitlines()[-1] == "IMPORTED []", done.stderr
     assert "90.10 [89.85, 90.35]" in done.stdout
 
@@ -172,7 +169,7 @@ def test_the_program_imports_neither_jax_nor_models(results):
     (["--baseline=nome"], "--baseline=nome must be one of regularizer=none; regularizer=norm; regularizer=late"),
 ])
 def test_a_mistake_is_one_line_and_fails(results, args, line):
-    failed = program("-m", "harness.report", f"--results_dir={results}", *args)
+    failed = commands.here().run("harness.report", f"--results_dir={results}", *args)
     assert failed.returncode in (1, 2)
     assert line in failed.stderr
     assert failed.stderr.count("\n") == 1
@@ -203,3 +200,24 @@ def test_a_baseline_belongs_to_one_ablation(results):
         render(results, view=View(baseline="x"))
     with pytest.raises(ViewError, match="must be one of a=x"):
         render(results, "other", view=View(baseline="y"))
+
+
+def test_ones_own_records_hide_the_shipped_ones_of_the_same_name_and_it_is_told(tmp_path, monkeypatch):
+    """Each ablation is taken from the first folder that has it; nothing of both is ever in one table."""
+    monkeypatch.chdir(tmp_path)
+    for where, names in (("my_results", ("both", "mine")), ("results", ("both", "shipped"))):
+        for name in names:
+            run = synthetic.record({}, 0, 0.9 if where == "results" else 0.8, ablation=name)
+            synthetic.write(tmp_path / where, synthetic.plan({}, [run]), run)
+    console = Console(file=io.StringIO(), width=120)
+    paths = report(["my_results", "results"], [], console)
+    told = console.file.getvalue()
+    assert [str(path.relative_to(tmp_path)) for path in paths if path.name in ("table.md", "index.html")] == [
+        "results/shipped/table.md", "my_results/both/table.md", "my_results/mine/table.md", "results/index.html",
+        "my_results/index.html"]
+    assert "80.00" in (tmp_path / "my_results/both/table.md").read_text()
+    assert "results/both has other records, not shown: --results_dir=results --ablation=both does" in told
+    assert not (tmp_path / "results/both/table.md").exists()
+    report(["my_results", "results"], ["both"], console, View(baseline="baseline"))
+    with pytest.raises(ReportError, match=r'no records of "none" in my_results or results; .* both, mine, shipped$'):
+        report(["my_results", "results"], ["none"], console)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import synthetic
 
+from harness.configs import as_json
 from harness.pooling import MixtureError
-from harness.records import as_json
 from harness.rows import METRICS, View, ViewError
 from harness.summary import summarize
 

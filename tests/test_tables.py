@@ -15,7 +15,8 @@ from test_report import plain, render, table_rows
 
 from ablations.claim import Claim
 from harness import numbers, tables
-from harness.records import RecordError, as_json
+from harness.configs import as_json
+from harness.records import RecordError
 from harness.render import printable
 from harness.run_record import BackboneFacts
 from harness.summary import summarize

@@ -9,8 +9,8 @@ import pytest
 
 from ablations.spec import RunConfig
 from harness import workloads
+from harness.configs import as_json
 from harness.peers import backbone, task
-from harness.records import as_json
 from models import TransferConfig
 
 
