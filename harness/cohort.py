@@ -18,13 +18,18 @@ def partition(runs: Iterable[Run]) -> list[list[Run]]:
 def signature(config: Any) -> Any:
     """Describes the program a config needs: the config with each traced value reduced to whether it is zero.
 
-    A zero leaves its part out of the program, so that a network without dropout draws no masks.
+    A zero leaves its part out of the program, so that a network without dropout draws no masks. What is as by default
+    is left out of the description, so that a field added later changes none.
     """
     if not dataclasses.is_dataclass(config):
         return config
-    fields = dataclasses.fields(config)
-    parts = ((field.name, getattr(config, field.name), is_traced(field)) for field in fields)
-    return (type(config), *((name, _presence(value) if traced else signature(value)) for name, value, traced in parts))
+    parts = ((field, _part(field, getattr(config, field.name))) for field in dataclasses.fields(config))
+    return (type(config), *((field.name, part) for field, part in parts
+                            if field.default is dataclasses.MISSING or part != _part(field, field.default)))
+
+
+def _part(field: dataclasses.Field[Any], value: Any) -> Any:
+    return _presence(value) if is_traced(field) else signature(value)
 
 
 def _presence(value: float | tuple[float, ...]) -> Any:

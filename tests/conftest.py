@@ -11,8 +11,9 @@ from harness.data import Dataset, Split
 from models import mobilenet_v2
 
 jax.config.update("jax_num_cpu_devices", 4)
-# The same few programs are compiled by many tests.
+# The same programs are compiled by many tests. Keeping the small ones too would take longer than compiling them.
 environment.keep_compiled_programs()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def small_dataset(train: int = 150, validation: int = 40, test: int = 1007, shape: tuple[int, int, int] = (8, 8, 1),

@@ -43,3 +43,10 @@ def test_partition_keeps_every_run_once():
     parts = cohort.partition(runs)
     assert sorted(run.run_id for part in parts for run in part) == sorted(run.run_id for run in runs)
     assert all(dataclasses.is_dataclass(run.config) for part in parts for run in part)
+
+
+def test_a_field_added_to_a_config_changes_no_cohorts_description():
+    """It is at its default in all runs of before, and what is at its default is not described."""
+    assert cohort.signature(MLPConfig(dropout=0.3)) == (MLPConfig, ("dropout", True))
+    assert cohort.signature(RunConfig(dataset="digits", optimizer=OptimizerConfig("sgd"))) == (
+        RunConfig, ("dataset", "digits"), ("optimizer", (OptimizerConfig, ("kind", "sgd"))))
