@@ -4,7 +4,7 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
 
   python -m harness.report                                     every ablation: your own records, else the shipped ones
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
-  python -m harness.report --results_dir=results               the shipped records alone; or a folder of your choice
+  python -m harness.report --results_dir=results               the shipped records, tables and pictures made anew
   python -m harness.report --watch                             a live table of what trains in another terminal
   python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
@@ -12,7 +12,8 @@ Your own are those that harness.run has written into my_results/; results/ has t
 are printed, and written beside the records: report.html, the page; table.md, table.tex and table.csv, effects.csv and
 claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and their memory (layers.md,
 .csv); the pictures and a page of them (figures.md). index.html, one folder up, leads to all pages. The same records
-give the same bytes.
+give the same bytes. What was shipped has its tables and pictures already: there, pages alone are written, unless
+--results_dir=results asks for all of it.
 
 Another view of the same records is printed, and written to table files with the view in their names:
 
@@ -36,8 +37,8 @@ class ReportError(Exception):
     """There is nothing to report as asked; the message is one line."""
 
 
-def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, view: View | None = None
-           ) -> list[pathlib.Path]:
+def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, view: View | None = None,
+           kept: str | None = None) -> list[pathlib.Path]:
     """Writes and prints the report of each ablation, and an index over all in each results folder reported.
 
     Args:
@@ -45,6 +46,7 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
       names: ablations; none means all that have records.
       console: where the tables are printed.
       view: what of the records is shown; None is the view that belongs to them.
+      kept: the one of these folders whose tables and pictures stay as they are; pages are written there all the same.
 
     Returns:
       The files written.
@@ -63,7 +65,8 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     failed: list[records.RecordError | pooling.MixtureError] = []
     for folder in folders:
         try:
-            paths += _report(folder, console, view)
+            pages_alone = kept is not None and folder.results_dir == pathlib.Path(kept).resolve()
+            paths += _report(folder, console, view, pages_alone=pages_alone)
         except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
             failed.append(error)
     if failed and len(folders) == 1:
@@ -102,11 +105,13 @@ def _write_index(results_dir: pathlib.Path) -> pathlib.Path:
     return index
 
 
-def _report(folder: records.Folder, console: Console, view: View) -> list[pathlib.Path]:
+def _report(folder: records.Folder, console: Console, view: View, *, pages_alone: bool) -> list[pathlib.Path]:
     table, files = contents.contents(folder, view)
     paths = []
     for name, content in files.items():
         path = folder.path / name
+        if pages_alone and path.suffix != ".html":
+            continue
         if content.strip():
             records.write_atomic(path, content)
             paths.append(path)
@@ -158,7 +163,8 @@ def main() -> None:
         folders, _ = _folders(results_dirs, chosen.ablation)
         console.print(exporters.export(folders, chosen.export, chosen.export_dir), markup=False, soft_wrap=True)
     else:
-        report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select))
+        report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select),
+               kept=records.SHIPPED_RESULTS if given is None else None)
 
 
 if __name__ == "__main__":

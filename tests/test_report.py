@@ -210,14 +210,15 @@ def test_ones_own_records_hide_the_shipped_ones_of_the_same_name_and_it_is_told(
             run = synthetic.record({}, 0, 0.9 if where == "results" else 0.8, ablation=name)
             synthetic.write(tmp_path / where, synthetic.plan({}, [run]), run)
     console = Console(file=io.StringIO(), width=120)
-    paths = report(["my_results", "results"], [], console)
+    paths = report(["my_results", "results"], [], console, kept="results")
     told = console.file.getvalue()
     assert [str(path.relative_to(tmp_path)) for path in paths if path.name in ("table.md", "index.html")] == [
-        "results/shipped/table.md", "my_results/both/table.md", "my_results/mine/table.md", "results/index.html",
+        "my_results/both/table.md", "my_results/mine/table.md", "results/index.html",
         "my_results/index.html"]
     assert "80.00" in (tmp_path / "my_results/both/table.md").read_text()
     assert "results/both has other records, not shown: --results_dir=results --ablation=both does" in told
-    assert not (tmp_path / "results/both/table.md").exists()
+    assert not (tmp_path / "results/both/report.html").exists()
+    assert {path.name for path in (tmp_path / "results/shipped").iterdir()} == {"plan.json", "runs", "report.html"}
     report(["my_results", "results"], ["both"], console, View(baseline="baseline"))
     with pytest.raises(ReportError, match=r'no records of "none" in my_results or results; .* both, mine, shipped$'):
         report(["my_results", "results"], ["none"], console)
