@@ -1,6 +1,7 @@
-"""Carries out the harness's commands in processes that begin with what they import imported.
+"""Carries out the harness's commands in processes that begin with what they import imported, and made brief.
 
-Started as a program in the folder whose code is to run, it forks a process for each command it is told of.
+Started as a program in the folder whose code is to run, it forks a process for each command it is told of. `in_seconds`
+says what is left out: the pictures of harness.run, and most of what harness.bench measures.
 """
 
 import atexit
@@ -18,7 +19,7 @@ from typing import Any
 
 # What the commands import, themselves left out: each is run as a program.
 IMPORTED = ("harness.executor", "harness.contents", "harness.exporters", "harness.page_index", "harness.watch",
-            "harness.bench_plots", "harness.bench_tables", "harness.rounds", "harness.workloads")
+            "harness.bench_plots", "harness.bench_tables", "harness.rounds", "harness.workloads", "in_seconds")
 
 
 class Commands:
@@ -26,7 +27,7 @@ class Commands:
 
     Attributes:
       folder: where they run, and whose code runs.
-      cpu: what the machine's CPU passes for, where commands are to be brief too: see in_seconds. None changes nothing.
+      cpu: what the machine's CPU passes for; None leaves its name.
     """
 
     def __init__(self, folder: pathlib.Path, cpu: str | None = None):
@@ -69,23 +70,22 @@ def _serve(cpu: str) -> None:
         environment._cpu_name = lambda: cpu
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
-            os._exit(_carry_out(json.loads(line), brief=bool(cpu)))
+            os._exit(_carry_out(json.loads(line)))
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
-def _carry_out(job: Mapping[str, Any], *, brief: bool) -> int:
+def _carry_out(job: Mapping[str, Any]) -> int:
     for descriptor, name in ((0, None), (1, "stdout"), (2, "stderr")):
         opened = os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if name else os.open(os.devnull, os.O_RDONLY)
         os.dup2(opened, descriptor)
     os.environ.update(job["environment"])
     module, *arguments = job["command"]
-    if brief:
-        import in_seconds
+    import in_seconds
 
-        if module == "harness.run":
-            in_seconds.draw_nothing()
-        if module == "harness.bench":
-            in_seconds.time_tiny_networks()
+    if module == "harness.run":
+        in_seconds.draw_nothing()
+    if module == "harness.bench":
+        in_seconds.time_tiny_networks()
     sys.argv = [module, *arguments]
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(write_through=True)  # type: ignore[union-attr]

@@ -27,7 +27,8 @@ SHORTER = {
     "run --list": ((), "fashion_regularization +25"),
     "run --help": ((), "python -m harness.run --ablation=quickstart(.|\n)*--save_every_s"),
     "run --ablation=fashion_regularization": (
-        ("--only=regularizer=none", "--seeds=0", *BRIEF), r"1 runs, 0 recorded, 1 to train, in my_results/"),
+        ("--only=regularizer=none", "--seeds=0", *BRIEF, "--set=model.filters=8,8"),
+        r"1 runs, 0 recorded, 1 to train, in my_results/"),
     "run --ablation=quickstart": (
         ("--only=network=mlp,regularizer=none", "--epochs=2"), "3 runs, 0 recorded, 3 to train, in my_results/"),
     "run --ablation=fashion_mlp --dry_run": (
@@ -46,10 +47,10 @@ SHORTER = {
     "run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=512,256": (
         (*CELL, "--seeds=0"), "1 runs, 0 recorded, 1 to train"),
     "run --ablation=cifar10_transfer --weights_dir=DIR": (
-        ("--set=dataset=digits", "--set=validation_size=200", "--only=resolution=96,head=linear", "--seeds=0",
-         "--epochs=1"), "1 runs, 0 recorded, 1 to train"),
-    "report": (("--ablation=fashion_l2_strength", "--ablation=cifar10_transfer_width"),
-               "results/cifar10_transfer_width/report.html\nresults/index.html"),
+        ("--set=dataset=digits", "--set=validation_size=200", "--set=model.width=0.35",
+         "--only=resolution=96,head=linear", "--seeds=0", "--epochs=1"), "1 runs, 0 recorded, 1 to train"),
+    "report": (
+        ("--ablation=cifar10_transfer_width",), "results/cifar10_transfer_width/report.html\nresults/index.html"),
     "report --ablation=fashion_regularization": ((), "results/fashion_regularization/report.html\nresults/index.html"),
     "report --results_dir=results": (
         ("--ablation=kmnist_mlp",), "results/kmnist_mlp/report.html\nresults/index.html"),
@@ -150,7 +151,7 @@ def test_a_field_added_to_the_code_orphans_no_shipped_record(clone):
     try:
         source.write_text(before.replace(field, f"{field}    turn: bool = False\n"))
         done = subprocess.run(
-            [sys.executable, "-m", "harness.run", "--ablation=fashion_mlp", "--results_dir=results"],
+            [sys.executable, "-m", "harness.run", "--ablation=fashion_mlp", "--results_dir=results", "--dry_run"],
             cwd=clone.folder, capture_output=True, text=True, check=False, env=os.environ | {"TFDS_DATA_DIR": DATA})
     finally:
         source.write_text(before)
