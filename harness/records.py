@@ -256,7 +256,7 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
 
     Columns are `run_id` and the record's fields, nested ones joined by a dot, such as `best.test_accuracy`; BUILD.md
     lists them with their units. All of `columns` are there, whatever the runs came to: what a run has not is missing
-    (NaN, or NA among whole numbers). Lists stay lists.
+    (NaN, or NA among whole numbers); a field that was added to configurations since has its default. Lists stay lists.
 
     Args:
       results_dir: the folder that holds one folder per ablation.
