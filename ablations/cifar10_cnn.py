@@ -4,7 +4,7 @@ The source trains it for 30 epochs at batch 32 and claims 88.48 % (training) and
 Run: python -m harness.run --ablation=cifar10_cnn      Cost: 6 runs, not measured yet
 """
 
-from ablations.claim import Claim
+from ablations import sources
 from ablations.spec import Ablation, Factor, RunConfig
 from models import CNNConfig
 
@@ -14,11 +14,5 @@ ABLATION = Ablation(
                    epochs=30),
     factors={"dropout": Factor("model.dense_dropout", {"0.3": 0.3, "0": 0.0})},
     seeds=(0, 1, 2),
-    claims=tuple(
-        Claim("CIFAR-10 CNN post", metric, value, within=within, labels={"dropout": "0.3"}, protocol=protocol)
-        for metric, value, within, protocol in (
-            ("parameters", 4_200_842, 0.0, ""),
-            ("train_accuracy", 0.8848, 0.01, "one run of 30 epochs on 50,000 images; the epoch is not given"),
-            ("test_accuracy", 0.6939, 0.01, "one run of 30 epochs on 50,000 images, 10,000 test images"),
-        )),
+    claims=sources.CIFAR10_CNN,
 )

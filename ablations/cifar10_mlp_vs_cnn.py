@@ -4,7 +4,7 @@ The source gives the number of units, the two blocks and the epochs; filters and
 Run: python -m harness.run --ablation=cifar10_mlp_vs_cnn      Cost: 6 runs, not measured yet
 """
 
-from ablations.claim import Claim
+from ablations import sources
 from ablations.spec import Ablation, Factor, RunConfig
 from models import CNNConfig, MLPConfig
 
@@ -16,7 +16,5 @@ ABLATION = Ablation(
         "cnn": CNNConfig(filters=(32, 64), dense=(64,)),
     })},
     seeds=(0, 1, 2),
-    claims=(Claim("CIFAR-10 comparison", "test_accuracy", 0.0, "at_least",
-                  labels={"network": "cnn"}, over={"network": "mlp"},
-                  protocol="the CNN is much better in every score; figures are in pictures"),),
+    claims=sources.CIFAR10_MLP_VS_CNN,
 )

@@ -6,7 +6,7 @@ Run: python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR
 Cost: 30 runs of 5 to 65 s, two at a time; before them features: 3, 9 and 12 min by resolution (two CPU cores, busy)
 """
 
-from ablations.claim import Claim
+from ablations import sources
 from ablations.spec import Ablation, EarlyStopping, Factor, RunConfig
 from models import TransferConfig
 
@@ -22,6 +22,5 @@ ABLATION = Ablation(
         }),
     },
     seeds=(0, 1, 2, 3, 4),
-    claims=(Claim("CIFAR-10 transfer notebook", "test_accuracy", 0.87, within=0.01, labels={"head": "three dense"},
-                  protocol="one run, stopped after 16 of 30 epochs; resolution and units are not given"),),
+    claims=sources.CIFAR10_TRANSFER,
 )

@@ -5,7 +5,7 @@ Run: python -m harness.run --ablation=cifar10_transfer_head --weights_dir=DIR   
 
 import dataclasses
 
-from ablations import cifar10_transfer
+from ablations import cifar10_transfer, sources
 from ablations.spec import Ablation, Factor
 from models import TransferConfig
 
@@ -18,4 +18,5 @@ ABLATION = Ablation(
         "dropout": Factor("model.dropout", {"0": 0.0, "0.3": 0.3}),
     },
     seeds=(0, 1, 2),
+    claims=sources.transfer({"hidden": "2", "batch norm": "on", "dropout": "0.3"}),
 )

@@ -5,7 +5,7 @@ Cost: 12 runs of 4 to 50 s, two at a time; before them features, some minutes (t
 """
 
 
-from ablations import cifar10_transfer
+from ablations import cifar10_transfer, sources
 from ablations.spec import Ablation, Factor
 
 ABLATION = Ablation(
@@ -16,4 +16,5 @@ ABLATION = Ablation(
         "head": cifar10_transfer.ABLATION.factors["head"],
     },
     seeds=(0, 1, 2),
+    claims=sources.transfer({"width": "1.0", "head": "three dense"}),
 )

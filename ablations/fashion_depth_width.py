@@ -3,6 +3,7 @@
 Run: python -m harness.run --ablation=fashion_depth_width      Cost: 27 runs of 2 to 22 s, AMD EPYC, 2 cores
 """
 
+from ablations import sources
 from ablations.spec import Ablation, Factor, RunConfig
 from models import MLPConfig
 
@@ -14,4 +15,5 @@ ABLATION = Ablation(
         "units": Factor("model.hidden", {"100": (100,), "200": (200,), "400": (400,)}),
     },
     seeds=(0, 1, 2),
+    claims=(sources.lowest_test_error("hidden layers and units per layer"),),
 )

@@ -3,6 +3,7 @@
 Run: python -m harness.run --ablation=fashion_l2_strength      Cost: 15 runs of 5 to 11 s, AMD EPYC, 2 cores
 """
 
+from ablations import sources
 from ablations.spec import Ablation, Factor, RunConfig
 from models import MLPConfig
 
@@ -12,4 +13,5 @@ ABLATION = Ablation(
     factors={"l2": Factor(("model.l2_kernel", "model.l2_bias"), {
         "0": (0.0, 0.0), "1e-5": (1e-5, 1e-5), "1e-4": (1e-4, 1e-4), "1e-3": (1e-3, 1e-3), "1e-2": (1e-2, 1e-2)})},
     seeds=(0, 1, 2),
+    claims=(sources.lowest_test_error("strength of regularization"),),
 )

@@ -4,7 +4,7 @@ Its source has two dropouts of rates it does not give; Adam at Keras's default r
 Run: python -m harness.run --ablation=fashion_mlp      Cost: 20 runs of 4 to 8 s, AMD EPYC, 2 cores
 """
 
-from ablations.claim import Claim
+from ablations import sources
 from ablations.spec import Ablation, Factor, RunConfig
 from models import MLPConfig
 
@@ -13,11 +13,5 @@ ABLATION = Ablation(
     base=RunConfig(dataset="fashion_mnist", model=MLPConfig(hidden=(256, 128)), batch_size=128, epochs=20),
     factors={"dropout": Factor("model.dropout", {"0": 0.0, "0.1": 0.1, "0.3": 0.3, "0.5": 0.5})},
     seeds=(0, 1, 2, 3, 4),
-    claims=tuple(
-        Claim("Fashion-MNIST dense net", metric, value, labels={"dropout": "0.1"}, protocol=protocol)
-        for metric, value, protocol in (
-            ("parameters", 235_146, "two dropouts of rates not given"),
-            ("numbers_held", 47_475_082, "counted as one byte per number, without gradients and optimizer"),
-            ("compiled_bytes", 47_475_082, "the same figure, read as the memory that training takes"),
-        )),
+    claims=sources.FASHION_MLP,
 )

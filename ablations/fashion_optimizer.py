@@ -3,6 +3,7 @@
 Run: python -m harness.run --ablation=fashion_optimizer      Cost: 24 runs of 6 to 8 s, AMD EPYC, 2 cores
 """
 
+from ablations import sources
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
 from models import MLPConfig
 
@@ -18,4 +19,5 @@ ABLATION = Ablation(
             "0.01": 0.01, "0.1": 0.1, "0.001": 0.001, "0.0001": 0.0001}),
     },
     seeds=(0, 1, 2),
+    claims=(sources.lowest_test_error("optimizer and learning rate"),),
 )

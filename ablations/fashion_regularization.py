@@ -3,7 +3,7 @@
 Run: python -m harness.run --ablation=fashion_regularization      Cost: 25 runs of 6 to 17 min, AMD EPYC, 2 cores
 """
 
-from ablations.claim import Claim
+from ablations import sources
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
 from models import CNNConfig
 
@@ -21,7 +21,5 @@ ABLATION = Ablation(
                    batch_size=128, epochs=20),
     factors={"regularizer": REGULARIZERS},
     seeds=(0, 1, 2, 3, 4),
-    claims=(Claim("Fashion-MNIST notebook", "test_accuracy", 0.0, "at_least",
-                  labels={"regularizer": "batch_norm+dropout"}, over={"regularizer": "none"},
-                  protocol="the optimized network beats a naive one that is not described; no figures"),),
+    claims=sources.FASHION_REGULARIZATION,
 )

@@ -4,7 +4,7 @@ Its source claims "consistently above 96 %" and gives neither widths, rates nor 
 Run: python -m harness.run --ablation=kmnist_mlp      Cost: 18 runs of 6 to 55 s, AMD EPYC, 2 cores
 """
 
-from ablations.claim import Claim
+from ablations import sources
 from ablations.spec import Ablation, Factor, RunConfig
 from models import MLPConfig
 
@@ -16,6 +16,5 @@ ABLATION = Ablation(
         "dropout": Factor("model.dropout", {"0": 0.0, "0.3": 0.3}),
     },
     seeds=(0, 1, 2),
-    claims=(Claim("KMNIST notebook", "test_accuracy", 0.96, "at_least",
-                  protocol='"consistently above 96 %"; widths, optimizer and epochs not given'),),
+    claims=sources.KMNIST_MLP,
 )

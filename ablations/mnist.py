@@ -11,17 +11,19 @@ from ablations import (
     fashion_mlp,
     fashion_optimizer,
     fashion_regularization,
+    sources,
 )
+from ablations.claim import Claim
 from ablations.spec import Ablation
 
 
-def _on_mnist(ablation: Ablation) -> Ablation:
+def _on_mnist(ablation: Ablation, *claims: Claim) -> Ablation:
     return dataclasses.replace(ablation, question=ablation.question.replace("Fashion-MNIST", "MNIST"),
-                               base=dataclasses.replace(ablation.base, dataset="mnist"), claims=())
+                               base=dataclasses.replace(ablation.base, dataset="mnist"), claims=claims)
 
 
-REGULARIZATION = _on_mnist(fashion_regularization.ABLATION)
-DEPTH_WIDTH = _on_mnist(fashion_depth_width.ABLATION)
-OPTIMIZER = _on_mnist(fashion_optimizer.ABLATION)
-L2_STRENGTH = _on_mnist(fashion_l2_strength.ABLATION)
+REGULARIZATION = _on_mnist(fashion_regularization.ABLATION, sources.lowest_test_error("kind of regularization"))
+DEPTH_WIDTH = _on_mnist(fashion_depth_width.ABLATION, *fashion_depth_width.ABLATION.claims)
+OPTIMIZER = _on_mnist(fashion_optimizer.ABLATION, *fashion_optimizer.ABLATION.claims)
+L2_STRENGTH = _on_mnist(fashion_l2_strength.ABLATION, *fashion_l2_strength.ABLATION.claims)
 MLP = _on_mnist(fashion_mlp.ABLATION)

@@ -27,7 +27,8 @@ class OptimizerConfig:
     """Describes the optimizer.
 
     Attributes:
-      kind: "adam" (decay rates 0.9 and 0.999, epsilon 1e-7 as in Keras) or "sgd".
+      kind: "adam" (decay rates 0.9 and 0.999, epsilon 1e-7, added after bias correction as in the paper's algorithm 1;
+        Keras adds its 1e-7 before, which makes its first steps smaller where gradients are tiny) or "sgd".
       learning_rate: constant over the run.
       momentum: of sgd; 0 keeps no velocity.
       weight_decay: decoupled from the gradient (AdamW), times the learning rate.

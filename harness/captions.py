@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.pooling import unlike
 from harness.records import STATUSES
-from harness.rows import CellRow, View
+from harness.rows import MARK, CellRow, View
 
 Record = Mapping[str, Any]
 
@@ -31,6 +32,7 @@ def caption(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: Ma
                                                 for record in everything)),
         *_backbone_sentences(everything),
         *_environment_sentences(everything),
+        *_mixture_sentences(rows, [record for record in everything if record["status"] == "done"]),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record["dataset"]["warnings"]),
     )
 
@@ -97,11 +99,16 @@ def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]
     if not together:
         return []
     number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
-    return [f"MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
-            f"optimizer state + activations at the batch size; compiled is the training program's own figure. "
+    measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in rows)
+    return ["MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
+            "optimizer state + activations at the batch size; compiled is the training program's own figure"
+            + (", on each device; measured is the most that the process held above its start, or the device, while the "
+               "run trained, n/a where others trained beside it" if measured else "") + ". "
             f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
             "Compile s is that of the program which its runs share, less where it was cached."
-            + (" End to end counts validation too, and the whole time that features took, as if for this run alone."
+            + (" Parameters, MACs and the memory estimate are of the whole network, the frozen backbone included; "
+               "compiled, throughput and train s are of the head's program, which reads features. End to end is of "
+               "both: it counts validation, and the whole time that features took, as if for this run alone."
                if has_features else "")]
 
 
@@ -120,10 +127,23 @@ def _backbone_sentences(records: Iterable[Record]) -> list[str]:
 
 def _environment_sentences(records: Iterable[Record]) -> list[str]:
     def text(environment: Mapping[str, Any]) -> str:
-        commit = str(environment.get("git_commit") or "unknown")[:12]
+        commit = (environment.get("git_commit") or "")[:12]
+        commit = commit or f"unknown (version {environment.get('harness_version')})"
         dirty = " with uncommitted changes" if environment.get("git_dirty") else ""
         return (f"Device: {environment.get('device_count', 1)} x {environment.get('device')} "
                 f"({environment.get('platform')}); jax {environment.get('packages', {}).get('jax', 'unknown')}; "
                 f"commit {commit}{dirty}.")
 
     return list(dict.fromkeys(text(record["environment"]) for record in records))
+
+
+def _mixture_sentences(rows: Sequence[CellRow], records: Sequence[Record]) -> list[str]:
+    """Names in what the runs of one experiment differ that may change numbers besides the seed."""
+    found = []
+    for fact, values in unlike(records).items():
+        counts = "; ".join(f"{number} with {value}" for value, number in values.items())
+        within = "; ".join(row.label for row in rows if fact in row.mixed)
+        marked = any(row.comparison and fact in row.comparison.unlike for row in rows)
+        found.append(f"Runs differ in {fact}: {counts}." + (f" Averaged all the same in {within}." if within else "")
+                     + (f" {MARK} marks differences between such runs." if marked else ""))
+    return found

@@ -9,36 +9,32 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness import outcomes
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassScores:
-    """A class of a cell, means over its runs; scores are fractions.
+    """A class of a cell, means over its runs; scores are fractions, None where no run has the class.
+
+    A run has a class with test examples or predictions; a score whose divisor is then 0 is 0.
 
     Attributes:
-      name: of the class; "macro average" over classes, "weighted average" by their support.
-      precision: share of the predictions of this class that are right; 0 for a class never predicted.
+      name: of the class; "macro average" over the classes that a run has, "weighted average" by their support.
+      precision: share of the predictions of this class that are right.
       recall: share of its test examples that are found.
       f1: harmonic mean of the two, taken run by run.
       support: its test examples.
       predicted: how often it is predicted.
+
+    Source: scikit-learn's precision_recall_fscore_support with its default labels and zero_division=0.
     """
 
     name: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     support: int
     predicted: float
-
-
-def confusion(label: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts test examples as int [true class, predicted class].
-
-    Args:
-      label, predicted: int [test example].
-    """
-    pairs = np.asarray(label, np.int64) * classes + np.asarray(predicted, np.int64)
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def class_scores(predictions: Sequence[Mapping[str, np.ndarray]], class_names: Sequence[str]) -> list[ClassScores]:
@@ -46,21 +42,22 @@ def class_scores(predictions: Sequence[Mapping[str, np.ndarray]], class_names: S
 
     Args:
       predictions: [run] of "predicted" and "label", int [test example]; at least one.
+
+    Raises:
+      ValueError: if a class has no name.
     """
-    matrices = np.stack([confusion(run["label"], run["predicted"], len(class_names)) for run in predictions])
+    matrices = np.stack([outcomes.confusion(label=run["label"], predicted=run["predicted"], classes=len(class_names))
+                         for run in predictions])
     right = np.diagonal(matrices, axis1=1, axis2=2)
     support, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
-    precision, recall = right / np.maximum(predicted, 1), right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + predicted, 1)
-    def scored(name: str, weights: np.ndarray, support: int, predicted: float) -> ClassScores:
-        """Averages over classes, then over runs."""
-        means = [float(np.average(scores, axis=1, weights=weights).mean()) for scores in (precision, recall, f1)]
-        return ClassScores(name, means[0], means[1], means[2], support, predicted)
-
-    one_class = np.eye(len(class_names))
+    absent = support + predicted == 0
+    shares = (right / np.maximum(predicted, 1), right / np.maximum(support, 1),
+              2 * right / np.maximum(support + predicted, 1))
+    scores = [np.ma.masked_array(share, absent) for share in shares]
+    # What is masked throughout has a masked mean, which `tolist` gives as None.
+    means = [[*score.mean(axis=0).tolist(), score.mean(axis=1).mean().tolist(),
+              np.ma.average(score, axis=1, weights=support[0]).mean().tolist()] for score in scores]
     total = int(support[0].sum())
-    return [
-        *(scored(name, one_class[place], int(support[0, place]), float(predicted[:, place].mean()))
-          for place, name in enumerate(class_names)),
-        scored("macro average", np.ones(len(class_names)), total, float(total)),
-        scored("weighted average", support[0], total, float(total))]
+    return [ClassScores(*row) for row in zip(
+        [*class_names, "macro average", "weighted average"], *means, [*support[0].tolist(), total, total],
+        [*predicted.mean(axis=0).tolist(), float(total), float(total)], strict=True)]

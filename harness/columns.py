@@ -10,7 +10,7 @@ from typing import Any
 from harness import numbers
 from harness.numbers import count, digits, size
 from harness.render import DASH, Column, Table, printable
-from harness.rows import CellRow, Summary
+from harness.rows import MARK, CellRow, Summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +48,11 @@ def table(title: str, columns: Sequence[RowColumn], rows: Sequence[CellRow], **m
 
 
 def columns(summary: Summary) -> list[RowColumn]:
-    """Lists the main table's columns: what names the cell, scores, cost; more of the latter where a part is frozen."""
+    """Lists the main table's columns: what names the cell, scores, cost; more of it where there is more to tell."""
     metric = summary.view.metric
     unit = "" if summary.view.is_loss else " %"
     frozen = any(row.cost and row.cost.trainable_parameters not in (None, row.cost.parameters) for row in summary.rows)
+    measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in summary.rows)
     other = "test_accuracy" if metric != "test_accuracy" else "validation_accuracy"
     return [
         *labels(summary),
@@ -65,6 +66,7 @@ def columns(summary: Summary) -> list[RowColumn]:
             *((("trained\nparams", "cost", "trainable_parameters", count),) if frozen else ()),
             ("MACs", "cost", "macs_per_example", count),
             ("memory\nest.", "cost", "memory_estimate_bytes", size), ("compiled", "cost", "compiled_bytes", size),
+            *((("memory\nmeasured", "cost", "measured_peak_bytes", size),) if measured else ()),
             ("train\nex/s", "timing", "throughput_examples_per_s", count),
             *((("end to\nend ex/s", "timing", "end_to_end_examples_per_s", count),) if frozen else ()),
             ("compile\ns", "timing", "compile_s", digits), ("train\ns", "timing", "train_s", digits)))]
@@ -81,7 +83,8 @@ def _difference(row: CellRow, metric: str) -> str:
         return "baseline"
     if row.difference.n == 0:
         return "n/a" if row.runs["done"] else DASH
-    return numbers.score(row.difference, metric, sign="+")
+    mark = f" {MARK}" if row.comparison and row.comparison.unlike else ""
+    return numbers.score(row.difference, metric, sign="+") + mark
 
 
 def _of(part: str, name: str, write: Callable[[float], str]) -> Callable[[CellRow], str]:

@@ -49,6 +49,7 @@ class Comparison:
       detectable: smallest true difference that as many pairs show with power 0.8, the noise being what was seen.
       seeds_for_half_a_point: pairs needed to show a difference of 0.005; None above `harness.power.MOST_SEEDS`.
       shared: on the same test examples; None without predictions.
+      unlike: in what paired runs differ besides what is compared; see `harness.pooling.kind`.
     """
 
     balanced: bool
@@ -62,6 +63,7 @@ class Comparison:
     shared: SharedExamples | None
     sign_flip_holm: float | None = None
     t_holm: float | None = None
+    unlike: tuple[str, ...] = ()
 
 
 def compare(values: Mapping[int, float], reference: Mapping[int, float], predictions: Mapping[int, Predictions],

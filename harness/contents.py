@@ -1,17 +1,14 @@
 """The files that an ablation's report consists of, as bytes. `harness.report` writes them and prints the tables."""
 
 import re
-import zipfile
 from collections.abc import Mapping
-from typing import Any
 
-from harness import detail_tables, figures, page, records, render, rows, summary, tables
+from harness import detail_tables, figures, page, render, rows, summary, tables
+from harness.loaded import Loaded
 from harness.rows import View
 
-Records = Mapping[str, dict[str, Any]]
 
-
-def contents(folder: records.Folder, view: View) -> tuple[rows.Summary, dict[str, bytes]]:
+def contents(loaded: Loaded, view: View) -> tuple[rows.Summary, dict[str, bytes]]:
     """Makes a report from what an ablation's runs left behind; the same files give the same bytes.
 
     Returns:
@@ -22,9 +19,8 @@ def contents(folder: records.Folder, view: View) -> tuple[rows.Summary, dict[str
       harness.pooling.MixtureError: if records in one table do not belong together.
       harness.rows.ViewError: if no cell is the view's baseline.
     """
-    found = folder.records()
-    predictions = _predictions(folder, found)
-    table = summary.summarize(folder.ablation, folder.plan(), found, view, predictions)
+    found = loaded.records
+    table = summary.summarize(loaded.folder.ablation, loaded.plan, found, view, loaded.predictions)
     # Any other view gets names of its own: it must not pass for the table that belongs to the records.
     suffix = _suffix(view)
     files = {f"table{suffix}.md": tables.markdown(table), f"table{suffix}.csv": tables.csv(table),
@@ -32,21 +28,20 @@ def contents(folder: records.Folder, view: View) -> tuple[rows.Summary, dict[str
              f"effects{suffix}.csv": tables.effects_csv(table), f"claims{suffix}.csv": tables.claims_csv(table)}
     if view != View():
         return table, _encoded(files)
-    drawn = figures.draw(folder, table, found)
-    scores = detail_tables.class_rows(table, found, predictions)
+    drawn, left_out = figures.draw(loaded, table)
+    scores = detail_tables.class_rows(table, found, loaded.predictions)
     classes, layers = detail_tables.classes(table, scores), detail_tables.layers(table)
     layer_rows = detail_tables.layer_records(table)
     files |= {"classes.md": render.markdown(classes), "layers.md": render.markdown(layers) if layer_rows else "",
               "classes.csv": tables.to_csv(detail_tables.class_records(scores)),
-              "layers.csv": tables.to_csv(layer_rows)}
-    left_out = figures.left_out(folder, table, found)
-    files["figures.md"] = figures.markdown(table, drawn, left_out)
+              "layers.csv": tables.to_csv(layer_rows),
+              "figures.md": figures.markdown(table, drawn, left_out)}
     pictures = {f"{name}.{kind}": b"" for name in left_out for kind in ("png", "pdf")}
     pictures |= {f"{figure.name}.png": figure.png for figure in drawn}
     pictures |= {f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}
-    curves = {run_id: folder.curve(run_id) for run_id in found}
     more = [*tables.tables(table)[1:], *classes, *(layers if layer_rows else ())]
-    return table, _encoded(files) | pictures | {"report.html": page.ablation_page(table, found, curves, drawn, more)}
+    return table, _encoded(files) | pictures | {
+        "report.html": page.ablation_page(table, found, loaded.curves, drawn, more)}
 
 
 def _suffix(view: View) -> str:
@@ -55,21 +50,6 @@ def _suffix(view: View) -> str:
     changed = {name: value for name in ("baseline", "metric", "select")
                if (value := getattr(view, name)) != getattr(default, name)}
     return "".join(f",{name}={re.sub('[^A-Za-z0-9._+=-]+', '_', value)}" for name, value in changed.items())
-
-
-def _predictions(folder: records.Folder, found: Records) -> dict[str, Mapping[str, Any]]:
-    """Reads the test predictions of done runs; those that lack the true classes are left out."""
-    known: dict[str, Mapping[str, Any]] = {}
-    for run_id, record in found.items():
-        path = folder.run(run_id) / "predictions.npz"
-        if record["status"] == "done" and path.exists():
-            try:
-                stored = folder.predictions(run_id)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-                raise records.RecordError(f"{path} cannot be read: {error}") from None
-            if {"predicted", "label"} <= stored.keys():
-                known[run_id] = stored
-    return known
 
 
 def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:

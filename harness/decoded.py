@@ -14,7 +14,7 @@ import filelock
 import numpy as np
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-_FORMAT = 1  # raise it when decoding changes, so that no older cache is read
+_FORMAT = 2  # raise it when decoding changes, so that no older cache is read
 
 
 class DataError(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.class_report import ClassScores, class_scores
 from harness.compare import Predictions
-from harness.numbers import count, size
+from harness.numbers import count, single, size
 from harness.render import DASH, Column, Table, printable
 from harness.rows import CellRow, Summary
 
@@ -37,21 +37,24 @@ def classes(summary: Summary, rows: Mapping[str, tuple[int, Sequence[ClassScores
     columns = (Column("class", is_text=True), *(Column(name) for name in (
         "precision %", "recall %", "F1 %", "support", "predicted")))
     notes = ("Means over runs, on the test set, at the best validation epoch. Precision: share of a class's "
-             "predictions that are right, 0 where it is never predicted; recall: share of its examples that are found; "
-             "F1: their harmonic mean. Predicted: how often the class is predicted, to be held against its support.",)
+             "predictions that are right; recall: share of its examples that are found; F1: their harmonic mean. "
+             "Predicted: how often the class is predicted, to be held against its support. As in scikit-learn with "
+             "zero_division=0, the averages are over the classes that a run has, with test examples or predictions: "
+             "of these, one never predicted has precision 0, and one without examples recall 0. A class that no run "
+             "has is n/a and in no average.",)
     found: list[Table] = []
     for row in (row for row in summary.rows if row.cell in rows):
         runs, scores = rows[row.cell]
         found.append(Table(
             f"{printable(row.label)} ({runs} run{'' if runs == 1 else 's'})", columns,
-            tuple((one.name, f"{100 * one.precision:.2f}", f"{100 * one.recall:.2f}", f"{100 * one.f1:.2f}",
+            tuple((one.name, *(single(score, "accuracy") for score in (one.precision, one.recall, one.f1)),
                    f"{one.support:,}", f"{one.predicted:,.1f}") for one in scores),
             lead=() if found else notes))
     return found
 
 
 def class_records(rows: Mapping[str, tuple[int, Sequence[ClassScores]]]) -> list[dict[str, Any]]:
-    """Gives the class scores as one row per cell and class, unrounded."""
+    """Gives the class scores as one row per cell and class, unrounded; None where the table has n/a."""
     return [{"cell": cell, "runs": runs, "class": one.name, "precision": one.precision, "recall": one.recall,
              "f1": one.f1, "support": one.support, "predicted": one.predicted}
             for cell, (runs, scores) in rows.items() for one in scores]
@@ -65,15 +68,17 @@ def layers(summary: Summary) -> list[Table]:
         "Memory of one run, estimated part by part, beside the compiled program's own figure and the measured peak",
         tuple(Column(name, is_text=name == "cell") for name in names),
         tuple((row.label, *(_bytes(row, name) for name in _MEMORY)) for row in summary.rows),
-        notes=("Estimate: the sum of the four parts to its left; activations are the outputs of all trained layers for "
-               "one batch. Compiled program: per device, with the data, the other runs and all temporaries. Measured "
-               "peak: since the process started, whatever ran there; n/a where the device does not tell.",))
+        notes=("Estimate: the sum of the four parts to its left; parameters are the whole network's, gradients and "
+               "optimizer state those of what is trained, activations the outputs of all trained layers for one batch. "
+               "Compiled program: per device, with the data, the other runs and all temporaries. Measured peak: the "
+               "most in use while the run trained, of the process above its start on a CPU, of the device elsewhere; "
+               "n/a where other runs trained beside it and nobody can tell them apart.",))
     columns = (Column("layer", is_text=True), Column("trained", is_text=True), Column("output", is_text=True),
                Column("parameters"),
                Column("activations\nper example"), Column("MACs"))
     found = [memory]
     for rows, cells in _networks(summary):
-        shown = tuple((layer["name"], "no" if layer.get("frozen") else "yes",
+        shown = tuple((layer["name"], _trained(layer),
                        " x ".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}",
                        f"{math.prod(layer['output_shape']):,}", f"{layer['macs']:,}") for layer in rows)
         totals = (sum(layer["parameters"] for layer in rows),
@@ -104,6 +109,10 @@ def _networks(summary: Summary) -> list[tuple[tuple[dict[str, Any], ...], list[C
         else:
             same.append(row)
     return found
+
+
+def _trained(layer: Mapping[str, Any]) -> str:
+    return "no, computed beforehand" if layer.get("beforehand") else "no" if layer.get("frozen") else "yes"
 
 
 def _bytes(row: CellRow, name: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness import numbers
-from harness.claims import ClaimRow, is_score
+from harness.claims import ClaimRow, is_exact, is_score, unit
 from harness.columns import RowColumn, labels, short, table
 from harness.effects import Effect
 from harness.numbers import digits
@@ -165,19 +165,39 @@ def claims(summary: Summary) -> Table | None:
     shown = (*(Column(name, is_text=True) for name in ("source", "cell", "figure")), Column("claimed"),
              Column("measured\n[95 % CI]"), Column("the claim", is_text=True), Column("its protocol", is_text=True))
     rows = tuple(
-        (claim.source, labels[claim.cell], _figure(claim, labels), _claimed(claim), _measured(claim), claim.verdict,
-         claim.protocol) for claim in summary.claims)
+        (claim.source, labels[claim.cell] if claim.cell else DASH, _figure(claim, labels), _claimed(claim),
+         _measured(claim), claim.verdict, claim.protocol) for claim in summary.claims)
+    stated = {claim.metric for claim in summary.claims}
     return Table("What the source claims", shown, rows, notes=(
         "A claim is a range: from the figure up (at least), down (at most), or as far to both sides as stated (about); "
         "counts must be equal. It holds if the whole measured interval lies in the range, does not hold if all of it "
-        "lies outside, and else, or without an interval, nothing can be told. Accuracies in percent.",
-        *(["Numbers held: all pixels of the training set, validation images included, the parameters, and inputs and "
-           "outputs of layers with parameters for one batch, counted as the source counts its bytes."]
-          if any(claim.metric == "numbers_held" for claim in summary.claims) else [])))
+        "lies outside, and else, or without an interval, nothing can be told. Accuracies, macro averages, shares and "
+        "deviations in percent.",
+        *(note for words, note in _MEANINGS.items() if any(word in metric for metric in stated for word in words)),
+        *(["Not auditable: what the runs' records cannot tell, with the reason before the protocol."]
+          if any(claim.verdict == "not auditable" for claim in summary.claims) else [])))
+
+
+# Parts of metrics' names -> what a reader must know of them.
+_MEANINGS = {
+    ("_held",): "Held: numbers, counted as the source counts its bytes. Pixels are those of the training set, "
+                "validation images included; a layer's are its inputs and outputs for one batch; activations are the "
+                "sum of these over layers with parameters; numbers held are pixels, parameters and activations.",
+    ("macro_", "predicted_", "confusion_"): "Precision, recall, F1, predicted counts and confusion come from the "
+                                            "test predictions, which are those of the best validation epoch.",
+    ("predicted_count",): "Predicted count deviation: how far the number of predictions of a class is from its number "
+                          "of test images, as a share of that, averaged over classes.",
+    ("confusion_",): "Confusion rank: the place of two classes among all pairs of classes by the mispredictions "
+                     "between them, 1 the most; confusion share: the part that the pairs have of all mispredictions.",
+}
 
 
 def _figure(claim: ClaimRow, labels: dict[str, str]) -> str:
-    name = claim.metric.replace("_", " ")
+    if claim.verdict == "not auditable":
+        return claim.metric
+    pairs = ("/".join(pair) for pair in zip(claim.of[::2], claim.of[1::2], strict=False))
+    of = ", ".join(pairs if claim.metric.startswith("confusion") else claim.of)
+    name = claim.metric.replace("_", " ") + (f" of {of}" if of else "")
     state = {"last": ", last epoch", "best_validation": ", best validation epoch"}[claim.state]
     over = f", less that of {labels[claim.over]}" if claim.over else ""
     return f"{name}{state if is_score(claim.metric) else ''}{over}"
@@ -185,16 +205,22 @@ def _figure(claim: ClaimRow, labels: dict[str, str]) -> str:
 
 def _claimed(claim: ClaimRow) -> str:
     def text(value: float) -> str:
-        return f"{value:,.0f}" if not is_score(claim.metric) else numbers.single(value, claim.metric)
+        return f"{value:,.0f}" if unit(claim.metric) == "number" else numbers.single(value, claim.metric)
 
+    if claim.value is None:
+        return DASH
     if claim.kind == "about":
         return text(claim.value) + (f" -+ {text(claim.within)}" if claim.within else "")
     return f"{claim.kind.replace('_', ' ')} {text(claim.value)}"
 
 
 def _measured(claim: ClaimRow) -> str:
-    if claim.measured.mean is None:
+    found, sign = claim.measured, "+" if claim.over else ""
+    if found.mean is None:
         return DASH
-    if not is_score(claim.metric):
-        return f"{claim.measured.mean:,.0f}"
-    return numbers.score(claim.measured, claim.metric, sign="+" if claim.over else "")
+    if is_exact(claim.metric):
+        return f"{found.mean:{sign},.0f}"
+    if unit(claim.metric) != "number":
+        return numbers.score(found, claim.metric, sign)
+    interval = "n/a" if found.low is None or found.high is None else f"{found.low:{sign}.1f}, {found.high:{sign}.1f}"
+    return f"{found.mean:{sign}.1f} [{interval}]"

@@ -15,7 +15,7 @@ import pandas as pd
 from rich.console import Console
 
 from ablations.spec import Run
-from harness import cohort, configs, cost, environment, exhibits, fit, inputs, pooling, probe, records, train
+from harness import cohort, configs, cost, environment, exhibits, fit, inputs, memory, pooling, probe, records, train
 from harness.audience import Audience, Watcher
 from harness.inputs import Inputs
 from harness.layout import Layout, Parallel, smaller
@@ -52,6 +52,7 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
       fit.StoppedError: if the user asked to stop; what was in training is saved.
     """
     finished: list[records.RunRecord] = []
+    before = memory.resident()
     machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
     wanted = {run.run_id for run in absent}
     with (SweepProgress(absent, console) as display, _stop_on_signal(console) as stop,
@@ -66,14 +67,19 @@ def execute(question: str, planned: Sequence[Run], absent: Sequence[Run],
                                                progress)))
         # What would be refused after hours of training is refused now.
         intended = [sweep.intended(run) for members, sweep in sweeps for run in members]
-        pooling.refuse_mixtures([*folder.records().values(), *intended], (folder.plan() or {}).get("varied", ()))
+        joined = [*folder.records().values(), *intended]
+        pooling.refuse_mixtures(joined, (folder.plan() or {}).get("varied", ()))
+        if differing := [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]:
+            progress.told(f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables "
+                          "will say where both meet")
         for members, sweep in sweeps:
             for run in members:
                 sweep.trainer.check(run, folder.checkpoints(run.run_id))
-        for members, sweep in sweeps:
-            for run, record in sweep.train(members):
-                progress.finished(run, record)
-                finished.append(record)
+        for number, (members, sweep) in enumerate(sweeps):
+            with memory.Peak(before, is_first=number == 0) as peak:
+                for run, record in sweep.train(members, peak):
+                    progress.finished(run, record)
+                    finished.append(record)
             sweep.trainer.release()
     return finished
 
@@ -108,7 +114,7 @@ class _Sweep:
     devices: int
     parallel: Parallel
     inputs: Inputs
-    machine: dict[str, Any]
+    machine: records.Environment
     folder: records.Folder
     trainer: fit.Trainer
     progress: Watcher
@@ -116,21 +122,25 @@ class _Sweep:
     def intended(self, run: Run) -> dict[str, Any]:
         """Says of a run what its record will say, as far as it matters for which other records it may join."""
         return {"cell": run.cell, "seed": run.seed, "config": configs.as_json(run.config),
-                "dataset": {"fingerprint": self.inputs.dataset.fingerprint}, "environment": self.machine,
+                "dataset": {"fingerprint": self.inputs.dataset.fingerprint},
+                "environment": configs.as_json(self.machine),
                 "backbone": configs.as_json(self.inputs.facts(run.config.model))}
 
-    def train(self, runs: Sequence[Run]) -> Iterator[tuple[Run, records.RunRecord]]:
+    def train(self, runs: Sequence[Run], peak: memory.Peak) -> Iterator[tuple[Run, records.RunRecord]]:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
         waiting = {run.run_id: run for run in runs}
         started_at = _now()
         chosen = self._chosen()
-        layout = chosen.layout
+        layout, alone = chosen.layout, True
         while waiting:
             try:
                 for member in self.trainer.fit(list(waiting.values()), lambda run: self.folder.checkpoints(run.run_id),
                                                  layout, self.progress):
                     del waiting[member.run.run_id]
-                    yield member.run, self._finished(member, chosen.why, started_at, waiting)
+                    # Of runs side by side nobody can tell which one takes how much.
+                    alone = alone and member.at_once == 1
+                    yield member.run, self._finished(member, chosen.why, started_at, waiting,
+                                                     peak.bytes if alone else None)
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 fewer = smaller(layout)
                 if fewer is None:  # a single run: the failure is its own
@@ -160,7 +170,7 @@ class _Sweep:
     def _key(self) -> str:
         """Names the cohort on this machine."""
         what = cohort.signature(self.cohort[0].config), len(self.cohort), self.parallel, self.devices
-        return configs.config_hash({"cohort": repr(what), "machine": self.machine["device"]})[:16]
+        return configs.config_hash({"cohort": repr(what), "machine": self.machine.device})[:16]
 
     def _failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
         out_of_memory = is_out_of_memory(error)
@@ -171,7 +181,8 @@ class _Sweep:
         self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
         return record
 
-    def _finished(self, member: fit.Member, why: str, started_at: str, waiting: Container[str]) -> records.RunRecord:
+    def _finished(self, member: fit.Member, why: str, started_at: str, waiting: Container[str],
+                  peak_bytes: int | None) -> records.RunRecord:
         state, run = member.state, member.run
         assert member.programs is not None, "Trainer.fit gives back what it has trained"
         compilation = member.programs.compilation
@@ -194,7 +205,7 @@ class _Sweep:
             layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,
             cache_hits=compilation.cache_hits, cache_misses=compilation.cache_misses)
         needed = cost.measure(member.program, state, member.rates, self.inputs.examples.image_shape,
-                              member.programs.memory_bytes)
+                              member.programs.memory_bytes, peak_bytes)
         facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), "timing": timing, "cost": needed,
                  "placement": placement}
         if diverged:

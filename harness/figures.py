@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import matplotlib.figure
 
-from harness import plots, records, render
+from harness import plots, render
+from harness.loaded import Loaded
 from harness.material import Material
 from harness.rows import Summary
 from harness.sketches import Sketch, sketches
-from harness.summary import Record
 
 
 class Figure(NamedTuple):
@@ -30,25 +30,24 @@ class Figure(NamedTuple):
     pdf: bytes | None = None
 
 
-def draw(folder: records.Folder, summary: Summary, found: Mapping[str, Record]) -> list[Figure]:
+def draw(loaded: Loaded, summary: Summary) -> tuple[list[Figure], dict[str, str]]:
     """Draws what the files of an ablation allow; the same files give the same bytes.
 
     Args:
-      folder: has the curves, predictions and exhibits of runs.
+      loaded: the records, curves, predictions and exhibits of runs.
       summary: of the records.
-      found: run_id -> record.
+
+    Returns:
+      the pictures, and why others are not drawn: name -> reason.
     """
-    figures = []
-    for name, sketch in _sketches(folder, summary, found).items():
+    figures, missing = [], {}
+    for name, sketch in sketches(Material(loaded, summary)).items():
         if isinstance(sketch, Sketch):
             picture = plots.render(functools.partial(_titled, sketch, summary), vector=sketch.is_vector)
             figures.append(Figure(name, sketch.title, sketch.caption, *picture))
-    return figures
-
-
-def left_out(folder: records.Folder, summary: Summary, found: Mapping[str, Record]) -> dict[str, str]:
-    """Says why pictures are not drawn: name -> reason."""
-    return {name: sketch for name, sketch in _sketches(folder, summary, found).items() if isinstance(sketch, str)}
+        else:
+            missing[name] = sketch
+    return figures, missing
 
 
 def markdown(summary: Summary, figures: Sequence[Figure], missing: Mapping[str, str]) -> str:
@@ -58,10 +57,6 @@ def markdown(summary: Summary, figures: Sequence[Figure], missing: Mapping[str, 
         caption = render.escape_markdown(figure.caption)
         lines += [f"![{render.escape_markdown(figure.title)}]({figure.name}.png)", "", caption, ""]
     return "\n".join([*lines, *(f"- Not drawn, {name}: {reason}." for name, reason in missing.items()), ""])
-
-
-def _sketches(folder: records.Folder, summary: Summary, found: Mapping[str, Record]) -> dict[str, Sketch | str]:
-    return sketches(Material(folder, summary, found))
 
 
 def _titled(sketch: Sketch, summary: Summary) -> matplotlib.figure.Figure:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ablations.spec import Run
-from harness import checkpoint, probe, train
+from harness import checkpoint, environment, probe, train
 from harness.configs import as_json, config_differences, differences
 from harness.data import Dataset
 from harness.layout import Layout, Parallel, alternatives, compacted, simplest
@@ -291,10 +291,11 @@ class Trainer:
         return program, *jax.device_get((state, rates))
 
     def _origin(self, run: Run) -> dict[str, Any]:
-        device = jax.devices()[0]
+        machine = environment.describe()
         weights = {"weights": self.weights} if self.weights else {}
-        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "jax": jax.__version__,
-                "platform": device.platform, "device": device.device_kind, **weights}
+        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "device": machine.device,
+                "platform": machine.platform, "packages": machine.packages, "training_code": machine.training_code,
+                "numerics": machine.numerics, **weights}
 
 
 def _check_seen(examples: int, labels: np.ndarray) -> None:

@@ -6,28 +6,29 @@ of single runs of the latter's lowest seed: the folder stays small and shows the
 
 import dataclasses
 import functools
-import zipfile
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness import outcomes, plots_cells, records
+from harness import outcomes, plots_cells
+from harness.loaded import Arrays, Loaded, Record
 from harness.plots import short
+from harness.records import RecordError
 from harness.rows import CellRow, Summary
-from harness.summary import Record
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Material:
     """What the files give; nothing is read before a picture needs it."""
 
-    folder: records.Folder
+    loaded: Loaded
     summary: Summary
-    found: Mapping[str, Record]
+
+    @property
+    def found(self) -> dict[str, Record]:
+        """Gives the records, by run_id."""
+        return self.loaded.records
 
     @functools.cached_property
     def done(self) -> dict[str, list[str]]:
@@ -39,7 +40,7 @@ class Material:
     @functools.cached_property
     def curves(self) -> dict[str, list[pd.DataFrame]]:
         """Reads the learning curves of each cell's done runs."""
-        return {cell: [self.folder.curve(run) for run in runs] for cell, runs in self.done.items()}
+        return {cell: [self.loaded.curves[run] for run in runs] for cell, runs in self.done.items()}
 
     @functools.cached_property
     def ranked(self) -> list[CellRow]:
@@ -71,17 +72,22 @@ class Material:
     @functools.cached_property
     def counts(self) -> dict[str, np.ndarray]:
         """Gives title -> confusion counts, [seed, true class, predicted class], of the cells shown."""
-        return {self.name(row): np.stack([outcomes.confusion(one["predicted"], one["label"], len(self.classes))
+        return {self.name(row): np.stack([outcomes.confusion(label=one["label"], predicted=one["predicted"],
+                                                             classes=len(self.classes))
                                           for one in self.predictions[row.cell]])
                 for row in self.shown if row.cell in self.predictions}
 
     def usable(self, run: str) -> Arrays | None:
         """Reads a run's predictions; None where labels are missing or do not fit."""
-        stored = _read(self.folder.predictions, run)
+        try:
+            stored = self.loaded.predictions.get(run)
+        except RecordError:  # a picture does without it
+            return None
         if not stored or {"predicted", "label", "probability"} - stored.keys():
             return None
         try:
-            if outcomes.confusion(stored["predicted"], stored["label"], len(self.classes)).sum() == 0:
+            if outcomes.confusion(label=stored["label"], predicted=stored["predicted"],
+                                  classes=len(self.classes)).sum() == 0:
                 return None
         except ValueError:
             return None
@@ -92,7 +98,7 @@ class Material:
         """Finds the run whose images and weights are shown: of the highest cell that kept some."""
         for row in self.ranked:
             for run in self.done[row.cell]:
-                stored = _read(self.folder.exhibits, run)
+                stored = self.loaded.exhibits(run)
                 if stored and {"index", "image"} <= stored.keys():
                     return row, run, stored
         return None
@@ -125,11 +131,3 @@ class Material:
         else:
             return "It is the one cell with done runs."
         return f"{short(self.ranked[0].label, 60)} has the highest mean test accuracy; {evidence}."
-
-
-def _read(reader: Callable[[str], Arrays | None], run: str) -> Arrays | None:
-    """Reads a file of arrays; one that is missing or damaged is one that a picture does without."""
-    try:
-        return reader(run)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, records.RecordError):
-        return None

@@ -1,6 +1,6 @@
 """What test predictions say beyond one accuracy: which classes are confused, and how far probabilities can be believed.
 
-Pure, over arrays [test example] as `predictions.npz` has them; `harness.figures` calls it.
+Pure, over arrays [test example] as `predictions.npz` has them; the tables of classes and the pictures rest on it.
 """
 
 import dataclasses
@@ -26,8 +26,11 @@ class Reliability:
     error: float
 
 
-def confusion(predicted: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
+def confusion(*, label: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts test examples, int [true class, predicted class].
+
+    Args:
+      label, predicted: int [test example].
 
     Raises:
       ValueError: if the lengths differ, or a class is not below `classes`.

@@ -1,8 +1,10 @@
 """Which records belong together: what may be averaged in a cell, and what may be compared between cells.
 
-`harness.executor` asks before it trains, `harness.summary` before it averages.
+Records of unlike experiments are refused. Records of one experiment that other code, versions, settings of jax or
+layouts have trained may share a table, which then says so: their numbers may differ by more than their seeds.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -55,6 +57,32 @@ def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> No
     _refuse(records, lambda record: None, _in(compared_facts))
     _refuse([record for record in records if record.get("backbone")], lambda record: record["backbone"]["name"],
             _in(lambda record: {"backbone": {"weights_sha256": record["backbone"]["weights_sha256"]}}))
+
+
+def kind(record: Record) -> dict[str, str]:
+    """Says by what a run was trained, as far as numbers may depend on it: fact -> what it was."""
+    machine, placement = record["environment"], record.get("placement")
+    packages = machine.get("packages", {})
+    dirty = " with uncommitted changes" if machine.get("git_dirty") else ""
+    code = machine.get("training_code") or f"commit {machine.get('git_commit') or 'unknown'}{dirty}"
+    settings = machine.get("numerics") or {}
+    told = {"settings of jax": "recorded" if settings else "not recorded"}
+    return {"training code": code[:19 if code.startswith("commit") else 12] + dirty * code.startswith("commit"),
+            **{name: packages.get(name, "unknown") for name in _VERSIONS},
+            **told, **{f"jax's {name}": value or "none" for name, value in settings.items()},
+            LAYOUT: "; then ".join(placement["layouts"]) if placement else "unknown"}
+
+
+_VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
+LAYOUT = "layout (which changes rounding alone)"
+
+
+def unlike(records: Iterable[Record]) -> dict[str, dict[str, int]]:
+    """Lists the facts in which records differ: fact -> what it was -> number of records."""
+    kinds = [kind(record) for record in records]
+    facts = dict.fromkeys(itertools.chain(*kinds))
+    counts = {fact: Counter(one[fact] for one in kinds if fact in one) for fact in facts}
+    return {fact: dict(values) for fact, values in counts.items() if len(values) > 1}
 
 
 def _in(facts: Callable[[Record], Any]) -> Callable[[Record, Record], list[str]]:

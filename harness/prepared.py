@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from harness import pictures
 from harness.decoded import DataError, Decoded
 
 _CHUNK = 1000
-_PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def find(name: str, data_dir: Path) -> Path | None:
@@ -63,7 +62,7 @@ def decode(name: str, folder: Path) -> Decoded:
 
     Raises:
       DataError: if the set is damaged, lacks a train or test split, is not one of labelled uint8 pictures, or its
-        pictures differ in size.
+        pictures differ in size or cannot be shown with the channels announced.
     """
     import tensorflow_datasets as tfds
 
@@ -106,20 +105,25 @@ def _keys(name: str, info: Any) -> tuple[str, str]:
         and features[keys[0]].np_dtype == np.uint8
         and isinstance(features[keys[1]], tfds.features.ClassLabel)
     ):
-        kinds = ", ".join(f"{key}: {type(feature).__name__}" for key, feature in sorted(features.items()))
+        kinds = ", ".join(f"{key}: {_kind(feature)}" for key, feature in sorted(features.items()))
         raise DataError(f"{name} is not a set of 8-bit images with one class label each; its features are {kinds}")
     return keys
 
 
+def _kind(feature: Any) -> str:
+    kind = type(feature).__name__
+    return f"{kind} of {np.dtype(feature.np_dtype).name}" if kind == "Image" else kind
+
+
 def _split(name: str, builder: Any, split: str, image_key: str, label_key: str) -> tuple[np.ndarray, np.ndarray]:
     count = builder.info.splits[split].num_examples
-    channels = builder.info.features[image_key].shape[-1]
+    channels = builder.info.features[image_key].shape[-1] or 3
     labels = np.zeros(count, np.int32)
     images = np.zeros(0, np.uint8)
     read = 0
     examples = tqdm(_examples(builder, split, image_key), total=count, desc=f"decoding {name} {split}", mininterval=1)
     for read, example in enumerate(examples, start=1):
-        image = _pixels(example[image_key], channels)
+        image = pictures.read(io.BytesIO(example[image_key]), channels, name)
         if read == 1:
             images = np.zeros((count, *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
@@ -144,13 +148,6 @@ def _examples(builder: Any, split: str, image_key: str) -> Iterator[dict[str, An
             yield from records.__getitems__(list(range(start, min(start + _CHUNK, len(records)))))
     else:
         yield from tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False))
-
-
-def _pixels(encoded: bytes, channels: int | None) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded)) as image:
-        mode = _PIL_MODES[channels or 3]
-        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _one_line(error: Exception) -> str:

@@ -44,7 +44,7 @@ class Compilation:
 
 
 def compiler_options(rows: Sequence[Row]) -> dict[str, str]:
-    """Has XLA multiply matrices itself, in place of YNNPACK, where dense layers do most of the multiplications.
+    """Has XLA multiply matrices itself, in place of YNNPACK, where dense layers do most of a program's multiplications.
 
     On a CPU that is faster by up to a quarter for a dense layer's matrices, and slower by up to a tenth for those that
     convolutions multiply. Reductions stay with YNNPACK, as by default.
@@ -52,8 +52,9 @@ def compiler_options(rows: Sequence[Row]) -> dict[str, str]:
     Args:
       rows: the network's layer table.
     """
-    dense = sum(row.macs for row in rows if row.name.startswith("dense"))
-    if jax.default_backend() != "cpu" or 2 * dense <= sum(row.macs for row in rows):
+    macs = {kind: sum(row.macs for row in rows if row.kind == kind and not row.beforehand)
+            for kind in {row.kind for row in rows}}
+    if jax.default_backend() != "cpu" or 2 * macs.get("dense", 0) <= sum(macs.values()):
         return {}
     return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 

@@ -23,6 +23,7 @@ from harness.run_record import (
     BackboneFacts,
     Cost,
     DatasetFacts,
+    Environment,
     Placement,
     RunRecord,
     Scores,
@@ -31,8 +32,8 @@ from harness.run_record import (
 )
 
 __all__ = ["CURVE_COLUMNS", "OWN_RESULTS", "SHIPPED_RESULTS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts",
-           "Folder", "Placement", "RecordError", "RunRecord", "Scores", "Status", "Timing", "ablations_in", "columns",
-           "find", "read_all", "write_atomic"]
+           "Environment", "Folder", "Placement", "RecordError", "RunRecord", "Scores", "Status", "Timing",
+           "ablations_in", "columns", "find", "read_all", "write_atomic"]
 
 # Where launches write, and where reports look first.
 OWN_RESULTS = "my_results"

@@ -23,13 +23,14 @@ Another view of the same records is printed, and written to table files with the
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import rich.text
 from absl import flags
 from rich.console import Console
 
 from harness import cli, contents, exporters, page_index, pooling, records, rows, summary, sweep, tables, watch
+from harness.loaded import Loaded
 from harness.rows import View
 
 
@@ -62,11 +63,14 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
     paths: list[pathlib.Path] = []
+    summed_up: dict[pathlib.Path, page_index.Entry] = {}
     failed: list[records.RecordError | pooling.MixtureError] = []
     for folder in folders:
         try:
             pages_alone = kept is not None and folder.results_dir == pathlib.Path(kept).resolve()
-            paths += _report(folder, console, view, pages_alone=pages_alone)
+            entry, written = _report(Loaded(folder), console, view, pages_alone=pages_alone)
+            paths += written
+            summed_up[folder.path] = entry
         except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
             failed.append(error)
     if failed and len(folders) == 1:
@@ -75,7 +79,7 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
              f"--ablation={folder.ablation} does" for folder in hidden]
     if view == View():
         reported = list(dict.fromkeys(folder.results_dir for folder in folders))
-        paths += [_write_index(results_dir) for results_dir in reported]
+        paths += [_write_index(results_dir, summed_up) for results_dir in reported]
         lines += ["Open in a browser:", *(_short(path) for path in paths if path.suffix == ".html")]
     if lines:
         console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
@@ -98,18 +102,20 @@ def _folders(results_dirs: Sequence[str], names: Sequence[str]) -> tuple[list[re
     return chosen, [folder for folder in hidden if folder.ablation in (names or known)]
 
 
-def _write_index(results_dir: pathlib.Path) -> pathlib.Path:
+def _write_index(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, page_index.Entry]) -> pathlib.Path:
     """Writes the page over all ablations of a results folder."""
     index = results_dir / "index.html"
-    records.write_atomic(index, page_index.index_page([_entry(folder) for folder in records.find([results_dir])[0]]))
+    records.write_atomic(index, page_index.index_page([
+        summed_up.get(folder.path) or _entry(folder) for folder in records.find([results_dir])[0]]))
     return index
 
 
-def _report(folder: records.Folder, console: Console, view: View, *, pages_alone: bool) -> list[pathlib.Path]:
-    table, files = contents.contents(folder, view)
+def _report(loaded: Loaded, console: Console, view: View, *, pages_alone: bool
+            ) -> tuple[page_index.Entry, list[pathlib.Path]]:
+    table, files = contents.contents(loaded, view)
     paths = []
     for name, content in files.items():
-        path = folder.path / name
+        path = loaded.folder.path / name
         if pages_alone and path.suffix != ".html":
             continue
         if content.strip():
@@ -119,7 +125,7 @@ def _report(folder: records.Folder, console: Console, view: View, *, pages_alone
             path.unlink(missing_ok=True)
     tables.show(table, console)
     console.print(rich.text.Text("\n".join(["", *map(_short, paths), ""])), soft_wrap=True)
-    return paths
+    return page_index.Entry(loaded.folder.ablation, table, loaded.records, has_page=True), paths
 
 
 def _entry(folder: records.Folder) -> page_index.Entry:

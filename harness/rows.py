@@ -10,6 +10,7 @@ from harness.records import Cost, Scores, Timing
 from harness.stats import Estimate
 
 METRICS = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
+MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
 SELECTIONS = {"best_validation": "best", "last": "last"}
 
 
@@ -68,6 +69,7 @@ class CellRow:
       cost: of one run, the largest over seeds; None without a done run.
       timing: means over the runs that shared the machine with the most others.
       layers: rows of the layer table of a done run.
+      mixed: in what the done runs differ besides their seeds; see `harness.pooling.kind`.
     """
 
     cell: str
@@ -89,6 +91,7 @@ class CellRow:
     cost: Cost | None
     timing: Timing | None
     layers: tuple[dict[str, Any], ...]
+    mixed: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

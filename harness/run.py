@@ -101,6 +101,17 @@ def main() -> None:
     devices = DEVICES.value or present
     if devices > present:
         raise cli.UsageError(f"--devices={devices} is more than there are: {present}")
+    with environment.numerics():
+        _launch(name, ablation, runs, everything, devices, console)
+
+
+def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run], devices: int, console: Console
+            ) -> None:
+    """Trains those of the runs that have no record, then reports all.
+
+    Args:
+      everything: all runs of the ablation, also those that were not asked for.
+    """
     folder = records.Folder(RESULTS_DIR.value, name)
     absent = executor.missing(runs, folder)
     configs = [run.config for run in absent]

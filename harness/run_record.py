@@ -7,8 +7,34 @@ import dataclasses
 from typing import Any, Literal
 
 Status = Literal["done", "diverged", "oom", "error"]
-SCHEMA = 2
+SCHEMA = 3
 STATUSES: tuple[Status, ...] = ("done", "diverged", "oom", "error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """The machine, the versions and the code of a run; None where a record of an earlier schema does not tell.
+
+    Attributes:
+      packages: name -> version.
+      device: the CPU's or accelerator's name.
+      git_commit: of the harness; None where its folder is not the root of a repository that tracks it.
+      git_dirty: whether its code differed from that commit.
+      harness_version: the package's.
+      training_code: sha256 over the sources that decide what training computes: networks, specs, the training itself.
+      numerics: name -> value of jax's settings that numbers depend on, and XLA_FLAGS.
+    """
+
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    device_count: int
+    git_commit: str | None
+    git_dirty: bool
+    harness_version: str | None = None
+    training_code: str | None = None
+    numerics: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +99,16 @@ class Cost:
     """What the run's network costs; None where the platform does not tell.
 
     Attributes:
-      layers: a row per layer: name, output shape per example, parameters, MACs per example, whether it is frozen.
+      layers: a row per layer: name, kind, output shape per example, parameters, MACs per example, whether it is
+        frozen, and whether its outputs were computed beforehand, so that the training program does not have it.
       parameters, trainable_parameters: of the whole network, and without a backbone's that is frozen.
       macs_per_example: multiply-accumulate operations of one forward pass of the whole network.
-      parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate; the
-        activations are every trained layer's output at the batch size.
+      parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate: of the
+        whole network, of what is trained, the optimizer's state, and every trained layer's output at the batch size.
       memory_estimate_bytes: their sum.
       compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
-      measured_peak_bytes: most memory in use on the first device since the process started, whatever ran there.
+      measured_peak_bytes: most memory in use while the run trained: of the process above its start on a CPU, of the
+        first device on an accelerator; None where other runs shared it.
     """
 
     layers: tuple[dict[str, Any], ...]
@@ -146,7 +174,6 @@ class RunRecord:
     Attributes:
       cell, labels, seed: which run of which cell; labels maps factor to level.
       config, config_hash: the whole configuration and its sha256.
-      environment: versions, device and commit.
       status: "done", "diverged" (a loss was not finite), "oom" or "error".
       message: what went wrong; empty when done.
       best: at the best validation epoch; None unless done.
@@ -162,7 +189,7 @@ class RunRecord:
     config: dict[str, Any]
     config_hash: str
     dataset: DatasetFacts
-    environment: dict[str, Any]
+    environment: Environment
     status: Status
     message: str
     started_at: str

@@ -38,4 +38,19 @@ def _from_1(record: dict[str, Any]) -> dict[str, Any]:
     return {"backbone": None, "placement": None} | record | parts
 
 
-_STEPS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1,)
+def _from_2(record: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3 counts a backbone whose features were computed beforehand among the parameters that memory holds.
+
+    It also names the training code and jax's settings, and measures the peak of one run alone.
+    """
+    unknown: dict[str, Any] = {"harness_version": None, "training_code": None, "numerics": {}}
+    changed = {"environment": unknown | record["environment"]}
+    if cost := record.get("cost"):
+        beforehand = (record.get("backbone") or {}).get("features_s") is not None
+        held = 4 * sum(layer["parameters"] for layer in cost["layers"] if beforehand and layer.get("frozen"))
+        changed["cost"] = cost | {"measured_peak_bytes": None} | {
+            name: cost[name] + held for name in ("parameters_bytes", "memory_estimate_bytes")}
+    return record | changed
+
+
+_STEPS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1, _from_2)

@@ -171,7 +171,7 @@ def _mispredictions(material: Material) -> Sketch | str:
         return "none of the images kept is mispredicted"
     known = material.usable(material.exhibit[1])
     assert known is not None
-    matrix = outcomes.confusion(known["predicted"], known["label"], len(material.classes))
+    matrix = outcomes.confusion(label=known["label"], predicted=known["predicted"], classes=len(material.classes))
     pairs = {(true, guess): f"{matrix[true, guess]:,} of {matrix[true].sum():,}"
              for true, guess in outcomes.confused_pairs(matrix)}
     most = "; ".join(f"{short(material.classes[true], 24)} as {short(material.classes[guess], 24)} {text}"

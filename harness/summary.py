@@ -15,7 +15,7 @@ import numpy as np
 from harness import captions, claims, stats
 from harness.compare import Predictions, compare, corrected
 from harness.effects import Effects, factorial_effects
-from harness.pooling import refuse_mixtures
+from harness.pooling import refuse_mixtures, unlike
 from harness.records import STATUSES, Cost, Timing
 from harness.rows import CellRow, Summary, View, ViewError
 from harness.stats import Estimate, estimate
@@ -59,7 +59,8 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
               for cell, of_cell in done.items()}
     # Predictions are the best state's.
     comparisons = corrected([
-        compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline])
+        dataclasses.replace(compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline]),
+                            unlike=_unlike(done[cell], done[baseline]))
         if baseline not in (None, cell) and scores[cell] and scores[baseline] else None for cell in cells])
     leader, behind = _behind_best(scores, -1 if view.is_loss else 1)
     rows = tuple(
@@ -83,11 +84,12 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
             cost=_cost(done[cell]),
             timing=_timing(done[cell]),
             layers=next((tuple(record["cost"]["layers"]) for record in done[cell] if record["cost"]), ()),
+            mixed=tuple(unlike(done[cell])),
         )
         for cell, comparison in zip(cells, comparisons, strict=True)
     )
     question = plan["question"] if plan else next(iter(records.values()))["question"]
-    claimed = claims.check(plan.get("claims", ()) if plan else (), cells, done)
+    claimed = claims.check(plan.get("claims", ()) if plan else (), cells, done, predicted)
     effects = _effects(plan, factors, cells, scores)
     caption = captions.caption(rows, plan, records, predictions, view)
     return Summary(ablation, question, view, factors, rows, leader, effects, claimed, caption)
@@ -108,6 +110,13 @@ def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
     if len(factors) > 1:
         return ", ".join(f"{name}={labels.get(name, '-')}" for name in factors)
     return labels.get(factors[0], cell) if factors else cell
+
+
+def _unlike(records: Sequence[Record], reference: Sequence[Record]) -> tuple[str, ...]:
+    """Lists the facts in which two runs of the same seed differ."""
+    other = {record["seed"]: record for record in reference}
+    pairs = [(record, other[record["seed"]]) for record in records if record["seed"] in other]
+    return tuple(dict.fromkeys(fact for pair in pairs for fact in unlike(pair)))
 
 
 def _estimate(values: Sequence[float], metric: str) -> Estimate:

@@ -21,6 +21,8 @@ from harness.augment import augment, mixup
 
 EVALUATION_BATCH = 500
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+# By name: the default is the user's to change, and dropout draws from this one's blocks.
+GENERATOR = "threefry2x32"
 # One stream of randomness per use, so that adding a use changes no other.
 INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP = range(5)
 
@@ -118,7 +120,7 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     """
     if config.augment.shift_px >= min(input_shape[:2]):
         raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
-    key = jax.random.fold_in(jax.random.key(seed), INIT)
+    key = jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), INIT)
     network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key), backbone)
     graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
     params, statistics, model_rates = parts
@@ -171,13 +173,17 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
       the state after the step, equal on all devices of the axis, and the batch's totals.
     """
     config = program.config
-    key = _key(state.seed, DROPOUT, state.step)
     images = _scaled(batch.images)
+    # What is drawn for an example follows from its place in the whole batch, so that splitting changes no draw.
+    places = jnp.arange(mask.size, dtype=jnp.uint32)
+    if axis_name:
+        places += lax.axis_index(axis_name).astype(jnp.uint32) * mask.size
     if config.augment.shift_px or config.augment.flip:
-        images = augment(images, _local(_key(state.seed, AUGMENT, state.step), axis_name), config.augment)
-    mixing = _local(_key(state.seed, MIXUP, state.step), axis_name)
-    mix = mixup(mixing, rates["mixup"], mask) if config.augment.mixup else _as_it_is
-    mode = models.Mode(train=True, key=_local(key, axis_name), mask=mask, axis_name=axis_name)
+        images = augment(images, _key(state.seed, AUGMENT, state.step), places, config.augment)
+    mixing = _key(state.seed, MIXUP, state.step)
+    mix = mixup(mixing, rates["mixup"], places, mask, axis_name) if config.augment.mixup else _as_it_is
+    mode = models.Mode(train=True, key=_key(state.seed, DROPOUT, state.step), mask=mask, axis_name=axis_name,
+                       places=places)
     count = mask.sum()
     shards = 1
     params, statistics = state.weights
@@ -339,12 +345,7 @@ def _batches(order: Int[Array, " example"], steps: int, batch_size: int, axis_na
 
 
 def _key(seed: Array, use: int, count: Array) -> Array:
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), use), count)
-
-
-def _local(key: Array, axis_name: str | None) -> Array:
-    """Gives each device of the axis randomness of its own."""
-    return key if axis_name is None else jax.random.fold_in(key, lax.axis_index(axis_name))
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), use), count)
 
 
 def _as_it_is(values: Array) -> Array:

@@ -4,15 +4,16 @@ Called by the model families. Every layer maps `(x, mode) -> x`, so a network is
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, UInt32
 
 from models import convolution
 from models.product import product
@@ -21,7 +22,8 @@ from models.random_bits import bits16
 Shape = tuple[int, ...]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "elu": jax.nn.elu, "gelu": jax.nn.gelu}
+    "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "elu": jax.nn.elu,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False)}  # exact, as in Keras and PyTorch
 # A maximum may be taken before these: they never fall, so the order changes no value, and fewer values pass through.
 _MONOTONE = ("relu", "tanh", "sigmoid", "elu")
 INITIALIZERS = {
@@ -31,13 +33,23 @@ INITIALIZERS = {
 
 
 class Row(NamedTuple):
-    """One line of a model's layer table; shapes and counts are per example."""
+    """One line of a model's layer table; shapes and counts are per example.
 
-    name: str
+    Attributes:
+      kind: "dense", "conv", "max_pool" and so on.
+      macs: multiply-accumulate operations of the forward pass.
+      frozen: whether training leaves it as it is.
+      beforehand: whether its outputs are computed before training, so that no training program has it.
+      name: its own in the network, which gives it.
+    """
+
+    kind: str
     output_shape: Shape
     parameters: int
-    macs: int  # multiply-accumulate operations of the forward pass
-    frozen: bool = False  # whether training leaves it as it is
+    macs: int
+    frozen: bool = False
+    beforehand: bool = False
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +61,15 @@ class Mode:
       key: randomness for dropout; needed when training a model that has any.
       mask: which examples are real, [batch]; the rest are padding and enter no statistics. None: all are.
       axis_name: mesh axis that the batch is split over; statistics cover the whole of it.
+      places: where in the whole batch each example stands, [batch]: what is drawn for it follows from that, and not
+        from how the batch is split. None: from 0 on.
     """
 
     train: bool = False
     key: Array | None = None
     mask: Bool[Array, " batch"] | None = None
     axis_name: str | None = None
+    places: UInt32[Array, " batch"] | None = None
 
 
 class HyperParam(nnx.Variable):
@@ -162,12 +177,18 @@ def _moments(x: Float[Array, "batch *space channel"], mode: Mode) -> tuple[Array
     """Takes the mean and biased variance per channel over the real examples of all devices."""
     axes = tuple(range(x.ndim - 1))
     mask = jnp.ones(x.shape[0]) if mode.mask is None else mode.mask.astype(x.dtype)
-    x = x * mask.reshape(-1, *(1 for _ in x.shape[1:]))
-    sums = x.sum(axes), jnp.square(x).sum(axes), mask.sum()
-    total, squares, examples = lax.psum(sums, mode.axis_name) if mode.axis_name else sums
+    weights = mask.reshape(-1, *(1 for _ in x.shape[1:]))
+
+    def over_devices(sums: Any) -> Any:
+        return lax.psum(sums, mode.axis_name) if mode.axis_name else sums
+
+    total, examples = over_devices(((x * weights).sum(axes), mask.sum()))
     count = examples * math.prod(x.shape[1:-1])
     mean = total / count
-    return mean, jnp.maximum(squares / count - jnp.square(mean), 0)
+    # Around the mean itself: a mean of squares less a squared mean loses all digits where the mean is large. The mean
+    # is held constant here, since the variance's derivative by it is zero.
+    spread = over_devices((jnp.square(x - lax.stop_gradient(mean)) * weights).sum(axes))
+    return mean, spread / count
 
 
 class Dropout(nnx.Module):
@@ -187,7 +208,8 @@ class Dropout(nnx.Module):
             return x
         if mode.key is None:
             raise ValueError("a model with dropout needs Mode(key=...) in training")
-        bits = bits16(jax.random.fold_in(mode.key, self.index), x.size).reshape(x.shape)
+        places = jnp.arange(len(x), dtype=jnp.uint32) if mode.places is None else mode.places
+        bits = bits16(jax.random.fold_in(mode.key, self.index), places, math.prod(x.shape[1:])).reshape(x.shape)
         threshold = jnp.round(self.rate[...] * 2**16).astype(jnp.uint32)
         kept = 1 - threshold / 2**16  # the keep rate the draw really has, so the expectation is exact
         return jnp.where(bits >= threshold, x * (1 / kept), 0).astype(x.dtype)
@@ -249,4 +271,4 @@ class Network(nnx.Module):
         rows: list[Row] = []
         for layer in self.layers:
             rows += layer.rows(rows[-1].output_shape if rows else input_shape)
-        return [row._replace(name=f"{row.name}_{number}") for number, row in enumerate(rows, start=1)]
+        return [row._replace(name=f"{row.name or row.kind}_{number}") for number, row in enumerate(rows, start=1)]

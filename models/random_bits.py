@@ -7,22 +7,27 @@ of the time of training a small dense network.
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, UInt16
+from jaxtyping import Array, UInt16, UInt32
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-def bits16(key: Array, size: int) -> UInt16[Array, " size"]:
-    """Draws 16 bits for each of `size` values: four from every block of the generator.
+def bits16(key: Array, places: UInt32[Array, " batch"], size: int) -> UInt16[Array, "batch size"]:
+    """Draws 16 bits for each of `size` values of every example: four from every block of the generator.
+
+    An example's bits follow from the key and its place alone, whatever other examples are drawn for beside it.
+
+    Args:
+      places: each example's place in the batch.
 
     Source: Threefry-2x32 with 20 rounds, Salmon et al. 2011, sec. 4; the generator behind `jax.random.key`.
     """
-    blocks = -(-size // 4)
-    counts = lax.iota(jnp.uint32, blocks)
+    shape = places.size, -(-size // 4)
+    blocks = lax.broadcasted_iota(jnp.uint32, shape, 1)
     # Without the barrier every value would compute its block anew, forward and backward.
-    words = lax.optimization_barrier(threefry(key, jnp.zeros_like(counts), counts))
-    return lax.bitcast_convert_type(jnp.concatenate(words), jnp.uint16).reshape(-1)[:size]
+    words = lax.optimization_barrier(threefry(key, jnp.broadcast_to(places[:, None], shape), blocks))
+    return lax.bitcast_convert_type(jnp.concatenate(words, 1), jnp.uint16).reshape(places.size, -1)[:, :size]
 
 
 def threefry(key: Array, x0: Array, x1: Array) -> tuple[Array, Array]:

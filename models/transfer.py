@@ -137,7 +137,8 @@ class GivenFeatures(nnx.Module):
         return x
 
     def rows(self, input_shape: Shape) -> list[Row]:
-        return _rows(MobileNetV2Config(self.config.width), self.config.resolution, mobilenet_v2.TOP)
+        rows = _rows(MobileNetV2Config(self.config.width), self.config.resolution, mobilenet_v2.TOP)
+        return [row._replace(beforehand=True) for row in rows]
 
 
 def build(config: TransferConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs,

@@ -60,6 +60,13 @@ def test_shared_examples_are_counted_by_hand():
     assert found.clear == 0
 
 
+@pytest.mark.parametrize(("gained", "p", "clear"), [(5, 2 / 2**5, 0), (6, 2 / 2**6, 1)])
+def test_a_pair_is_clear_below_one_in_twenty(gained, p, clear):
+    found = shared_examples({0: predictions(), 1: predictions()}, {0: predictions(*range(gained)), 1: predictions()})
+    assert (found.pairs, found.clear) == (2, clear)
+    assert shared_examples({0: predictions()}, {0: predictions(*range(gained))}).p == pytest.approx(p)
+
+
 def test_the_interval_is_over_examples_not_over_pairs_of_runs():
     one = shared_examples({0: predictions(3, 7)}, {0: predictions(0, 1, 2, 3)})
     thrice = shared_examples({seed: predictions(3, 7) for seed in range(3)},

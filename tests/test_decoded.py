@@ -46,7 +46,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, mnist, damage: str) -> None:
     elif damage == "truncated manifest":
         manifest.write_text(manifest.read_text()[:50])
     elif damage == "older format":
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 0, "class_names": ["x"] * 10}))
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 1, "class_names": ["x"] * 10}))
     elif damage == "other arrays":
         np.save(images, np.load(images)[:30])
         np.save(entry / "train_labels.npy", np.load(entry / "train_labels.npy")[:30])

@@ -10,6 +10,7 @@ import synthetic_outcomes
 from markdown_it import MarkdownIt
 
 from harness import figures
+from harness.loaded import Loaded
 from harness.plots import Picture
 from harness.summary import summarize
 
@@ -36,8 +37,8 @@ def material(results_dir, *runs, factors=None, **kept):
 
 
 def read(folder):
-    found = folder.records()
-    return folder, summarize(folder.ablation, folder.plan(), found), found
+    loaded = Loaded(folder)
+    return loaded, summarize(folder.ablation, loaded.plan, loaded.records)
 
 
 def three_cells(**changes):
@@ -57,24 +58,24 @@ def by_name(drawn):
 
 def test_all_pictures_are_drawn_with_captions_and_the_same_bytes_again(tmp_path):
     given = material(tmp_path, *three_cells())
-    first = figures.draw(*given)
+    first, left_out = figures.draw(*given)
     assert [figure.name for figure in first] == ALL
-    assert figures.left_out(*given) == {}
+    assert left_out == {}
     assert all(figure.png.startswith(b"\x89PNG") for figure in first)
     assert [figure.name for figure in first if figure.pdf] == ALL[:8]
     assert all(figure.caption.endswith(".") and len(figure.caption) > 60 for figure in first)
-    assert figures.draw(*read(given[0])) == first
+    assert figures.draw(*read(given[0].folder))[0] == first
     assert sum(len(figure.png) for figure in first) < 600_000
 
 
 def test_captions_state_the_answer(tmp_path, unrendered):
     given = material(tmp_path, *three_cells())
-    captions = {name: figure.caption for name, figure in by_name(figures.draw(*given)).items()}
+    captions = {name: figure.caption for name, figure in by_name(figures.draw(*given)[0]).items()}
     assert "norm has the highest mean test accuracy; " in captions["confusion"]
     assert "norm (highest mean, n=2) " in captions["calibration"] or "norm (best, n=2) " in captions["calibration"]
     assert "by norm, seed 0" in captions["test_images"]
     assert "of dense_2, the first of its 256 units" in captions["weights"]
-    known = given[0].predictions("regularizer=norm,seed=0")
+    known = given[0].predictions["regularizer=norm,seed=0"]
     wrong = int(np.sum(known["predicted"][:25] != known["label"][:25]))
     assert f"the {wrong} wrong ones" in captions["test_images"]
 
@@ -84,7 +85,7 @@ def test_a_lead_within_its_interval_is_no_best(tmp_path, unrendered):
             {"x": (0.80, 0.84), "y": (0.81, 0.84)}.items() for seed, value in enumerate(values)]
     given = material(tmp_path, *runs)
     assert not any(row.is_best for row in given[1].rows)
-    caption = by_name(figures.draw(*given))["confusion"].caption
+    caption = by_name(figures.draw(*given)[0])["confusion"].caption
     assert "y has the highest mean test accuracy; the evidence does not tell it from the second highest." in caption
 
 
@@ -94,36 +95,34 @@ def test_the_best_is_shown_beside_the_baseline_and_the_baseline_beside_the_next(
     for levels, expected in ((["low", "top", "next"], "low (baseline, n=2), and of top (highest mean, n=2)"),
                              (["top", "low", "next"], "top (baseline, highest mean, n=2), and of next (n=2)")):
         given = material(tmp_path / levels[0], *runs, factors={"a": levels})
-        assert expected in by_name(figures.draw(*given))["baseline_vs_best"].caption
+        assert expected in by_name(figures.draw(*given)[0])["baseline_vs_best"].caption
 
 
 def test_an_ablation_of_one_cell_has_what_needs_no_other(tmp_path):
     given = material(tmp_path, synthetic.record({}, 0, 0.9))
-    assert list(figures.left_out(*given)) == ["baseline_vs_best", "pareto"]
-    assert [figure.name for figure in figures.draw(*given)] == [name for name in ALL if name not in (
+    drawn, left_out = figures.draw(*given)
+    assert list(left_out) == ["baseline_vs_best", "pareto"]
+    assert [figure.name for figure in drawn] == [name for name in ALL if name not in (
         "baseline_vs_best", "pareto")]
 
 
 def test_without_a_done_run_nothing_is_drawn(tmp_path):
     folder = synthetic.write(tmp_path, synthetic.plan({"a": ["x"]}, []), synthetic.record(
         {"a": "x"}, 0, None, status="oom"))
-    given = read(folder)
-    assert figures.draw(*given) == []
-    assert figures.left_out(*given) == dict.fromkeys(ALL, "no run is done")
+    assert figures.draw(*read(folder)) == ([], dict.fromkeys(ALL, "no run is done"))
 
 
 def test_old_folders_have_what_their_records_allow_and_the_reasons(tmp_path, unrendered):
     runs = three_cells()
-    folder, *_ = material(tmp_path, *runs)
+    folder = material(tmp_path, *runs)[0].folder
     for path in folder.path.glob("runs/*/*.npz"):
         with np.load(path) as stored:
             old = {name: stored[name] for name in stored.files if name != "label"}
         path.unlink()
         if path.name == "predictions.npz":
             np.savez(path, **old)
-    given = read(folder)
-    assert [figure.name for figure in figures.draw(*given)] == ALL[:5]
-    reasons = figures.left_out(*given)
+    drawn, reasons = figures.draw(*read(folder))
+    assert [figure.name for figure in drawn] == ALL[:5]
     assert set(reasons) == set(ALL[5:])
     assert "true classes" in reasons["confusion"]
     assert "exhibits.npz" in reasons["weights"]
@@ -143,20 +142,20 @@ def test_old_folders_have_what_their_records_allow_and_the_reasons(tmp_path, unr
 ])
 def test_a_damaged_file_costs_its_pictures_alone(tmp_path, file, damage, missing):
     runs = three_cells()
-    folder, *_ = material(tmp_path, *runs)
+    folder = material(tmp_path, *runs)[0].folder
     for path in folder.path.glob(f"runs/*/{file}"):
         if damage is None:
             path.write_bytes(b"PK\x03\x04 cut off")
         else:
             with np.load(path) as stored:
                 np.savez(path, **(dict(stored) | damage))
-    assert list(figures.left_out(*read(folder))) == missing
+    assert list(figures.draw(*read(folder))[1]) == missing
 
 
 def test_a_cell_whose_runs_kept_nothing_leaves_the_next(tmp_path, unrendered):
-    folder, *_ = material(tmp_path, *three_cells())
+    folder = material(tmp_path, *three_cells())[0].folder
     (folder.run("regularizer=norm,seed=0") / "exhibits.npz").unlink()
-    caption = by_name(figures.draw(*read(folder)))["test_images"].caption
+    caption = by_name(figures.draw(*read(folder))[0])["test_images"].caption
     assert "by none, seed 0" in caption
 
 
@@ -164,7 +163,7 @@ def test_a_hundred_classes_and_colour_images_and_a_convolution(tmp_path, unrende
     data = dataclasses.replace(synthetic.DATASET, class_names=tuple(f"class {number}" for number in range(100)),
                                image_shape=(32, 32, 3))
     given = material(tmp_path, *three_cells(dataset=data), kernel=(3, 3, 3, 32))
-    drawn = by_name(figures.draw(*given))
+    drawn = by_name(figures.draw(*given)[0])
     assert list(drawn) == ALL
     assert "its 32 units" in drawn["filters"].caption
 
@@ -174,7 +173,7 @@ def test_hostile_names_are_inert_in_pictures_and_captions(tmp_path):
     runs = [costing(synthetic.record({"a": label}, 0, 0.5 + 0.01 * place, dataset=data), 1000 + place)
             for place, label in enumerate(HOSTILE)]
     given = material(tmp_path, *runs)
-    drawn = figures.draw(*given)
+    drawn, _ = figures.draw(*given)
     assert [figure.name for figure in drawn] == ALL
     assert all(figure.caption.isprintable() for figure in drawn)
     assert all(len(figure.caption) < 3000 for figure in drawn)

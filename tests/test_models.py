@@ -8,7 +8,7 @@ from flax import nnx
 
 import models
 from models import CNNConfig, MLPConfig, Mode
-from models.layers import BatchNorm, Dropout, parameter_count
+from models.layers import ACTIVATIONS, BatchNorm, Dropout, parameter_count
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 # The networks of the five source projects; the counts are theirs or by hand arithmetic.
@@ -107,6 +107,26 @@ def test_batch_norm_agrees_with_flax():
     np.testing.assert_allclose(ours(x, Mode()), flax(x, use_running_average=True), atol=1e-5)
 
 
+def test_batch_norm_keeps_its_digits_where_the_mean_is_large():
+    """The reference is in float64; the input's own rounding, 3e-5 at 1000, is a 3,000th of its spread."""
+    x = np.asarray(jax.random.normal(jax.random.key(0), (64, 5, 5, 3)) * 0.1 + 1000)
+    exact = x.astype(np.float64)
+    expected = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-3)
+    np.testing.assert_allclose(BatchNorm(3)(jnp.asarray(x), Mode(train=True)), expected, atol=2e-3)
+
+
+def test_batch_norm_s_gradient_is_that_of_flax():
+    x = jax.random.normal(jax.random.key(0), (8, 3, 3, 2)) * 2 + 1
+
+    def gradient(normalise):
+        return jax.grad(lambda x: (normalise(x) ** 3).sum())(x)
+
+    def flax(x):
+        return nnx.BatchNorm(2, epsilon=1e-3, use_running_average=False, rngs=nnx.Rngs(0))(x)
+
+    np.testing.assert_allclose(gradient(lambda x: BatchNorm(2)(x, Mode(train=True))), gradient(flax), atol=1e-4)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_dropout_drops_its_rate_and_keeps_the_expectation(rate):
     x = jnp.ones((400, 1001))
@@ -151,3 +171,12 @@ def test_a_wrong_value_is_refused_where_it_is_written(family, field, value):
 def test_images_too_small_for_the_blocks_are_refused():
     with pytest.raises(ValueError, match="too small for 3 blocks"):
         build(CNNConfig(filters=(4, 4, 4)), (8, 8, 1))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_is_what_keras_has_under_its_name(name):
+    import keras_on_jax  # Keras takes seconds to import
+
+    x = jnp.concatenate([jnp.linspace(-12, 12, 2401), jnp.array([-1e4, -100, 100, 1e4])]).astype(jnp.float32)
+    expected = keras_on_jax.keras.activations.get(name)(x)
+    np.testing.assert_allclose(ACTIVATIONS[name](x), expected, rtol=1e-6, atol=1e-7)

@@ -14,12 +14,20 @@ OUTCOMES = st.lists(st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSE
 def test_confusion_is_scikit_learns(found):
     label, predicted = np.array(found, dtype=np.uint8).T
     expected = confusion_matrix(label, predicted, labels=range(CLASSES))
-    np.testing.assert_array_equal(outcomes.confusion(predicted, label, CLASSES), expected)
+    np.testing.assert_array_equal(outcomes.confusion(label=label, predicted=predicted, classes=CLASSES), expected)
+
+
+def test_rows_are_the_true_classes_and_no_place_tells_the_two_apart():
+    label, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
+    matrix = outcomes.confusion(label=label, predicted=predicted, classes=3)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    with pytest.raises(TypeError, match="positional"):
+        outcomes.confusion(label, predicted, classes=3)
 
 
 def test_confusion_holds_classes_whose_square_is_beyond_a_byte():
     label = np.arange(300, dtype=np.uint16)
-    matrix = outcomes.confusion(np.roll(label, 1), label, 300)
+    matrix = outcomes.confusion(label=label, predicted=np.roll(label, 1), classes=300)
     assert matrix.sum() == 300
     assert matrix[0, 299] == matrix[299, 298] == 1
 
@@ -27,7 +35,7 @@ def test_confusion_holds_classes_whose_square_is_beyond_a_byte():
 @pytest.mark.parametrize(("predicted", "label"), [([0, 1], [0]), ([0, 5], [0, 1]), ([0, 1], [0, 5])])
 def test_what_does_not_fit_is_refused(predicted, label):
     with pytest.raises(ValueError, match=r"predictions|class"):
-        outcomes.confusion(np.array(predicted), np.array(label), CLASSES)
+        outcomes.confusion(label=np.array(label), predicted=np.array(predicted), classes=CLASSES)
 
 
 def test_pairs_are_the_errors_by_how_often():

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import synthetic
 
-from harness import page, page_cells, page_index, page_runs, page_shell, tables
+from harness import numbers, page, page_cells, page_index, page_runs, page_shell, tables
 from harness.summary import summarize
 
 HOSTILE = ["<script>window.pwned=1</script>", "</script><img src=x onerror=window.pwned=1>", "\"' onmouseover='pwned()",
@@ -182,6 +182,20 @@ def test_numbers_sort_by_their_size_and_not_by_their_digits():
     assert attribute(content, "950") < attribute(content, "1.50 k") < attribute(content, "2.00 M")
     assert attribute(content, "n/a") < attribute(content, "950")
     assert attribute(content, "47.4 MiB") == pytest.approx(47.4 * 2**20)
+
+
+@pytest.mark.parametrize(("write", "step"), [(numbers.count, 1000), (numbers.size, 1024)])
+def test_every_unit_that_a_number_is_printed_with_sorts_by_its_size(write, step):
+    for power in range(5):
+        for digits in (1, 9.5, 750):
+            assert page_cells.order(write(digits * step**power)) == pytest.approx(digits * step**power, rel=0.06)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("1 B", 1), ("1.00 KiB", 2**10), ("1.00 MiB", 2**20), ("1.00 GiB", 2**30), ("1.00 TiB", 2**40),
+    ("1.00 k", 1e3), ("1.00 M", 1e6), ("1.00 G", 1e9), ("1.00 T", 1e12)])
+def test_a_unit_is_exactly_its_power(text, value):
+    assert page_cells.order(text) == value
 
 
 def test_more_tables_are_shown_with_their_sentences():

@@ -12,8 +12,8 @@ def counts(classes, seeds=2, examples=10):
     rng = np.random.default_rng(classes)
     label = np.repeat(np.arange(classes), examples)
     return np.stack([outcomes.confusion(
-        np.where(rng.random(len(label)) < 0.8, label, rng.integers(0, classes, len(label))), label, classes)
-        for _ in range(seeds)])
+        label=label, predicted=np.where(rng.random(len(label)) < 0.8, label, rng.integers(0, classes, len(label))),
+        classes=classes) for _ in range(seeds)])
 
 
 def names(classes):

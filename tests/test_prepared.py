@@ -80,6 +80,33 @@ def test_a_prepared_set_of_another_form_is_one_clear_line(tmp_path: Path, splits
     assert "tiny" in message(error)
 
 
+def test_pictures_of_sixteen_bits_keep_their_high_byte(tmp_path: Path) -> None:
+    deep = [(np.random.default_rng(i).integers(0, 2**16, (8, 8), np.uint16), i % 3) for i in range(12)]
+    write_prepared(tmp_path / "tiny/1.0.0", {"train": deep[:9], "test": deep[9:]})
+    loaded = load_tiny(tmp_path)
+    np.testing.assert_array_equal(loaded.test.images[..., 0], [pixels // 256 for pixels, _ in deep[9:]])
+    assert len(np.unique(loaded.train.images)) > 100
+
+
+def test_a_picture_that_the_announced_channels_cannot_show_is_one_clear_line(tmp_path: Path) -> None:
+    clear = np.full((8, 8, 4), 127, np.uint8)
+    write_prepared(tmp_path / "tiny/1.0.0", {"train": [*examples(9, 0), (clear, 1)], "test": examples(3, 1)})
+    with pytest.raises(DataError, match=r"^tiny: a picture has transparent pixels, which L cannot show") as error:
+        load_tiny(tmp_path)
+    assert message(error)
+
+
+def test_a_set_that_announces_more_than_eight_bits_is_refused_by_its_type(tmp_path: Path) -> None:
+    import tensorflow_datasets as tfds
+
+    folder = write_prepared(tmp_path / "tiny/1.0.0", {"train": examples(9, 0), "test": examples(3, 1)})
+    image = tfds.features.Image(shape=(None, None, 1), dtype=np.uint16)
+    label = tfds.features.ClassLabel(names=["a", "b", "c"])
+    tfds.features.FeaturesDict({"image": image, "label": label}).save_config(folder)
+    with pytest.raises(DataError, match=r"not a set of 8-bit images .* image: Image of uint16, label: ClassLabel"):
+        load_tiny(tmp_path)
+
+
 def test_a_prepared_set_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
     import tensorflow_datasets as tfds
 

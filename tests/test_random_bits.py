@@ -18,13 +18,14 @@ def test_the_generator_is_the_one_behind_jax_random(seed):
 
 @pytest.mark.parametrize("size", [1, 4, 5, 4096, 100_003])
 def test_every_value_has_bits_of_its_own(size):
-    bits = np.asarray(bits16(jax.random.key(size), size))
-    assert bits.shape == (size,)
+    bits = np.asarray(bits16(jax.random.key(size), jnp.arange(3, dtype=jnp.uint32), size))
+    assert bits.shape == (3, size)
     assert bits.dtype == np.uint16
+    bits = bits.reshape(-1)
     if size > 10_000:
         coins = (bits[:, None] >> np.arange(16) & 1) - 0.5
         # Six standard errors: of each bit's mean, and of each pair's correlation, neighbours' included.
-        limit = 6 * 0.5 / size**0.5
+        limit = 6 * 0.5 / bits.size**0.5
         assert np.abs(coins.mean(0)).max() < limit
         both = np.hstack([coins[:-1], coins[1:]])
         assert np.abs(both.T @ both / len(both) - np.eye(32) / 4).max() < limit / 2
@@ -32,7 +33,14 @@ def test_every_value_has_bits_of_its_own(size):
 
 def test_keys_and_members_under_vmap_differ_as_alone():
     keys = jax.random.split(jax.random.key(3), 4)
-    together = jax.vmap(lambda key: bits16(key, 1000))(keys)
+    places = jnp.arange(2, dtype=jnp.uint32)
+    together = jax.vmap(lambda key: bits16(key, places, 1000))(keys)
     for key, drawn in zip(keys, together, strict=True):
-        np.testing.assert_array_equal(drawn, bits16(key, 1000))
-    assert len(np.unique(np.asarray(together), axis=0)) == 4
+        np.testing.assert_array_equal(drawn, bits16(key, places, 1000))
+    assert len(np.unique(np.asarray(together).reshape(8, -1), axis=0)) == 8
+
+
+def test_an_example_s_bits_follow_from_its_place_alone():
+    key, places = jax.random.key(5), jnp.arange(7, dtype=jnp.uint32)
+    whole = bits16(key, places, 33)
+    np.testing.assert_array_equal(bits16(key, places[4:], 33), whole[4:])

@@ -152,7 +152,7 @@ def test_the_documented_columns_are_those_of_the_records():
     names = {str: "text", int: "whole", float: "number", bool: "yes/no", records.Status: "text"}
     names |= {kind | None: name for kind, name in names.items() if isinstance(kind, type)}
     kinds = {name: names.get(kind, "any" if name.endswith("*") else "list") for name, kind in records.columns().items()}
-    kinds["labels.*"] = "text"
+    kinds |= dict.fromkeys(("labels.*", "environment.packages.*", "environment.numerics.*"), "text")
     assert {name: kind for name, (kind, _) in documented().items()} == kinds
 
 

@@ -1,3 +1,4 @@
+import collections
 import csv
 import dataclasses
 import io
@@ -7,11 +8,13 @@ import subprocess
 import sys
 
 import commands
+import pandas as pd
 import pytest
 import synthetic
 from absl import flags
 from rich.console import Console
 
+from harness import records
 from harness.pooling import MixtureError
 from harness.records import RecordError
 from harness.report import ReportError, report
@@ -222,3 +225,19 @@ def test_ones_own_records_hide_the_shipped_ones_of_the_same_name_and_it_is_told(
     report(["my_results", "results"], ["both"], console, View(baseline="baseline"))
     with pytest.raises(ReportError, match=r'no records of "none" in my_results or results; .* both, mine, shipped$'):
         report(["my_results", "results"], ["none"], console)
+
+
+def test_a_report_reads_each_file_once(tmp_path, monkeypatch):
+    """With its pictures, page and index."""
+    runs = [synthetic.record({"a": level}, seed, 0.9 + 0.01 * seed) for level in "xy" for seed in range(2)]
+    folder = synthetic.write(tmp_path, synthetic.plan({"a": ["x", "y"]}, runs), *runs, with_predictions=True)
+    read = collections.Counter()
+    for module, name in ((records, "_read_json"), (records, "_read_arrays"), (pd, "read_csv")):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, *args, original=original, **more: (
+            read.update([path.relative_to(folder.path)]), original(path, *args, **more))[1])
+    render(tmp_path)
+    runs_read = {path for path in read if path.parts[0] == "runs"}
+    assert {path.name for path in runs_read} == {"record.json", "predictions.npz", "curve.csv"}
+    assert len(runs_read) == 3 * len(runs)
+    assert set(read.values()) == {1}

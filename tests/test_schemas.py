@@ -13,6 +13,7 @@ from conftest import small_dataset
 from ablations import ABLATIONS, spec
 from ablations.spec import AugmentConfig, EarlyStopping, OptimizerConfig, Run, RunConfig
 from harness import checkpoint, configs, contents, executor, fit, pooling, records
+from harness.loaded import Loaded
 from harness.rows import View
 from harness.run_record import SCHEMA
 from models import FAMILIES, CNNConfig, MLPConfig, TransferConfig, mlp
@@ -25,6 +26,8 @@ CONFIGS = {
     "schema_2": RunConfig(
         dataset="cifar10", model=TransferConfig(batch_norm=True, hidden=(256, 128), dropout=0.3), batch_size=32,
         epochs=30, early_stopping=EarlyStopping(min_delta=1e-4)),
+    "schema_3": RunConfig(dataset="digits", model=TransferConfig(width=0.35, resolution=32), epochs=2, batch_size=32,
+                          validation_size=200),
 }
 
 
@@ -70,11 +73,22 @@ def test_it_is_read_in_todays_form(folder, name):
     assert_form(records.RunRecord, record)
     assert record["schema"] == SCHEMA
     assert configs.completed(record["config"]) == configs.as_json(CONFIGS[name])
-    changed = {"schema", "cost", "timing", "backbone", "placement"}
+    changed = {"schema", "cost", "timing", "backbone", "placement", "environment"}
     assert {key: value for key, value in record.items() if key not in changed} == {
         key: value for key, value in STORED[name].items() if key not in changed}
-    for part in ("cost", "timing"):
+    for part in ("timing", "environment"):
         assert record[part].items() >= STORED[name][part].items()
+    recounted = {"parameters_bytes", "memory_estimate_bytes", "measured_peak_bytes"}
+    assert record["cost"].items() >= {key: value for key, value in STORED[name]["cost"].items()
+                                      if key not in recounted}.items()
+
+
+def test_memory_counts_a_backbone_that_is_in_the_other_columns(folder, name):
+    """Whatever the schema, and whether it ran in the step or gave its features beforehand."""
+    cost = folder.record(run_of(name).run_id)["cost"]
+    assert cost["parameters_bytes"] >= 4 * cost["parameters"]
+    assert cost["memory_estimate_bytes"] == sum(
+        cost[f"{part}_bytes"] for part in ("parameters", "gradients", "optimizer", "activations"))
 
 
 def test_a_relaunch_takes_its_run_as_recorded(folder, name):
@@ -101,7 +115,7 @@ def test_a_checkpoint_of_its_configuration_is_resumed(tmp_path, name):
 
 
 def test_it_is_reported(folder, name):
-    summary, files = contents.contents(folder, View())
+    summary, files = contents.contents(Loaded(folder), View())
     [row] = summary.rows
     assert row.score.mean == STORED[name]["best"]["test_accuracy"]
     assert files["table.md"]
@@ -202,7 +216,7 @@ def test_adding_a_field_to_a_config_orphans_nothing(tmp_path, monkeypatch):
     trainer.check(Run({"a": "b"}, 0, today), tmp_path / "checkpoints")
     [record] = folder.records().values()
     pooling.refuse_mixtures([record, record | {"seed": 1, "config": configs.as_json(today)}])
-    assert contents.contents(folder, View())[0].rows[0].score.mean == 0.9
+    assert contents.contents(Loaded(folder), View())[0].rows[0].score.mean == 0.9
     assert records.read_all(tmp_path)["config.ema"].tolist() == [0.0]
 
     other = later(dataset="small", model=model((8,), gate=True))

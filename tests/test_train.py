@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ablations.spec import AugmentConfig, EarlyStopping, OptimizerConfig, RunConfig
-from harness import train
+from harness import optimizer, train
 from models import CNNConfig, MLPConfig, Mode
 
 PLAIN = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=32, epochs=2, validation_size=40)
@@ -140,6 +140,24 @@ def test_sgd_with_momentum_moves_as_keras_defines_it(dataset):
         velocity = jax.tree.map(lambda v, g: 0.9 * v - 0.1 * g, velocity, jax.grad(loss)(expected))
         expected = jax.tree.map(jnp.add, expected, velocity)
     assert_close(state.weights.params, expected, atol=1e-5)
+
+
+def test_adam_is_the_paper_s_algorithm_with_epsilon_after_bias_correction():
+    """Over gradients down to epsilon, where its place matters; the reference is written out in float64."""
+    config = OptimizerConfig(learning_rate=1e-3)
+    rates = {name: jnp.float32(getattr(config, name)) for name in ("learning_rate", "momentum", "weight_decay")}
+    adam, scale = optimizer.build(config, rates), np.array([1.0, 1e-3, 1e-6, 1e-7])
+    weights = jnp.zeros(4)
+    state = adam.init(weights)
+    expected, first, second = (np.zeros(4) for _ in range(3))
+    for step in range(1, 21):
+        gradient = scale * np.cos(step)
+        update, state = adam.update(jnp.asarray(gradient, jnp.float32), state, weights)
+        weights = optax.apply_updates(weights, update)
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        corrected = first / (1 - 0.9**step), second / (1 - 0.999**step)
+        expected -= 1e-3 * corrected[0] / (np.sqrt(corrected[1]) + 1e-7)
+        np.testing.assert_allclose(weights, expected, atol=1e-7)
 
 
 def test_early_stopping_waits_its_patience_and_keeps_the_first_best(dataset):

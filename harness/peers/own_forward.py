@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from harness import environment, features
+from harness.configs import as_json
 from harness.peers import backbone
 from models import mobilenet_v2, transfer
 
@@ -22,11 +23,12 @@ class Side:
         self.folder = tempfile.TemporaryDirectory(prefix="harness_bench_")
         os.environ["XDG_CACHE_HOME"] = self.folder.name  # compile time is with an empty compilation cache
         self.devices = environment.configure()
+        environment.pin()
         self.job, self.given = job, backbone.Given(job)
 
     def start(self) -> dict[str, Any]:
         machine = environment.describe()
-        return {"versions": machine["packages"], "platform": machine["platform"], "machine": machine}
+        return {"versions": machine.packages, "platform": machine.platform, "machine": as_json(machine)}
 
     def calibrate(self) -> dict[str, Any]:
         return {"batch": self.devices * max(1, features.BATCH // self.devices)}

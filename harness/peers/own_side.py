@@ -11,6 +11,7 @@ import numpy as np
 
 from ablations.spec import Run
 from harness import environment, fit, train, workloads
+from harness.configs import as_json
 from harness.data import Dataset, Split
 from harness.layout import Layout
 from harness.peers import task
@@ -27,6 +28,7 @@ class Side:
         # A compilation cache of its own: what earlier programs left in the user's would hide the time to compile.
         os.environ["XDG_CACHE_HOME"] = self.folder.name
         self.devices = environment.configure()
+        environment.pin()
         self.examples, self.epochs = job["examples"], job["config"]["epochs"]
         config = dataclasses.replace(workloads.config_of(job["config"]), precision=job["precision"], epochs=EPOCHS)
         self.runs = [Run({}, seed, config) for seed in range(job["runs"])]
@@ -39,7 +41,7 @@ class Side:
 
     def start(self) -> dict[str, Any]:
         machine = environment.describe()
-        return {"versions": machine["packages"], "platform": machine["platform"], "machine": machine}
+        return {"versions": machine.packages, "platform": machine.platform, "machine": as_json(machine)}
 
     def calibrate(self) -> dict[str, Any]:
         return dataclasses.asdict(fit.Trainer(self.dataset).choose(self.runs, self.devices, "jit").layout)

@@ -20,6 +20,7 @@ class Side:
 
     def __init__(self, job: dict[str, Any]):
         environment.configure(environment.cores())
+        environment.pin()
         self.dtype = jnp.dtype(job["precision"])
         self.mesh = Mesh(np.array(jax.devices()), ("device",))
 

@@ -1,0 +1,152 @@
+"""What five published notebooks state, held against the shipped ablations that repeat them.
+
+Only what their texts say: a figure that stands in a picture alone is named as such. What a text calls much or most
+without a figure is read as the protocol of the claim says.
+"""
+
+from collections.abc import Mapping
+
+from ablations.claim import Claim
+
+_KMNIST = "KMNIST notebook"
+_TRANSFER = "CIFAR-10 transfer notebook"
+_FACTORS = "MNIST and Fashion-MNIST notebook"
+_COMPARISON = "CIFAR-10 comparison"
+_DENSE = "Fashion-MNIST dense net"
+_CNN = "CIFAR-10 CNN post"
+_IN_PICTURES = "shown in pictures; the text has no figures"
+_REASONS = "reasons without figures, and no cell here has another choice"
+_NO_CLASS_COUNTS = "records keep the classes of test images alone"
+
+
+def _counts(source: str, labels: Mapping[str, str], protocol: str = "", **figures: int) -> tuple[Claim, ...]:
+    return tuple(Claim(source, metric, value, labels=labels, protocol=protocol) for metric, value in figures.items())
+
+
+def _layers(source: str, labels: Mapping[str, str], metric: str, protocol: str = "", **figures: int
+            ) -> tuple[Claim, ...]:
+    return tuple(Claim(source, metric, value, labels=labels, of=(layer,), protocol=protocol)
+                 for layer, value in figures.items())
+
+
+def transfer(head: Mapping[str, str]) -> tuple[Claim, ...]:
+    """States what the transfer notebook found, for the cells that have its head."""
+    return (
+        Claim(_TRANSFER, "test_accuracy", 0.87, within=0.01, labels=head,
+              protocol="one run, stopped after 16 of 30 epochs; resolution and units are not given"),
+        Claim(_TRANSFER, "epochs_trained", 16, within=3.0, labels=head,
+              protocol="one run; where it stops varies with the seed, so 3 either way count as about 16; units, "
+                       "learning rate and validation images are not given"),
+        Claim(_TRANSFER, "epochs_trained", 29, "at_most", labels=head,
+              protocol="early stopping ended training before the 30 epochs set"),
+    )
+
+
+def lowest_test_error(settings: str) -> Claim:
+    """Names a search of the notebook on MNIST and Fashion-MNIST, of which its text tells no outcome."""
+    return Claim(_FACTORS, f"{settings} with the lowest test error",
+                 unaudited="neither the winner nor its error is in the text",
+                 protocol="chosen by test error; the code shown, of the last networks, takes the maximum over epochs "
+                          "of test accuracy and leaves pixels at 0 to 255")
+
+
+KMNIST_MLP = (
+    Claim(_KMNIST, "test_accuracy", 0.96, "at_least",
+          protocol='"consistently above 96 %"; widths, optimizer and epochs not given'),
+    *_counts(_KMNIST, {"units": "128", "dropout": "0"}, images=70_000, numbers_per_image=784, classes=10),
+    Claim(_KMNIST, "confusion matrix, predictions beside true labels", unaudited=_IN_PICTURES),
+)
+
+CIFAR10_TRANSFER = (
+    *transfer({"head": "three dense"}),
+    *_counts(_TRANSFER, {"resolution": "96", "head": "three dense"}, images=60_000, training_images=50_000,
+             test_images=10_000, numbers_per_image=3_072, classes=10),
+    Claim(_TRANSFER, "images of each class", 6_000, unaudited=_NO_CLASS_COUNTS),
+    Claim(_TRANSFER, "loss by epoch", unaudited=_IN_PICTURES),
+    Claim(_TRANSFER, "batch size: 32 balances memory, time and accuracy", unaudited=_REASONS),
+)
+
+FASHION_REGULARIZATION = (
+    *(Claim(_FACTORS, "test_accuracy", 0.0, "at_least", labels={"regularizer": "batch_norm+dropout"},
+            over={"regularizer": other}, protocol=protocol)
+      for other, protocol in (
+          ("none", "called optimized, against a naive network that is not described; no figures"),
+          ("batch_norm", "called optimal, after comparing this one; no figures"),
+          ("dropout", "called optimal, after comparing this one; no figures"),
+          ("l2", "called optimal, after comparing this one; no figures"),
+      )),
+    Claim(_FACTORS, "maximum of test accuracy over 20 epochs, of each network",
+          unaudited="the test set is read here at the best validation epoch and the last alone",
+          protocol="printed by the code shown; the text has no figures"),
+    Claim(_FACTORS, "scores on pixels from 0 to 255", unaudited="all runs here scale pixels to 0 to 1",
+          protocol="as the code shown leaves them"),
+    Claim(_FACTORS, "accuracy and loss by epoch, of each network", unaudited=_IN_PICTURES),
+)
+
+CIFAR10_MLP_VS_CNN = (
+    *(Claim(_COMPARISON, metric, 0.0, "at_least", state=state, labels={"network": "cnn"}, over={"network": "mlp"},
+            protocol="much better after as many epochs; figures are in pictures, so that the sign alone is judged"
+                     + ("; the source's scores are the last epoch's" if state == "best_validation" else ""))
+      for metric, state in (("test_accuracy", "last"), ("macro_precision", "best_validation"),
+                            ("macro_recall", "best_validation"), ("macro_f1", "best_validation"))),
+    Claim(_COMPARISON, "predicted_count_deviation", 0.1, "at_least", state="best_validation",
+          labels={"network": "mlp"},
+          protocol="high variation around 1,000, no figure: a tenth or more counts as high; the source's predictions "
+                   "are the last epoch's"),
+    *_counts(_COMPARISON, {"network": "mlp"}, training_images=50_000, test_images=10_000, smallest_test_class=1_000,
+             numbers_per_image=3_072, classes=10),
+    Claim(_COMPARISON, "accuracy, precision, recall, F1, predicted counts of each network", unaudited=_IN_PICTURES,
+          protocol="called low for the dense net"),
+    Claim(_COMPARISON, "layers and parameters of each network", unaudited=_IN_PICTURES,
+          protocol="4,000 hidden units in two layers; two blocks of convolution and pooling, then dense layers"),
+    Claim(_COMPARISON, "CIFAR-100 is more challenging",
+          unaudited="an expectation, no result; this ablation trains on CIFAR-10 alone"),
+)
+
+_DROPOUT = {"dropout": "0.1"}
+_BYTES = "stated in bytes, one per number"
+
+FASHION_MLP = (
+    *_counts(_DENSE, _DROPOUT, "two dropouts of rates not given", parameters=235_146),
+    *_layers(_DENSE, _DROPOUT, "layer_parameters", dense_1=200_960, dense_3=32_896, dense_5=1_290),
+    *_layers(_DENSE, _DROPOUT, "layer_held", _BYTES, dense_1=133_120, dense_3=49_152, dense_5=17_664),
+    *_counts(_DENSE, _DROPOUT, _BYTES, activations_held=199_936, pixels_held=47_040_000),
+    *_counts(_DENSE, _DROPOUT, "counted as one byte per number, without gradients and optimizer",
+             numbers_held=47_475_082),
+    *_counts(_DENSE, _DROPOUT, "the same figure, read as the memory that training takes", compiled_bytes=47_475_082),
+    *_counts(_DENSE, _DROPOUT, training_images=60_000, numbers_per_image=784, classes=10),
+    Claim(_DENSE, "test_accuracy", 0.0, "at_least", labels=_DROPOUT, over={"dropout": "0"},
+          protocol="dropout is said to improve generalization, in general and without a figure; rates not given"),
+    Claim(_DENSE, "accuracy and loss by epoch, heat map of the initial weights", unaudited=_IN_PICTURES),
+    Claim(_DENSE, "the range of the initial weights differs by layer",
+          unaudited="records keep the initial weights of the first layer alone", protocol="Glorot uniform, as here"),
+    Claim(_DENSE, "two hidden layers of 256 and 128 units, batch 128, 20 epochs and Adam suit the data",
+          unaudited=_REASONS),
+)
+
+_POST = {"dropout": "0.3"}
+_SWAPPED = "; the post's list of classes has dog and deer in each other's place, so its dog/horse may be deer/horse"
+
+CIFAR10_CNN = (
+    *_counts(_CNN, _POST, parameters=4_200_842, trainable_parameters=4_200_842),
+    *_layers(_CNN, _POST, "layer_parameters", conv_1=896, dense_3=4_194_816, dense_5=5_130),
+    *_layers(_CNN, _POST, "layer_outputs", conv_1=32_768, max_pool_2=8_192, dense_3=512, dropout_4=512, dense_5=10),
+    Claim(_CNN, "train_accuracy", 0.8848, within=0.01, labels=_POST,
+          protocol="one run of 30 epochs on 50,000 images; the epoch is not given"),
+    Claim(_CNN, "test_accuracy", 0.6939, within=0.01, labels=_POST,
+          protocol="one run of 30 epochs on 50,000 images, 10,000 test images"),
+    *(Claim(_CNN, "confusion_share", 0.5, "at_least", state="best_validation", labels=_POST,
+            of=("airplane", "bird", animal, "horse"),
+            protocol=f"most mispredictions, read as half or more, after the last epoch{_SWAPPED}")
+      for animal in ("dog", "deer")),
+    *(Claim(_CNN, "confusion_rank", 2, "at_most", state="best_validation", labels=_POST, of=pair,
+            protocol=f"most mispredictions, read as the two pairs with the most, after the last epoch{note}")
+      for pair, note in ((("airplane", "bird"), ""), (("dog", "horse"), _SWAPPED), (("deer", "horse"), _SWAPPED))),
+    *_counts(_CNN, _POST, images=60_000, test_images=10_000, classes=10),
+    Claim(_CNN, "images of each class", 6_000, unaudited=_NO_CLASS_COUNTS),
+    Claim(_CNN, "test_accuracy", 0.0, "at_least", labels=_POST, over={"dropout": "0"},
+          protocol="dropout is said to make the model more reliable, read as test accuracy; no figure"),
+    Claim(_CNN, "ReLU is the best activation tried",
+          unaudited="the others are not named, and no cell here has another"),
+    Claim(_CNN, "accuracy and loss by epoch, mispredicted images", unaudited=_IN_PICTURES),
+)

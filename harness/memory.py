@@ -1,0 +1,57 @@
+"""How much memory training really takes, measured while it runs: of the process on a CPU, of the device elsewhere."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import jax
+import psutil
+
+_EVERY_S = 0.02
+
+
+class Peak:
+    """The most memory in use while it watches, above what the process held at its start.
+
+    On a CPU the process's resident memory is looked at fifty times a second, so that a shorter peak may be missed. An
+    accelerator keeps its own count, which cannot be set back and tells of the first watch alone.
+
+    Attributes:
+      bytes: so far; None where the platform does not tell.
+    """
+
+    def __init__(self, start: int, *, is_first: bool):
+        """Watches from when it is entered.
+
+        Args:
+          start: `resident` before anything was trained.
+          is_first: whether nothing has been trained in this process before.
+        """
+        self._start, self._is_first, self._most = start, is_first, 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+                 ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def bytes(self) -> int | None:
+        if jax.default_backend() == "cpu":
+            return max(self._most, resident()) - self._start
+        stats = jax.devices()[0].memory_stats() if self._is_first else None
+        return None if stats is None else stats.get("peak_bytes_in_use")
+
+    def _watch(self) -> None:
+        while not self._done.wait(_EVERY_S):
+            self._most = max(self._most, resident())
+
+
+def resident() -> int:
+    """Reads how many bytes of memory this process holds."""
+    return int(psutil.Process().memory_info().rss)
