@@ -174,6 +174,9 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     if len(launches) > 1:
         notes.append("A machine is not equally fast in every launch, as its matmul peak shows: images/s compare within "
                      "one alone.")
+    if missed := [f"{row.workload} against {row.side} with K = {row.runs}: {row.ratio or 0.0:.2f} of {row.goal:.1f}"
+                  for row in rows(results) if row.met is False]:
+        notes.append(f"Goals missed: {'; '.join(missed)}.")
     absent = {f"{name} is absent: {why}": None for case in cases(results) for name, why in case["absent"].items()}
     return [*notes, *absent]
 

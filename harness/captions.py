@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.answer import HEADLINE
 from harness.pooling import unlike
 from harness.records import STATUSES
 from harness.rows import MARK, CellRow, View
@@ -26,8 +27,8 @@ def caption(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: Ma
         f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
         "(n/a) below two, or where all values are equal.",
         _baseline_sentence(rows, view, has_plan=plan is not None),
-        *(["Bold is the best mean, where it is ahead of every other cell: paired t tests, Holm-corrected, all p below "
-           "0.05."] if any(row.is_best for row in rows) else []),
+        *(["Bold is the best mean, where it is clearly ahead of every other cell."]
+          if any(row.is_best for row in rows) else []),
         *_cost_sentences(rows, has_features=any((record.get("backbone") or {}).get("features_s") is not None
                                                 for record in everything)),
         *_backbone_sentences(everything),
@@ -65,8 +66,8 @@ def _coverage(rows: Sequence[CellRow], plan: Mapping[str, Any] | None, records: 
     planned = f"{total('planned')} planned" if plan else "no plan, so what is missing is unknown"
     unplanned = len(records.keys() - {run["run_id"] for run in plan["runs"]}) if plan else 0
     extra = f"; {unplanned} of them outside the plan" if unplanned else ""
-    seeds = sorted({run["seed"] for run in (*(plan["runs"] if plan else ()), *records.values())})
-    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds: {', '.join(map(str, seeds))}."
+    seeds = sorted({record["seed"] for record in records.values() if record["status"] == "done"})
+    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds done: {', '.join(map(str, seeds)) or 'none'}."
 
 
 def _prediction_sentences(rows: Sequence[CellRow], predictions: Mapping[str, Any] | None) -> list[str]:
@@ -90,8 +91,8 @@ def _baseline_sentence(rows: Sequence[CellRow], view: View, *, has_plan: bool) -
     note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
     name = view.metric.replace("_", " ")
     of = name if view.is_loss else f"percentage points of {name}"
-    return (f"Differences are in {of} from the baseline ({baseline.label}), paired by seed, with their 95 % t "
-            f"interval.{note}")
+    return (f"Differences are in {of} from the baseline ({baseline.label}), paired by seed, with their 95 % interval; "
+            f"* is clear: p below 0.05 by {HEADLINE}{note}")
 
 
 def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]:
@@ -102,8 +103,8 @@ def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]
     measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in rows)
     return ["MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
             "optimizer state + activations at the batch size; compiled is the training program's own figure"
-            + (", on each device; measured is the most that the process held above its start, or the device, while the "
-               "run trained, n/a where others trained beside it" if measured else "") + ". "
+            + (", on each device; measured is the most that the process held above its start, compiling included, or "
+               "the device, while the run trained, n/a where others trained beside it" if measured else "") + ". "
             f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
             "Compile s is that of the program which its runs share, less where it was cached."
             + (" Parameters, MACs and the memory estimate are of the whole network, the frozen backbone included; "

@@ -83,8 +83,9 @@ def _difference(row: CellRow, metric: str) -> str:
         return "baseline"
     if row.difference.n == 0:
         return "n/a" if row.runs["done"] else DASH
-    mark = f" {MARK}" if row.comparison and row.comparison.unlike else ""
-    return numbers.score(row.difference, metric, sign="+") + mark
+    assert row.comparison is not None, "there is a difference"
+    clear = "*" if row.comparison.verdict != "unclear" else ""
+    return numbers.score(row.difference, metric, sign="+") + clear + (f" {MARK}" if row.comparison.unlike else "")
 
 
 def _of(part: str, name: str, write: Callable[[float], str]) -> Callable[[CellRow], str]:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import power, stats
+from harness import stats
+from harness.power import Planned, planned
 from harness.stats import Estimate
 
 HALF_A_POINT = 0.005
@@ -43,7 +44,9 @@ class Comparison:
     Attributes:
       balanced: both have the same seeds done.
       only_here, only_there: seeds done in the cell alone, in the baseline alone.
-      difference: paired by seed.
+      difference: paired by seed; the interval is the headline test's where that has one, else the pairs' own.
+      headline_p, headline_holm: of the headline test, and corrected over the table; see `harness.headline`.
+      verdict: "above", "below" or "unclear", by the latter.
       sign_flip_p, t_p: of the paired differences; None where they cannot tell.
       sign_flip_holm, t_holm: these corrected over the table.
       detectable: smallest true difference that as many pairs show with power 0.8, the noise being what was seen.
@@ -58,11 +61,14 @@ class Comparison:
     difference: Estimate
     sign_flip_p: float | None
     t_p: float | None
-    detectable: float | None
-    seeds_for_half_a_point: int | None
+    detectable: Planned
+    seeds_for_half_a_point: Planned
     shared: SharedExamples | None
     sign_flip_holm: float | None = None
     t_holm: float | None = None
+    headline_p: float | None = None
+    headline_holm: float | None = None
+    verdict: str = "unclear"
     unlike: tuple[str, ...] = ()
 
 
@@ -76,13 +82,12 @@ def compare(values: Mapping[int, float], reference: Mapping[int, float], predict
     """
     paired = stats.differences(list(values.values()), list(values), list(reference.values()), list(reference))
     difference = stats.estimate(paired)
-    sd = difference.sd or 0.0
+    detectable, seeds = planned(difference.sd or 0.0, difference.n, HALF_A_POINT)
     return Comparison(
         balanced=values.keys() == reference.keys(), only_here=tuple(sorted(values.keys() - reference.keys())),
         only_there=tuple(sorted(reference.keys() - values.keys())), difference=difference,
         sign_flip_p=stats.sign_flip_p(paired), t_p=stats.t_p(difference),
-        detectable=power.detectable_difference(sd, difference.n),
-        seeds_for_half_a_point=power.seeds_needed(sd, HALF_A_POINT) if sd else None,
+        detectable=detectable, seeds_for_half_a_point=seeds,
         shared=shared_examples(predictions, reference_predictions))
 
 

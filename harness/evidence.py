@@ -4,14 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from harness import numbers
+from harness.answer import HEADLINE
 from harness.claims import ClaimRow, is_exact, is_score, unit
 from harness.columns import RowColumn, labels, short, table
 from harness.effects import Effect
 from harness.numbers import digits
-from harness.power import MOST_SEEDS
+from harness.power import MOST_SEEDS, Planned
 from harness.render import DASH, Column, Table
 from harness.rows import CellRow, Summary
-from harness.stats import MOST_EXACT_PAIRS
+from harness.stats import FEWEST_PAIRS_THAT_TELL
 
 
 def coverage(summary: Summary) -> Table | None:
@@ -48,32 +49,45 @@ def comparisons(summary: Summary) -> Table | None:
     def of(header: str, write: Callable[[Any], str], group: int = 0) -> RowColumn:
         return RowColumn(header, lambda row: write(row.comparison), group=group)
 
+    # Below six pairs sign flips cannot go below 0.05 whatever was seen, and would only look like doubt.
+    flips = max(row.comparison.difference.n for row in rows if row.comparison) >= FEWEST_PAIRS_THAT_TELL
     shown = [
         *labels(summary), _PAIRS,
-        of("p,\nt test", lambda one: numbers.p_value(one.t_p)),
-        of("Holm", lambda one: numbers.p_value(one.t_holm)),
-        of("p, sign\nflips", lambda one: numbers.p_value(one.sign_flip_p)),
-        of("Holm", lambda one: numbers.p_value(one.sign_flip_holm)),
-        of("detectable\ndifference", lambda one: numbers.single(one.detectable, metric), 1)]
+        of("headline\np", lambda one: numbers.p_value(one.headline_p)),
+        of("corrected", lambda one: numbers.p_value(one.headline_holm)),
+        of("p, these\npairs alone", lambda one: numbers.p_value(one.t_p)),
+        of("corrected", lambda one: numbers.p_value(one.t_holm)),
+        *([of("p, sign\nflips", lambda one: numbers.p_value(one.sign_flip_p)),
+           of("corrected", lambda one: numbers.p_value(one.sign_flip_holm))] if flips else []),
+        of("detectable\ndifference",
+           lambda one: _planned(one.detectable, lambda value: numbers.single(value, metric)), 1)]
     if not summary.view.is_loss:
         shown.append(of("seeds for\n0.5 points", _seeds, 1))
-    pairs = sorted({row.comparison.difference.n for row in rows if row.comparison and row.comparison.difference.n})
-    floors = "; ".join(f"{2 / 2**n:.3g} with {n}" for n in pairs if n <= MOST_EXACT_PAIRS)
     return table("Is the difference from the baseline more than chance?", shown, rows, notes=(
-        "p: paired by seed, two-sided; Holm corrects it for the comparisons in this table.",
-        *([f"Sign flips are exact and assume least, but the smallest p that n pairs allow is 2/2^n: {floors}."]
-          if floors else []),
-        "Detectable: the true difference that as many seeds show with power 0.8 at level 0.05, the noise being that of "
-        "the differences seen" + ("." if summary.view.is_loss else "; the last column: the seeds that half a point "
-                                  "would take."),
+        f"The headline test decides what is marked and said: {HEADLINE} The others are evidence beside it.",
+        "These pairs alone: a paired t test that borrows nothing from other cells"
+        + ("; sign flips: exact, and assuming least, with 2/2^n as the smallest p that n pairs allow" if flips else "")
+        + ". All are two-sided, and corrected by Holm's method for the comparisons in this table.",
+        "Detectable: the true difference that as many seeds show with power 0.8 at level 0.05 by these pairs alone"
+        + ("" if summary.view.is_loss else "; the last column: the seeds that half a point would take")
+        + ". In brackets: at the ends of the noise's own 95 % interval, as wide as so few differences leave it.",
         _BALANCED))
 
 
+def _planned(figure: Planned, write: Callable[[float], str]) -> str:
+    if figure.value is None:
+        return "n/a"
+    low, high = ("?" if end is None else write(end) for end in (figure.low, figure.high))
+    return f"{write(figure.value)} [{low}, {high}]"
+
+
 def _seeds(comparison: Any) -> str:
-    if comparison.detectable is None:
+    if comparison.detectable.value is None:
         return "n/a"
     needed = comparison.seeds_for_half_a_point
-    return f">{MOST_SEEDS:,}" if needed is None else f"{needed:,}"
+    value, low, high = (f">{MOST_SEEDS:,}" if seeds is None else f"{seeds:,.0f}"
+                        for seeds in (needed.value, needed.low, needed.high))
+    return f"{value} [{low}, {high}]"
 
 
 def shared(summary: Summary) -> Table | None:
@@ -85,7 +99,7 @@ def shared(summary: Summary) -> Table | None:
     def of(header: str, write: Callable[[Any], str]) -> RowColumn:
         return RowColumn(header, lambda row: write(row.comparison and row.comparison.shared))
 
-    return table("The same test examples, classified by cell and baseline", [
+    return table("Do these networks differ on the same test examples?", [
         *labels(summary),
         of("pairs", lambda shared: str(shared.pairs)),
         of("gained", lambda shared: f"{shared.gained:.1f}"),
@@ -95,9 +109,10 @@ def shared(summary: Summary) -> Table | None:
         of("pairs with\np < 0.05", lambda shared: f"{shared.clear} of {shared.pairs}"),
     ], rows, notes=(
         "Gained and lost: examples that only the cell, and only the baseline, classifies correctly; means over pairs "
-        "of runs with the same seed, at the best validation epoch. The interval is over test examples, for the "
-        "networks trained here; what other seeds would do is in the table above. p: exact McNemar tests of the pairs, "
-        "merged by their median, which allows for any dependence.",))
+        "of runs with the same seed, at the best validation epoch. Another question than the headline's: the interval "
+        "is over test examples, for the networks trained here, and tells whether these would differ on other images; "
+        "what other seeds would do is in the table above. p: exact McNemar tests of the pairs, merged by their median, "
+        "which allows for any dependence.",))
 
 
 def spread(summary: Summary) -> Table | None:
@@ -140,7 +155,8 @@ def effects(summary: Summary) -> Table | None:
              numbers.p_value(effect.p), terms.pop(effect.factors, "")) for effect in effects.effects]
     shown = (Column("effect of", is_text=True), Column("level", is_text=True), Column("effect\n[95 % CI]"),
              Column("p"), Column("all levels"))
-    return Table("Main effects and interactions", shown, tuple(rows), notes=(
+    title = "What does each factor do on average, and do two of them depend on each other?"
+    return Table(title, shown, tuple(rows), notes=(
         *([effects.note] if effects.note else []),
         *([("A main effect is the mean at the level less the mean at the reference level, over all levels of the other "
             "factors; an interaction is how much the effect of the first factor's level changes with the second's. "

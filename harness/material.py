@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import outcomes, plots_cells
+from harness import answer, outcomes, plots_cells
 from harness.loaded import Arrays, Loaded, Record
 from harness.plots import short
 from harness.records import RecordError
@@ -124,10 +124,4 @@ class Material:
 
     def choice(self) -> str:
         """Says which cells are shown and on what evidence."""
-        if self.ranked[0].is_best:
-            evidence = "the interval of its lead over the second highest excludes zero"
-        elif len(self.ranked) > 1:
-            evidence = "the evidence does not tell it from the second highest"
-        else:
-            return "It is the one cell with done runs."
-        return f"{short(self.ranked[0].label, 60)} has the highest mean test accuracy; {evidence}."
+        return answer.lead(self.summary) if len(self.ranked) > 1 else "It is the one cell with done runs."

@@ -72,7 +72,8 @@ def ablation_page(summary: Summary, records: Mapping[str, Record], curves: Mappi
         "ablation": summary.ablation,
         "cells": [{"label": row.label, "baseline": row.is_baseline, "facts": page_cells.facts(row),
                    "accuracy": page_cells.interval(row.score),
-                   "difference": page_cells.interval(row.difference)} for row in summary.rows],
+                   "difference": page_cells.interval(row.difference),
+                   "clear": bool(row.comparison and row.comparison.verdict != "unclear")} for row in summary.rows],
     }
     warnings = [sentence for sentence in summary.caption if sentence.startswith("Warning")]
     return render(

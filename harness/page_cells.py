@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness import columns, numbers, tables
+from harness import columns, numbers
+from harness.answer import sentences
 from harness.page_runs import Record
 from harness.render import DASH
 from harness.rows import CellRow, Summary
@@ -21,7 +22,7 @@ _IN_THE_TABLE = ("cell", "label", "labels", "is_baseline", "is_best")
 
 def answer(summary: Summary) -> str:
     """Puts what the table says into a few sentences."""
-    return " ".join(tables.finding(summary)) or "Too few cells are done to compare them."
+    return " ".join(sentences(summary)) or "Too few cells are done to compare them."
 
 
 def name(summary: Summary, row: CellRow) -> str:

@@ -54,7 +54,8 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
             panels[0].text(0.01, place, "no done run", transform=panels[0].get_yaxis_transform(), va="center",
                            color="#666666")
         if with_difference:
-            _interval(panels[1], place, row.difference, _SURE if row.difference.excludes_zero else _UNSURE)
+            is_clear = row.comparison is not None and row.comparison.verdict != "unclear"
+            _interval(panels[1], place, row.difference, _SURE if is_clear else _UNSURE)
             if row.is_baseline:
                 panels[1].text(0, place, "baseline ", ha="right", va="center", color="#666666",
                                clip_on=True)

@@ -1,8 +1,10 @@
 """How many seeds a difference needs, and how small a difference so many seeds can show: power of the paired t test.
 
-Pure; `harness.compare` calls it. The noise is the standard deviation of the paired differences that were seen.
+The noise is the standard deviation of the paired differences that were seen, which few of them leave uncertain: what is
+planned with it has an interval.
 """
 
+import dataclasses
 import functools
 import math
 
@@ -11,6 +13,38 @@ from scipy import optimize, stats
 POWER = 0.8
 LEVEL = 0.05
 MOST_SEEDS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A figure that follows from the noise, and what it is at the ends of the noise's 95 % interval.
+
+    Attributes:
+      value, low, high: None where that is not known, or more than is looked for.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def planned(sd: float, n: int, difference: float) -> tuple[Planned, Planned]:
+    """Plans with the noise of n paired differences.
+
+    Args:
+      sd: their standard deviation.
+      difference: that is to be shown.
+
+    Returns:
+      the smallest true difference that n pairs show with power 0.8, and the pairs that show `difference`.
+
+    Source: a variance of normal values over the true one is chi squared with n - 1 degrees of freedom, over these.
+    """
+    if n < 2 or sd <= 0:
+        return Planned(), Planned()
+    ends = [sd * math.sqrt((n - 1) / float(stats.chi2.isf(tail, n - 1))) for tail in (0.025, 0.975)]
+    return (Planned(*(detectable_difference(noise, n) for noise in (sd, *ends))),
+            Planned(*(seeds_needed(noise, difference) for noise in (sd, *ends))))
 
 
 def power(effect: float, n: int) -> float:

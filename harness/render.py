@@ -20,7 +20,7 @@ _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"
           "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
           '"': r"\textquotedbl{}", "|": r"\textbar{}",
           # After the end of a row these would be read as its optional argument.
-          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--"}
+          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--", "\u2020": r"\dag{}"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from harness.compare import Comparison
 from harness.effects import Effects
 from harness.records import Cost, Scores, Timing
 from harness.stats import Estimate
+from harness.verdict import Verdict
 
 METRICS = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
@@ -63,9 +64,9 @@ class CellRow:
       interquartile_mean: of the score.
       difference: in score from the baseline, paired by seed; n = 0 for the baseline itself or without one.
       comparison: all that is known of that difference; None for the baseline, without one, or without a done run.
-      is_best: has the best mean, and is ahead of every other cell: paired t tests, Holm-corrected, p below 0.05.
-      behind_best_p: the corrected p value of being behind the cell with the best mean; None for that cell, and where
-        the pairs cannot tell.
+      is_best: has the best mean, and is clearly ahead of every other cell; see `harness.verdict`.
+      behind_best_p: the headline test's corrected p value of being behind the cell with the best mean; None for that
+        cell, and where seeds cannot tell.
       cost: of one run, the largest over seeds; None without a done run.
       timing: means over the runs that shared the machine with the most others.
       layers: rows of the layer table of a done run.
@@ -101,7 +102,7 @@ class Summary:
     Attributes:
       factors: names of those that vary.
       rows: in the plan's order; cells outside the plan follow in the order of their runs' names.
-      leader: the cell with the best mean; None without a done run.
+      verdict: what the rows answer.
       effects: of a full factorial; None where fewer than two factors vary or nothing is planned.
       claims: each claim of the source for each cell it is about.
       caption: sentences.
@@ -112,7 +113,7 @@ class Summary:
     view: View
     factors: tuple[str, ...]
     rows: tuple[CellRow, ...]
-    leader: str | None
+    verdict: Verdict
     effects: Effects | None
     claims: tuple[ClaimRow, ...]
     caption: tuple[str, ...]

@@ -62,16 +62,16 @@ def _contrast(material: Material) -> Sketch | str:
 
 def _effects(material: Material) -> Sketch | str:
     drawn, cells = plots_cells.rows_drawn(material.summary), len(material.summary.rows)
-    sure = [row for row in material.ranked if row.difference.excludes_zero]
+    sure = [row for row in material.ranked if row.comparison and row.comparison.verdict != "unclear"]
     text = "; ".join(f"{short(row.label, 60)} {100 * (row.difference.mean or 0.0):+.2f}" for row in sure[:8])
     accuracies = {cell: [material.found[run]["best"]["test_accuracy"] for run in runs]
                   for cell, runs in material.done.items()}
     return Sketch(
         "accuracy per cell and difference from the baseline",
         "Left: test accuracy of each cell, mean (dot) and 95 % interval (line), its seeds (ticks below), and the "
-        "baseline's mean (grey). Right: difference from the baseline in percentage points; a dot is filled where the "
-        "interval excludes zero. A cell far off is an arrow with its figure, and intervals are cut at the frame."
-        + (f" Excluding zero: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " None excludes zero.")
+        "baseline's mean (grey). Right: difference from the baseline in percentage points; a dot is filled where "
+        "the difference is clear. A cell far off is an arrow with its figure, and intervals are cut at the frame."
+        + (f" Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " None is clear.")
         + (f" Drawn are the baseline and the highest of {cells} cells." if len(drawn) < cells else ""),
         lambda: plots_cells.effects(material.summary, accuracies))
 

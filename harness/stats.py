@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 MOST_EXACT_PAIRS = 20
+FEWEST_PAIRS_THAT_TELL = 6  # the sign flips of fewer have no p value below 0.05
 _FLIPS = 100_000
 _RESAMPLES = 2000
 
@@ -56,7 +57,7 @@ def estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     mean = float(np.mean(values))
     if n == 1:
         return Estimate(1, mean)
-    if _all_equal(values):
+    if all_equal(values):
         return Estimate(n, mean, 0.0)
     sd = float(np.std(values, ddof=1))
     half_width = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
@@ -104,7 +105,7 @@ def interquartile_mean(strata: Sequence[ArrayLike], generator: np.random.Generat
     if len(values) == 1:
         return Estimate(1, mean)
     sd = float(np.std(values, ddof=1))
-    if all(_all_equal(group) for group in groups):
+    if all(all_equal(group) for group in groups):
         return Estimate(len(values), mean, sd)
     resampled = np.concatenate(
         [group[generator.integers(0, len(group), (_RESAMPLES, len(group)))] for group in groups], axis=1)
@@ -197,6 +198,7 @@ def _one_axis(values: ArrayLike) -> np.ndarray:
     return values
 
 
-def _all_equal(values: np.ndarray) -> bool:
+def all_equal(values: np.ndarray) -> bool:
+    """Whether values are equal but for rounding."""
     rounding = 8 * np.finfo(float).eps * max(1.0, float(np.max(np.abs(values))))
     return bool(np.ptp(values) <= rounding)

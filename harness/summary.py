@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from harness import captions, claims, stats
-from harness.compare import Predictions, compare, corrected
+from harness.compare import Comparison, Predictions, compare, corrected
 from harness.effects import Effects, factorial_effects
 from harness.pooling import refuse_mixtures, unlike
 from harness.records import STATUSES, Cost, Timing
 from harness.rows import CellRow, Summary, View, ViewError
 from harness.stats import Estimate, estimate
+from harness.verdict import Verdict, decide
 
 Record = Mapping[str, Any]
 
@@ -57,19 +58,19 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
                 predicted[record["cell"]][record["seed"]] = predictions[run_id]
     scores = {cell: {record["seed"]: record[view.state][view.metric] for record in of_cell}
               for cell, of_cell in done.items()}
+    verdict = decide(scores, baseline, -1 if view.is_loss else 1)
     # Predictions are the best state's.
     comparisons = corrected([
-        dataclasses.replace(compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline]),
-                            unlike=_unlike(done[cell], done[baseline]))
+        _judged(compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline]), cell, verdict,
+                _unlike(done[cell], done[baseline]))
         if baseline not in (None, cell) and scores[cell] and scores[baseline] else None for cell in cells])
-    leader, behind = _behind_best(scores, -1 if view.is_loss else 1)
     rows = tuple(
         CellRow(
             cell=cell,
             label=labels[cell],
             labels=cells[cell],
             is_baseline=cell == baseline,
-            is_best=cell == leader and bool(behind) and all(p is not None and p < 0.05 for p in behind.values()),
+            is_best=cell == verdict.best,
             runs=_count(cell, planned, records),
             score=_estimate(list(scores[cell].values()), view.metric),
             test_accuracy=_accuracy(done[cell], "test_accuracy", view.state),
@@ -80,7 +81,7 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
             interquartile_mean=stats.interquartile_mean([list(scores[cell].values())], np.random.default_rng(0)),
             difference=comparison.difference if comparison else Estimate(0),
             comparison=comparison,
-            behind_best_p=behind.get(cell),
+            behind_best_p=verdict.behind[cell].holm if cell in verdict.behind else None,
             cost=_cost(done[cell]),
             timing=_timing(done[cell]),
             layers=next((tuple(record["cost"]["layers"]) for record in done[cell] if record["cost"]), ()),
@@ -92,7 +93,7 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
     claimed = claims.check(plan.get("claims", ()) if plan else (), cells, done, predicted)
     effects = _effects(plan, factors, cells, scores)
     caption = captions.caption(rows, plan, records, predictions, view)
-    return Summary(ablation, question, view, factors, rows, leader, effects, claimed, caption)
+    return Summary(ablation, question, view, factors, rows, verdict, effects, claimed, caption)
 
 
 def _baseline(view: View, plan: Mapping[str, Any] | None, cells: Mapping[str, Mapping[str, str]],
@@ -110,6 +111,17 @@ def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
     if len(factors) > 1:
         return ", ".join(f"{name}={labels.get(name, '-')}" for name in factors)
     return labels.get(factors[0], cell) if factors else cell
+
+
+def _judged(comparison: Comparison, cell: str, verdict: Verdict, unlike: tuple[str, ...]) -> Comparison:
+    """Adds to a comparison what the headline test makes of it."""
+    test = verdict.against[cell]
+    difference = comparison.difference
+    if test.low is not None:
+        difference = dataclasses.replace(difference, low=test.low, high=test.high)
+    side = next(side for side in ("above", "below", "unclear") if cell in getattr(verdict, side))
+    return dataclasses.replace(comparison, difference=difference, headline_p=test.p, headline_holm=test.holm,
+                               verdict=side, unlike=unlike)
 
 
 def _unlike(records: Sequence[Record], reference: Sequence[Record]) -> tuple[str, ...]:
@@ -131,24 +143,6 @@ def _estimate(values: Sequence[float], metric: str) -> Estimate:
 def _accuracy(records: Sequence[Record], metric: str, *states: str) -> Estimate:
     """Estimates an accuracy; of several states each run's highest."""
     return _estimate([max(record[state][metric] for state in states) for record in records], metric)
-
-
-def _behind_best(scores: Mapping[str, Mapping[int, float]], sign: int) -> tuple[str | None, dict[str, float | None]]:
-    """Finds the cell with the best mean, and for every other one the corrected p value of being behind it.
-
-    Args:
-      scores: cell -> seed -> value.
-      sign: 1 where higher is better, else -1.
-    """
-    means = {cell: sign * float(np.mean(list(values.values()))) for cell, values in scores.items() if values}
-    if not means:
-        return None, {}
-    leader = max(means, key=lambda cell: means[cell])
-    others = [cell for cell in means if cell != leader]
-    leads = [stats.paired_difference(list(scores[leader].values()), list(scores[leader]),
-                                     list(scores[cell].values()), list(scores[cell])) for cell in others]
-    p_values = [1.0 if lead.mean is not None and sign * lead.mean <= 0 else stats.t_p(lead) for lead in leads]
-    return leader, dict(zip(others, stats.holm(p_values), strict=True))
 
 
 def _effects(plan: Mapping[str, Any] | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]],

@@ -11,14 +11,11 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from harness import evidence, numbers, render
+from harness import answer, evidence, render
 from harness.columns import columns, table
 from harness.records import Cost, Timing
-from harness.render import Table, escape_csv, printable, shortened
+from harness.render import Table, escape_csv, printable
 from harness.rows import CellRow, Summary
-
-_CLEAR = 0.05
-_NAMED = 4
 
 
 def markdown(summary: Summary) -> str:
@@ -40,54 +37,11 @@ def show(summary: Summary, console: Console) -> None:
 
 def tables(summary: Summary) -> list[Table]:
     """Lays out the tables; those without rows are left out, the main one excepted."""
-    main = table(summary.question, columns(summary), summary.rows, lead=tuple(finding(summary)), notes=summary.caption)
+    main = table(summary.question, columns(summary), summary.rows, lead=tuple(answer.sentences(summary)),
+                 notes=summary.caption)
     parts = (evidence.coverage, evidence.claims, evidence.effects, evidence.comparisons, evidence.shared,
              evidence.spread)
     return [main, *(found for part in parts if (found := part(summary)) is not None)]
-
-
-def finding(summary: Summary) -> list[str]:
-    """Says in a sentence or two which cell is best and which differ from the baseline, and how sure that is."""
-    done = [row for row in summary.rows if row.score.mean is not None]
-    leader = next((row for row in done if row.cell == summary.leader), None)
-    if leader is None or len(done) < 2:
-        return []
-    metric, is_loss = summary.view.metric, summary.view.is_loss
-    figure = f"{_named(leader, summary)}, {numbers.score(leader.score, metric)}{'' if is_loss else ' %'}"
-    near = [_named(row, summary) for row in done if row is not leader and not _clear(row.behind_best_p)]
-    sentences = [f"Best: {figure}; ahead of every other cell." if leader.is_best else
-                 f"{'Lowest' if is_loss else 'Highest'} mean: {figure}; not clearly ahead of {_listed(near)}."]
-    baseline = next((row for row in done if row.is_baseline), None)
-    compared = [(_named(row, summary), row.comparison) for row in done if row.comparison]
-    if baseline is None or not compared:
-        return sentences
-    groups: dict[str, list[str]] = {"above": [], "below": [], "not clearly different": []}
-    for name, one in compared:
-        size = one.difference.mean or 0.0
-        if _clear(one.t_holm):
-            groups["above" if size > 0 else "below"].append(f"{name} ({_signed(size, metric)})")
-        else:
-            groups["not clearly different"].append(name)
-    parts = "; ".join(f"{name}: {_listed(found)}" for name, found in groups.items() if found)
-    return [*sentences, f"Against the baseline {_named(baseline, summary)}, by paired t tests with Holm's correction "
-                        f"(p below 0.05): {parts}."]
-
-
-def _named(row: CellRow, summary: Summary) -> str:
-    """Names a cell within a sentence, where a bare level such as 0.1 would be lost."""
-    return shortened(f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label)
-
-
-def _clear(p: float | None) -> bool:
-    return p is not None and p < _CLEAR
-
-
-def _signed(difference: float, metric: str) -> str:
-    return f"{difference:+.4f}" if metric.endswith("loss") else f"{100 * difference:+.2f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " / ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def csv(summary: Summary) -> str:
@@ -107,7 +61,7 @@ def claims_csv(summary: Summary) -> str:
     """Renders each claim, unrounded."""
     names = ("source", "cell", "over", "metric", "state", "kind", "value", "within")
     return to_csv([
-        {name: getattr(claim, name) for name in names}
+        {name: getattr(claim, name) for name in names} | {"of": " / ".join(claim.of)}
         | _parts("measured", claim.measured) | {"verdict": claim.verdict, "protocol": claim.protocol}
         for claim in summary.claims])
 
@@ -133,7 +87,10 @@ def _flat(row: CellRow) -> dict[str, Any]:
             | {f"runs.{status}": number for status, number in row.runs.items()}
             | {key: value for name in estimates for key, value in _parts(name, getattr(row, name)).items()}
             | {f"comparison.{name}": getattr(row.comparison, name, None) for name in (
-                "balanced", "t_p", "t_holm", "sign_flip_p", "sign_flip_holm", "detectable", "seeds_for_half_a_point")}
+                "balanced", "headline_p", "headline_holm", "verdict", "t_p", "t_holm", "sign_flip_p", "sign_flip_holm")}
+            | {f"comparison.{name}{end}": getattr(getattr(row.comparison, name, None), part, None)
+               for name in ("detectable", "seeds_for_half_a_point")
+               for end, part in (("", "value"), (".low", "low"), (".high", "high"))}
             | {f"shared.{name}": getattr(shared, name, None) for name in ("pairs", "gained", "lost", "p", "clear")}
             | _parts("shared.difference", getattr(shared, "difference", None))
             | {f"{group}.{name}": getattr(part, name, None) for group, part, name in (*costs, *timings)})

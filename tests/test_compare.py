@@ -4,6 +4,7 @@ import scipy.stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from harness.compare import compare, corrected, shared_examples
+from harness.power import Planned
 
 LABEL = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.uint8)
 
@@ -26,14 +27,15 @@ def test_values_are_paired_by_seed():
     assert found.difference.mean == pytest.approx(0.02)
     assert found.t_p == pytest.approx(scipy.stats.ttest_rel([0.90, 0.92, 0.93], [0.89, 0.90, 0.90]).pvalue, abs=1e-9)
     assert found.sign_flip_p == 2 / 2**3
-    assert found.detectable > 0
+    assert 0 < found.detectable.low < found.detectable.value < found.detectable.high
+    assert 2 <= found.seeds_for_half_a_point.low < found.seeds_for_half_a_point.value
     assert found.shared is None
 
 
 def test_one_pair_tells_a_difference_and_nothing_of_chance():
     found = compare({0: 0.9}, {0: 0.8}, {}, {})
     assert found.difference.mean == pytest.approx(0.1)
-    assert (found.t_p, found.detectable, found.seeds_for_half_a_point) == (None, None, None)
+    assert (found.t_p, found.detectable, found.seeds_for_half_a_point) == (None, Planned(), Planned())
     assert found.sign_flip_p == 1.0
 
 

@@ -9,7 +9,7 @@ import synthetic
 import synthetic_outcomes
 from markdown_it import MarkdownIt
 
-from harness import figures
+from harness import answer, figures
 from harness.loaded import Loaded
 from harness.plots import Picture
 from harness.summary import summarize
@@ -71,7 +71,7 @@ def test_all_pictures_are_drawn_with_captions_and_the_same_bytes_again(tmp_path)
 def test_captions_state_the_answer(tmp_path, unrendered):
     given = material(tmp_path, *three_cells())
     captions = {name: figure.caption for name, figure in by_name(figures.draw(*given)[0]).items()}
-    assert "norm has the highest mean test accuracy; " in captions["confusion"]
+    assert answer.lead(given[1]) in captions["confusion"]
     assert "norm (highest mean, n=2) " in captions["calibration"] or "norm (best, n=2) " in captions["calibration"]
     assert "by norm, seed 0" in captions["test_images"]
     assert "of dense_2, the first of its 256 units" in captions["weights"]
@@ -86,7 +86,8 @@ def test_a_lead_within_its_interval_is_no_best(tmp_path, unrendered):
     given = material(tmp_path, *runs)
     assert not any(row.is_best for row in given[1].rows)
     caption = by_name(figures.draw(*given)[0])["confusion"].caption
-    assert "y has the highest mean test accuracy; the evidence does not tell it from the second highest." in caption
+    assert "Highest mean: a=y, 82.50" in caption
+    assert "not clearly ahead of a=x." in caption
 
 
 def test_the_best_is_shown_beside_the_baseline_and_the_baseline_beside_the_next(tmp_path, unrendered):

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 import synthetic
 
-from harness import numbers, page, page_cells, page_index, page_runs, page_shell, tables
+from harness import answer, numbers, page, page_cells, page_index, page_runs, page_shell
 from harness.summary import summarize
+from harness.verdict import Verdict
 
 HOSTILE = ["<script>window.pwned=1</script>", "</script><img src=x onerror=window.pwned=1>", "\"' onmouseover='pwned()",
            "javascript:alert(1)", "<a href=\"javascript:alert(1)\">x</a>", "%{customdata}<b>bold", "&lt;b&gt;&amp;",
@@ -96,9 +97,10 @@ def hostile_page(texts):
 def test_the_answer_is_the_finding_of_the_tables():
     runs = invented("ab")
     summary = summarize("made_up", synthetic.plan({"option": ["a", "b"]}, runs), synthetic.as_read(*runs))
-    assert page_cells.answer(summary) == " ".join(tables.finding(summary))
+    assert page_cells.answer(summary) == " ".join(answer.sentences(summary))
     assert "option=b" in page_cells.answer(summary)
-    assert page_cells.answer(dataclasses.replace(summary, leader=None)) == "Too few cells are done to compare them."
+    alone = dataclasses.replace(summary, verdict=Verdict())
+    assert page_cells.answer(alone) == "Too few cells are done to compare them."
 
 
 def test_the_same_records_give_the_same_bytes():

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from harness.power import detectable_difference, power, seeds_needed
+from harness.power import detectable_difference, planned, power, seeds_needed
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 50])
@@ -28,6 +29,18 @@ def test_a_detectable_difference_is_found_in_four_of_five_studies(n):
 def test_fewer_seeds_than_needed_would_not_do():
     n = seeds_needed(0.004, 0.005)
     assert power(0.005 / 0.004, n) >= 0.8 > power(0.005 / 0.004, n - 1)
+
+
+@pytest.mark.parametrize("n", [3, 5, 20])
+def test_planned_figures_have_an_interval_that_covers_the_true_one(n):
+    """In 95 % of 4,000 studies; three standard errors are 1.03 points."""
+    noise = np.random.default_rng(0).normal(0, 0.004, (4000, n)).std(axis=1, ddof=1)
+    true, covered = detectable_difference(0.004, n), 0
+    for sd in noise:
+        found, seeds = planned(sd, n, 0.005)
+        covered += found.low <= true <= found.high
+    assert covered / 4000 == pytest.approx(0.95, abs=0.0103)
+    assert seeds.low <= seeds.value
 
 
 def test_what_noise_does_not_allow_is_none():

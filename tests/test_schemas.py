@@ -26,8 +26,9 @@ CONFIGS = {
     "schema_2": RunConfig(
         dataset="cifar10", model=TransferConfig(batch_norm=True, hidden=(256, 128), dropout=0.3), batch_size=32,
         epochs=30, early_stopping=EarlyStopping(min_delta=1e-4)),
-    "schema_3": RunConfig(dataset="digits", model=TransferConfig(width=0.35, resolution=32), epochs=2, batch_size=32,
-                          validation_size=200),
+    "schema_3": RunConfig(
+        dataset="digits", model=CNNConfig(filters=(32, 64), padding="same", batch_norm=True), batch_size=32,
+        validation_size=200),
 }
 
 

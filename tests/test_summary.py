@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import synthetic
 
+from harness import answer, tables
 from harness.configs import as_json
 from harness.pooling import MixtureError
+from harness.records import Placement
 from harness.rows import METRICS, View, ViewError
 from harness.summary import summarize
 
@@ -138,7 +140,7 @@ def test_caption_states_what_the_numbers_rest_on():
         record["dataset"]["warnings"] = [warning]
         record["environment"] |= {"git_dirty": True}
     text = caption(summarize("made_up", plan, records))
-    for fact in ("fashion_mnist", "55,000 training, 5,000 validation and 10,000 test", "Seeds: 0, 1, 2.",
+    for fact in ("fashion_mnist", "55,000 training, 5,000 validation and 10,000 test", "Seeds done: 0, 1, 2.",
                  "95 % t interval", "AMD EPYC, 2 cores", "jax 0.10.2",
                  "0123456789ab with uncommitted changes", f"Warning: {warning}"):
         assert fact in text
@@ -199,7 +201,7 @@ def test_a_cell_without_evidence_against_it_keeps_the_best_from_being_marked():
             for seed, value in enumerate(values)]
     plan = synthetic.plan({"a": ["x", "y", "z"]}, runs)
     found = summarize("made_up", plan, synthetic.as_read(*runs))
-    assert found.leader == "a=y"
+    assert found.verdict.leader == "a=y"
     assert not any(row.is_best for row in found.rows), "y is clear of x, and z scatters too much to tell"
     assert found.rows[0].behind_best_p < 0.05 < found.rows[2].behind_best_p
     assert found.rows[1].behind_best_p is None
@@ -327,3 +329,59 @@ def test_predictions_of_shared_examples_are_compared_where_they_are_known():
     assert both is None
     assert "rest on 5 of 9 done runs" in caption(found)
     assert "are n/a: no run kept predictions" in caption(summarize("made_up", plan, records, predictions={}))
+
+
+BY_OTHER_MEANS = {
+    "training code": ({"training_code": "e" * 64}, "training code: 3 with dddddddddddd; 3 with eeeeeeeeeeee"),
+    "jax": ({"packages": {"jax": "0.12.0"}}, "jax: 3 with 0.10.2; 3 with 0.12.0"),
+    "settings": ({"numerics": {"xla_flags": "--fast"}}, "jax's xla_flags: 3 with none; 3 with --fast"),
+}
+
+
+@pytest.mark.parametrize("case", BY_OTHER_MEANS)
+@pytest.mark.parametrize("where", ["within a cell", "between cells"])
+def test_runs_of_other_code_versions_or_settings_meet_only_with_a_line_that_says_so(case, where):
+    """One line under the table, which names what differs, and a mark on every difference across it."""
+    change, line = BY_OTHER_MEANS[case]
+    usual = synthetic.ENVIRONMENT | {"training_code": "d" * 64, "numerics": {"xla_flags": ""}}
+    runs = [synthetic.record({"a": level}, seed, 0.9 + 0.01 * place + 0.001 * seed)
+            for place, level in enumerate("xy") for seed in range(3)]
+    others = runs[3:] if where == "between cells" else [runs[2], runs[3], runs[4]]
+    runs = [dataclasses.replace(run, environment=usual | (change if run in others else {})) for run in runs]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
+    [said] = [sentence for sentence in found.caption if sentence.startswith("Runs differ in")]
+    assert said.startswith(f"Runs differ in {line}.")
+    assert ("Averaged all the same in x; y." in said) is (where == "within a cell")
+    assert "\u2020 marks" in said
+    assert "\u2020" in tables.markdown(found).partition("| y ")[2].partition("\n")[0]
+    same = [dataclasses.replace(run, environment=usual) for run in runs]
+    assert not any("differ" in sentence for sentence in summarize(
+        "made_up", synthetic.plan({"a": ["x", "y"]}, same), synthetic.as_read(*same)).caption)
+
+
+def test_layouts_that_differ_are_named_as_changing_rounding_alone():
+    placement = Placement(("2 devices, one run on each",), "", 3, 0, 3)
+    runs = [synthetic.record({"a": level}, seed, 0.9 + 0.001 * seed, placement=placement) for level in "xy"
+            for seed in range(2)]
+    runs[3] = dataclasses.replace(runs[3], placement=dataclasses.replace(placement, layouts=("1 device, one run",)))
+    text = caption(summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs)))
+    assert "layout (which changes rounding alone): 3 with 2 devices, one run on each; 1 with 1 device, one run." in text
+
+
+def test_the_same_verdict_is_in_rows_sentences_and_marks():
+    """A cell that hardly learned is clearly worse at three seeds, whatever its seeds' scatter."""
+    runs = [synthetic.record({"a": level}, seed, value) for level, values in
+            {"x": (0.889, 0.8899, 0.8891), "y": (0.10, 0.17, 0.34), "z": (0.886, 0.8871, 0.8868),
+             "w": (0.9, 0.91, 0.905)}.items() for seed, value in enumerate(values)]
+    found = summarize("made_up", synthetic.plan({"a": list("xyzw")}, runs), synthetic.as_read(*runs))
+    assert "a=y" in found.verdict.below
+    sides = {row.cell: row.comparison.verdict for row in found.rows if row.comparison}
+    assert sides == {cell: side for side in ("above", "below", "unclear") for cell in getattr(found.verdict, side)}
+    text = tables.markdown(found)
+    for row in found.rows[1:]:
+        line = text.partition(f"| {row.label} | 3 |")[2].partition("\n")[0]
+        assert ("\\*" in line) is (row.comparison.verdict != "unclear")
+    words = " ".join(answer.sentences(found))
+    assert "worse: a=y (-68.60)" in words
+    # Of leader and baseline one thing is said.
+    assert ("a=w" in found.verdict.above) is ("a=x" not in found.verdict.near)

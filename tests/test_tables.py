@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from test_report import plain, render, table_rows
 
 from ablations.claim import Claim
-from harness import numbers, tables
+from harness import answer, numbers, tables
 from harness.configs import as_json
 from harness.records import RecordError
 from harness.render import printable
@@ -204,15 +204,24 @@ def test_claims_stand_beside_what_was_measured(eventful):
     assert claims[7][2:6] == ["parameters", "1,234,567", "1,234,567", "holds"]
 
 
-def test_p_values_stand_with_the_smallest_that_the_seeds_allow(eventful):
+def test_p_values_stand_beside_the_headline_s(eventful):
     text = (eventful / "table.md").read_text()
     comparisons = table_rows(text, 3)
     assert [row[:3] for row in comparisons[1:]] == [
         ["no", "0.1", "partial, 3 pairs"], ["no", "0.5", "partial, 3 pairs"], ["yes", "0", "partial, 2 pairs"],
         ["yes", "0.1", "partial, 1 pair"]]
-    assert comparisons[1][5:7] == ["0.250", "1.000"]
-    assert comparisons[4][3:] == ["n/a", "n/a", "1.000", "1.000", "n/a", "n/a"]
-    assert "2/2^n: 1 with 1; 0.5 with 2; 0.25 with 3." in text
+    assert comparisons[0][3:7] == ["headline p", "corrected", "p, these pairs alone", "corrected"]
+    assert comparisons[4][3:] == ["n/a"] * 6
+    assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", comparisons[1][7])
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(5, False), (6, True)])
+def test_sign_flips_are_shown_only_where_they_could_tell(seeds, shown):
+    """Of five pairs the smallest p is 0.0625."""
+    runs = [synthetic.record({"a": level}, seed, 0.9 + 0.001 * seed * place)
+            for place, level in enumerate("xy") for seed in range(seeds)]
+    text = tables.markdown(summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs)))
+    assert ("sign flips" in text) is shown
 
 
 def test_class_scores_and_shared_examples_come_from_the_predictions(eventful):
@@ -268,17 +277,18 @@ def test_layers_are_listed_with_their_total_once_per_network(tmp_path):
 
 
 @pytest.mark.parametrize(("best", "others", "sentence"), [
-    ((0.95, 0.952, 0.951), (0.90, 0.90, 0.90), r"Best: a=y, 95.10 \[94.85, 95.35\] %; ahead of every other cell\."),
+    ((0.95, 0.952, 0.951), (0.90, 0.90, 0.90),
+     r"Best: a=y, 95.10 \[94.85, 95.35\] %; clearly ahead of every other cell\."),
     ((0.95, 0.90, 0.91), (0.90, 0.91, 0.90), r"Highest mean: a=y, 92.00 \[.*\] %; not clearly ahead of a=x\."),
 ])
 def test_the_answer_comes_first(best, others, sentence):
     runs = [synthetic.record({"a": level}, seed, value) for level, values in (("x", others), ("y", best))
             for seed, value in enumerate(values)]
     summary = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
-    first, second = tables.finding(summary)
+    first, second = answer.sentences(summary)
     assert re.fullmatch(sentence, first)
-    assert second.startswith("Against the baseline a=x, ")
-    assert second.endswith(": above: a=y (+5.10)." if "Best" in first else ": not clearly different: a=y.")
+    assert second.startswith("Against the baseline a=x (p below 0.05 by the headline test")
+    assert second.endswith("): better: a=y (+5.10)." if "Best" in first else "): not clearly different: a=y.")
 
 
 def test_a_frozen_backbone_shows_what_is_trained_and_the_speed_with_its_features():

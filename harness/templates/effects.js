@@ -49,7 +49,7 @@ function drawEffects(places) {
   const chart = $("#difference-chart");
   chart.hidden = compared.length === 0;
   if (chart.hidden) return;
-  const clear = compared.map(({ difference: { low, high } }) => low !== null && (low > 0 || high < 0));
+  const clear = compared.map((cell) => cell.clear);
   draw("difference-chart", [
     { x: compared.map((cell) => cell.difference.mean), y: compared.map((cell) => cell.row), mode: "markers",
       type: "scatter", error_x: { ...error(compared.map((cell) => cell.difference)), color: colour("accent") },
