@@ -1,10 +1,11 @@
 """The answer in words: the one place that turns a verdict into sentences, for tables, pictures, pages and README."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness import numbers
-from harness.render import shortened
+from harness.claims import ClaimRow, is_score, unit
+from harness.render import DASH, shortened
 from harness.rows import CellRow, Summary
 
 HEADLINE = ("Welch's test over the shared seeds, less what a seed does to all other cells, with Holm's correction for "
@@ -41,11 +42,50 @@ def lead(summary: Summary) -> str:
 
 
 def claimed(summary: Summary) -> str:
-    """Counts how the source's claims have fared; nothing where it makes none."""
+    """Counts how the source's claims have fared, and names those that do not hold; nothing where it makes none."""
     counts = Counter[str](claim.verdict for claim in summary.claims)
-    words = ("holds", "does not hold", "cannot tell", "not measured", "not auditable")
-    parts = [f"{counts[word]} {word}" for word in words if counts[word]]
-    return f"The source's claims: {', '.join(parts)}." if parts else ""
+    labels = {row.cell: row.label for row in summary.rows}
+    refuted = dict.fromkeys(f"{figure(claim, labels)}: {stated(claim)}" for claim in summary.claims
+                            if claim.verdict == "does not hold")
+    named = {"does not hold": f" ({_listed(list(refuted))})"}
+    parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{named.get(verdict, '')}"
+             for verdict, words in _VERDICTS.items() if counts[verdict]]
+    return f"Of what the source claims, cell by cell, {', '.join(parts)}." if parts else ""
+
+
+# Of one claim, of several.
+_VERDICTS = {
+    "does not hold": ("does not hold", "do not hold"), "holds": ("holds", "hold"),
+    "cannot tell": ("cannot be told", "cannot be told"), "not measured": ("is not measured", "are not measured"),
+    "not auditable": ("cannot be audited", "cannot be audited")}
+
+
+def figure(claim: ClaimRow, labels: Mapping[str, str]) -> str:
+    """Names what a claim is about.
+
+    Args:
+      labels: cell -> its row's label.
+    """
+    if claim.verdict == "not auditable":
+        return claim.metric
+    pairs = ("/".join(pair) for pair in zip(claim.of[::2], claim.of[1::2], strict=False))
+    of = ", ".join(pairs if claim.metric.startswith("confusion") else claim.of)
+    name = claim.metric.replace("_", " ") + (f" of {of}" if of else "")
+    state = {"last": ", last epoch", "best_validation": ", best validation epoch"}[claim.state]
+    over = f", less that of {labels[claim.over]}" if claim.over else ""
+    return f"{name}{state if is_score(claim.metric) else ''}{over}"
+
+
+def stated(claim: ClaimRow) -> str:
+    """Writes what a claim says of it."""
+    def text(value: float) -> str:
+        return f"{value:,.0f}" if unit(claim.metric) == "number" else numbers.single(value, claim.metric)
+
+    if claim.value is None:
+        return DASH
+    if claim.kind == "about":
+        return text(claim.value) + (f" -+ {text(claim.within)}" if claim.within else "")
+    return f"{claim.kind.replace('_', ' ')} {text(claim.value)}"
 
 
 def named(row: CellRow, summary: Summary) -> str:

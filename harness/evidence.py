@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from harness import numbers
+from harness import answer, numbers
 from harness.answer import HEADLINE
-from harness.claims import ClaimRow, is_exact, is_score, unit
+from harness.claims import ClaimRow, is_exact, unit
 from harness.columns import RowColumn, labels, short, table
 from harness.effects import Effect
 from harness.numbers import digits
@@ -181,7 +181,7 @@ def claims(summary: Summary) -> Table | None:
     shown = (*(Column(name, is_text=True) for name in ("source", "cell", "figure")), Column("claimed"),
              Column("measured\n[95 % CI]"), Column("the claim", is_text=True), Column("its protocol", is_text=True))
     rows = tuple(
-        (claim.source, labels[claim.cell] if claim.cell else DASH, _figure(claim, labels), _claimed(claim),
+        (claim.source, labels[claim.cell] if claim.cell else DASH, answer.figure(claim, labels), answer.stated(claim),
          _measured(claim), claim.verdict, claim.protocol) for claim in summary.claims)
     stated = {claim.metric for claim in summary.claims}
     return Table("What the source claims", shown, rows, notes=(
@@ -206,28 +206,6 @@ _MEANINGS = {
     ("confusion_",): "Confusion rank: the place of two classes among all pairs of classes by the mispredictions "
                      "between them, 1 the most; confusion share: the part that the pairs have of all mispredictions.",
 }
-
-
-def _figure(claim: ClaimRow, labels: dict[str, str]) -> str:
-    if claim.verdict == "not auditable":
-        return claim.metric
-    pairs = ("/".join(pair) for pair in zip(claim.of[::2], claim.of[1::2], strict=False))
-    of = ", ".join(pairs if claim.metric.startswith("confusion") else claim.of)
-    name = claim.metric.replace("_", " ") + (f" of {of}" if of else "")
-    state = {"last": ", last epoch", "best_validation": ", best validation epoch"}[claim.state]
-    over = f", less that of {labels[claim.over]}" if claim.over else ""
-    return f"{name}{state if is_score(claim.metric) else ''}{over}"
-
-
-def _claimed(claim: ClaimRow) -> str:
-    def text(value: float) -> str:
-        return f"{value:,.0f}" if unit(claim.metric) == "number" else numbers.single(value, claim.metric)
-
-    if claim.value is None:
-        return DASH
-    if claim.kind == "about":
-        return text(claim.value) + (f" -+ {text(claim.within)}" if claim.within else "")
-    return f"{claim.kind.replace('_', ' ')} {text(claim.value)}"
 
 
 def _measured(claim: ClaimRow) -> str:

@@ -130,6 +130,13 @@ def test_a_cell_without_a_seed_of_both_says_nothing_of_what_seeds_share():
     assert numbers(against(scores, "cell 0")["cell 1"])[:-1] == numbers(against(fewer, "cell 0")["cell 1"])[:-1]
 
 
+def test_a_cell_without_a_seed_of_one_alone_counts():
+    full = table(5, 4)
+    scores = full | {cell: {seed: full[cell][seed] for seed in range(3)} for cell in ("cell 1", "cell 4")}
+    common = {cell: {seed: full[cell][seed] for seed in range(3)} for cell in full}
+    assert numbers(against(scores, "cell 0")["cell 1"])[:-1] == numbers(against(common, "cell 0")["cell 1"])[:-1]
+
+
 @given(st.lists(st.sets(st.sampled_from(SEEDS)), min_size=2, max_size=6), st.integers(0, 100))
 @settings(max_examples=200)
 def test_it_is_defined_whatever_seeds_are_missing(present, generator):
@@ -174,6 +181,20 @@ def test_a_wild_cell_leaves_comparisons_of_the_others_as_they_were():
     for cell in ("cell 1", "cell 2", "cell 3"):
         with_wild, with_calm = against(wild, "cell 0")[cell], against(calm, "cell 0")[cell]
         assert with_wild.high - with_wild.low < 2 * (with_calm.high - with_calm.low)
+
+
+def test_the_third_cell_alone_does_not_set_the_least_noise():
+    quiet = table(2, 3)
+    calm, wild = (against(quiet | {"cell 2": dict(enumerate(values))}, "cell 0")["cell 1"]
+                  for values in ((0.9, 0.91, 0.89), (0.1, 0.1, 0.4)))
+    assert numbers(wild)[:-1] == numbers(calm)[:-1]
+
+
+def test_a_wild_cell_does_not_hide_what_the_others_seeds_share():
+    quiet = table(7, 3, noise=0.001, seed_effect=0.05)
+    wild = quiet | {"cell 6": {0: 0.1, 1: 0.9, 2: 0.4}}
+    width, with_wild = (one.high - one.low for one in (against(scores, "cell 0")["cell 1"] for scores in (quiet, wild)))
+    assert with_wild < 1.5 * width
 
 
 def test_a_wild_cell_is_judged_by_its_own_seeds():
