@@ -39,7 +39,7 @@ test-slow: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_train.py tests/test_schemas.py tests/test_cli.py -m "not slow" \
+	$(BIN)/python -m pytest tests/training/test_train.py tests/records/test_schemas.py tests/house/test_cli.py -m "not slow" \
 		-k "training_learns or schema or a_launch_leaves"
 
 # Built again whenever what is to be installed changes.

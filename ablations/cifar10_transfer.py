@@ -1,9 +1,9 @@
 """What do frozen ImageNet features of MobileNetV2 give on CIFAR-10, at which resolution, and how much of a head?
 
 The source upsizes the images and trains batch norm, three dense layers and a dropout on the pooled features; it stops
-early, after 16 of 30 epochs, and claims about 87 %. Units, dropout rate and learning rate are chosen here.
-Run: python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR
-Cost: 30 runs of 5 to 65 s, two at a time; before them features: 3, 9 and 12 min by resolution (two CPU cores, busy)
+early, after 16 of 30 epochs, and claims about 87 %. Units, dropout rate and learning rate are chosen here. Run:
+python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR Cost: 30 runs of 5 to 65 s, two at a time; before
+them features: 3, 9 and 12 min by resolution (two CPU cores, busy)
 """
 
 from ablations import sources

@@ -1,4 +1,4 @@
-"""A figure that a source states, to be held against what is measured. Called by `ablations.spec` and the ablations."""
+"""A figure that a source states, to be held against what is measured."""
 
 import dataclasses
 import math

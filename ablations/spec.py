@@ -1,6 +1,6 @@
 """What an ablation is: typed data, checked when built, and its expansion into runs.
 
-Called by the ablations themselves and by `harness.run`. Calls no jax and opens no file.
+Calls no jax and opens no file.
 """
 
 import dataclasses

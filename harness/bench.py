@@ -21,15 +21,17 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from absl import flags
 from rich.console import Console
 
-from harness import bench_plots, bench_tables, cli, rounds, workloads
-from harness.configs import as_json
+from harness import cli
+from harness.benchmark import plots, rounds, tables, workloads
 from harness.records import OWN_RESULTS, SHIPPED_RESULTS, write_atomic
+from harness.records.configs import as_json
 
 PEERS = ("keras", "torch")
 SCALING_RUNS, SCALING_DATA = (1, 2, 4, 8, 16), (2, 4)
@@ -53,12 +55,7 @@ def main() -> None:
     given = flags.FLAGS.results_dir
     folder = pathlib.Path(given or OWN_RESULTS) / "bench"
     if flags.FLAGS.report_only:
-        folders = [folder] if given else [pathlib.Path(SHIPPED_RESULTS) / "bench", folder]
-        stored = [path for one in folders for path in sorted([*one.glob("*/bench.json"), *one.glob("*/scaling.json")])]
-        if not stored:
-            raise cli.UsageError(f"no measurements in {folder}; make some with: python -m harness.bench")
-        for path in stored:
-            report(path, console)
+        _report_stored([folder] if given else [pathlib.Path(SHIPPED_RESULTS) / "bench", folder], console)
         return
     names = _chosen("workloads", list(workloads.WORKLOADS))
     precisions = _chosen("precision", ["float32", "bfloat16"])
@@ -95,6 +92,14 @@ def main() -> None:
         raise cli.UsageError(f"{len(failed)} measurements failed, the first: {failed[0]}")
 
 
+def _report_stored(folders: Sequence[pathlib.Path], console: Console) -> None:
+    stored = [path for one in folders for path in sorted([*one.glob("*/bench.json"), *one.glob("*/scaling.json")])]
+    if not stored:
+        raise cli.UsageError(f"no measurements in {folders[-1]}; make some with: python -m harness.bench")
+    for path in stored:
+        report(path, console)
+
+
 def report(path: pathlib.Path, console: Console) -> None:
     """Writes and prints what is made from stored measurements, beside them.
 
@@ -104,12 +109,12 @@ def report(path: pathlib.Path, console: Console) -> None:
     try:
         results = json.loads(path.read_text())
         if path.name == "scaling.json":
-            files = {"scaling.png": bench_plots.scaling(results)}
+            files = {"scaling.png": plots.scaling(results)}
         else:
-            table = bench_tables.markdown(results)
+            table = tables.markdown(results)
             console.print(table)
-            files = {"table.md": table.encode(), "table.csv": bench_tables.csv(results).encode(),
-                     "throughput.png": bench_plots.throughput(results)}
+            files = {"table.md": table.encode(), "table.csv": tables.csv(results).encode(),
+                     "throughput.png": plots.throughput(results)}
     except (KeyError, TypeError, ValueError) as error:
         raise cli.UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
     for name, content in files.items():
@@ -124,7 +129,7 @@ def _stored(path: pathlib.Path) -> list[dict[str, Any]]:
       UsageError: if it cannot be read.
     """
     try:
-        return bench_tables.cases(json.loads(path.read_text())) if path.exists() else []
+        return tables.cases(json.loads(path.read_text())) if path.exists() else []
     except (KeyError, TypeError, ValueError) as error:
         raise cli.UsageError(f"{path} cannot be read: {type(error).__name__}: {error}; move it away to measure anew"
                              ) from None

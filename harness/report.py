@@ -29,9 +29,16 @@ import rich.text
 from absl import flags
 from rich.console import Console
 
-from harness import cli, contents, exporters, page_index, pooling, records, rows, summary, sweep, tables, watch
-from harness.loaded import Loaded
-from harness.rows import View
+from harness import cli, records
+from harness.analysis import cells, summarize
+from harness.analysis.cells import View
+from harness.progress import live, status
+from harness.records import pooling
+from harness.records.loaded import Loaded
+from harness.reporting import files as contents
+from harness.reporting.export import exporters
+from harness.reporting.page import index as page_index
+from harness.reporting.tables import report as tables
 
 
 class ReportError(Exception):
@@ -55,37 +62,39 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     Raises:
       ReportError: if there are no records, or none of an ablation named; at the end, if some cannot be reported.
       harness.records.RecordError: if a record cannot be read.
-      harness.pooling.MixtureError: if records in one table do not belong together.
-      harness.rows.ViewError: if no cell is the view's baseline.
+      harness.records.pooling.MixtureError: if records in one table do not belong together.
+      harness.analysis.cells.ViewError: if no cell is the view's baseline.
     """
     (folders, hidden), view = _folders(results_dirs, names), view or View()
     if view.baseline is not None and len(folders) > 1:
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
-    paths: list[pathlib.Path] = []
-    summed_up: dict[pathlib.Path, page_index.Entry] = {}
+    paths, summed_up = [], dict[pathlib.Path, page_index.Entry]()
     failed: list[records.RecordError | pooling.MixtureError] = []
     for folder in folders:
         try:
             pages_alone = kept is not None and folder.results_dir == pathlib.Path(kept).resolve()
-            entry, written = _report(Loaded(folder), console, view, pages_alone=pages_alone)
+            summed_up[folder.path], written = _report(Loaded(folder), console, view, pages_alone=pages_alone)
             paths += written
-            summed_up[folder.path] = entry
         except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
             failed.append(error)
     if failed and len(folders) == 1:
         raise failed[0]
-    lines = [f"{_short(folder.path)} has other records, not shown: --results_dir={_short(folder.results_dir)} "
-             f"--ablation={folder.ablation} does" for folder in hidden]
+    lines = [_hidden(folder) for folder in hidden]
     if view == View():
-        reported = list(dict.fromkeys(folder.results_dir for folder in folders))
-        paths += [_write_index(results_dir, summed_up) for results_dir in reported]
+        paths += [_write_index(results_dir, summed_up)
+                  for results_dir in dict.fromkeys(folder.results_dir for folder in folders)]
         lines += ["Open in a browser:", *(_short(path) for path in paths if path.suffix == ".html")]
     if lines:
         console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
     if failed:
         raise ReportError("; ".join(map(str, failed)))
     return paths
+
+
+def _hidden(folder: records.Folder) -> str:
+    return (f"{_short(folder.path)} has other records, not shown: --results_dir={_short(folder.results_dir)} "
+            f"--ablation={folder.ablation} does")
 
 
 def _folders(results_dirs: Sequence[str], names: Sequence[str]) -> tuple[list[records.Folder], list[records.Folder]]:
@@ -133,7 +142,7 @@ def _entry(folder: records.Folder) -> page_index.Entry:
     has_page = (folder.path / "report.html").exists()
     try:
         found = folder.records()
-        table = summary.summarize(folder.ablation, folder.plan(), found)
+        table = summarize.summarize(folder.ablation, folder.plan(), found)
         return page_index.Entry(folder.ablation, table, found, has_page)
     except (records.RecordError, pooling.MixtureError) as error:
         return page_index.Entry(folder.ablation, None, {}, has_page, str(error))
@@ -150,8 +159,8 @@ def _define_flags() -> None:
     flags.DEFINE_string("results_dir", None, "Folder that holds one folder per ablation. Default: "
                         f"{records.OWN_RESULTS}, and {records.SHIPPED_RESULTS} for ablations that are not there.")
     flags.DEFINE_string("baseline", None, "Cell that the others are compared with. Default: all reference levels.")
-    flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(rows.METRICS)}.")
-    flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(rows.SELECTIONS)}.")
+    flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(cells.METRICS)}.")
+    flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(cells.SELECTIONS)}.")
     flags.DEFINE_bool("watch", False, "Show the latest sweep, or those of --ablation, live, until all is recorded.")
     flags.DEFINE_enum("export", None, list(exporters.TRACKERS), "Hand the records to this tracker and report nothing.")
     flags.DEFINE_string("export_dir", "", "Folder that the tracker's files are written into.")
@@ -164,7 +173,7 @@ def main() -> None:
     results_dirs = [records.OWN_RESULTS, records.SHIPPED_RESULTS] if given is None else [given]
     if chosen.watch:
         folders, _ = _folders(results_dirs, chosen.ablation)
-        watch.watch(folders if chosen.ablation else [sweep.latest(folders)], console)
+        live.watch(folders if chosen.ablation else [status.latest(folders)], console)
     elif chosen.export:
         folders, _ = _folders(results_dirs, chosen.ablation)
         console.print(exporters.export(folders, chosen.export, chosen.export_dir), markup=False, soft_wrap=True)
@@ -175,4 +184,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, ReportError, exporters.ExportError, records.RecordError, pooling.MixtureError, rows.ViewError)
+    cli.run(main, ReportError, exporters.ExportError, records.RecordError, pooling.MixtureError, cells.ViewError)

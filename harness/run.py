@@ -35,24 +35,14 @@ from rich.table import Table
 
 import ablations
 from ablations.spec import Ablation, Run, SpecError
-from harness import (
-    checkpoint,
-    cli,
-    cohort,
-    cost,
-    data,
-    environment,
-    executor,
-    fit,
-    inputs,
-    pooling,
-    records,
-    report,
-    train,
-)
-from harness.audience import Watcher
-from harness.inputs import Inputs
-from models import TransferConfig
+from harness import cli, data, records, report
+from harness.data import inputs
+from harness.data.inputs import Inputs
+from harness.progress.display import SweepProgress
+from harness.progress.file import ProgressFile
+from harness.records import pooling
+from harness.training import checkpoint, cohort, cost, environment, executor, trainer
+from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
 
 ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
@@ -116,7 +106,7 @@ def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run
     absent = executor.missing(runs, folder)
     configs = [run.config for run in absent]
     found = inputs.load_datasets(configs, DATA_DIR.value)
-    costs = _costs(absent, found)
+    costs = cost.measure_all(absent, found)
     console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train, in "
                   f"{RESULTS_DIR.value}/", markup=False, highlight=False, soft_wrap=True)
     came_with_it = records.Folder(records.SHIPPED_RESULTS, name)
@@ -181,26 +171,6 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def _costs(runs: list[Run], found: Mapping[Hashable, Inputs]) -> dict[str, records.Cost]:
-    """Works out each run's cost, once per cohort and allocating nothing; a config that does not fit its data fails."""
-    costs: dict[str, records.Cost] = {}
-    for members in cohort.partition(runs):
-        run = members[0]
-        dataset = found[inputs.key(run.config)].dataset
-        shape = inputs.input_shape(run.config, dataset)
-        if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
-            raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
-        channels = dataset.image_shape[2]
-        if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
-            raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")
-        try:
-            needed = cost.measure(*train.abstract_init(run.config, dataset.num_classes, shape), shape)
-        except ValueError as error:
-            raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
-        costs |= dict.fromkeys((member.run_id for member in members), needed)
-    return costs
-
-
 def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Run],
            found: Mapping[Hashable, Inputs], folder: records.Folder, console: Console,
            devices: int) -> list[records.RunRecord]:
@@ -210,13 +180,12 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
             _write_plan(ablation, folder)
             # Another process may have finished some while this one waited for its data.
             still_absent = executor.missing(absent, folder)
-            return executor.execute(ablation.question, everything, still_absent, found, folder, console,
-                                    SAVE_EVERY_S.value, devices,
-                                    "pmap" if PARALLEL.value == "pmap" else "jit",
-                                    watchers=_watchers(folder, found, console))
+            launch = executor.Launch(ablation.question, everything, folder, SAVE_EVERY_S.value, devices,
+                                     "pmap" if PARALLEL.value == "pmap" else "jit")
+            return executor.execute(launch, still_absent, found, _audience(folder, still_absent, found, console))
     except filelock.Timeout:
         raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
-    except fit.StoppedError:
+    except trainer.StoppedError:
         raise cli.UsageError("stopped; run the same command again to go on from here") from None
 
 
@@ -230,14 +199,16 @@ def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
         [path for factor in ablation.factors.values() for path in factor.paths])
 
 
-def _watchers(folder: records.Folder, found: Mapping[Hashable, Inputs], console: Console) -> list[Watcher]:
-    if not TENSORBOARD.value:
-        return []
-    from harness.event_files import EventFiles  # what it needs takes seconds to import
-
+def _audience(folder: records.Folder, runs: list[Run], found: Mapping[Hashable, Inputs], console: Console) -> Audience:
+    """Gathers who is told how it goes: the terminal, the progress file, TensorBoard if asked for."""
     tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    tell(f"event files: tensorboard --logdir={folder.tensorboard}")
-    return [EventFiles(folder, found, tell)]
+    watchers: list[Watcher] = [SweepProgress(runs, console), ProgressFile(folder, runs, tell)]
+    if TENSORBOARD.value:
+        from harness.progress.tensorboard import EventFiles  # what it needs takes seconds to import
+
+        tell(f"event files: tensorboard --logdir={folder.tensorboard}")
+        watchers.append(EventFiles(folder, found, tell))
+    return Audience(watchers)
 
 
 def _print_list(console: Console) -> None:

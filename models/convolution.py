@@ -1,9 +1,9 @@
 """Convolution and its fusion with max pooling, in the form each platform runs fastest.
 
-Called by `models.layers`. Off a CPU this is `lax.conv`. On a CPU XLA's own convolution trains these networks at a small
-fraction of the machine's speed inside a loop, so there it is matrix products, a few images at a time: of patches with
-the kernel, or, for 3 x 3 filters over many channels, Winograd's form, which multiplies less than half as often. Both
-compute the scores of each pooling window corner by corner, so what is not a maximum is never stored.
+Off a CPU this is `lax.conv`. On a CPU XLA's own convolution trains these networks at a small fraction of the
+machine's speed inside a loop, so there it is matrix products, a few images at a time: of patches with the kernel, or,
+for 3 x 3 filters over many channels, Winograd's form, which multiplies less than half as often. Both compute the
+scores of each pooling window corner by corner, so what is not a maximum is never stored.
 
 Source of Winograd's form: Lavin and Gray 2016, F(2 x 2, 3 x 3).
 """

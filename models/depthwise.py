@@ -1,7 +1,7 @@
 """The 3 x 3 depthwise convolution in the form each platform runs fastest.
 
-Called by `models.mobilenet_v2`. Off a CPU this is `lax.conv`. On a CPU XLA's own depthwise convolution is several times
-slower than nine shifted multiply-adds, which are used there, a few images at a time.
+Off a CPU this is `lax.conv`. On a CPU XLA's own depthwise convolution is several times slower than nine shifted
+multiply-adds, which are used there, a few images at a time.
 """
 
 import functools

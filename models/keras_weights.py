@@ -1,6 +1,6 @@
 """Reads Keras Applications' HDF5 weight files for MobileNetV2 into the Flax network; every array must find its place.
 
-Called by whatever needs ImageNet weights; `harness.weights` finds the file.
+`harness.data.weights` finds the file.
 """
 
 import dataclasses

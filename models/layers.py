@@ -1,6 +1,6 @@
 """The layers that the families are built from: what Flax lacks, and each layer's row in the layer table.
 
-Called by the model families. Every layer maps `(x, mode) -> x`, so a network is a list of layers.
+Every layer maps `(x, mode) -> x`, so a network is a list of layers.
 """
 
 import dataclasses

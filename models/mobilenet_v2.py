@@ -1,7 +1,6 @@
 """MobileNetV2: config, stage table, network, and the folding of its batch norm for frozen use.
 
-Called by whatever needs a backbone, and by `models.keras_weights`, which fills it. Its layers bear Keras's names; these
-are the address book between weight files, parameters and tests.
+Its layers bear Keras's names; these are the address book between weight files, parameters and tests.
 
 Stages at width 1.0 and 224 x 224 pixels: n blocks with expansion t and c output channels, the first with stride s.
 

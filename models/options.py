@@ -1,7 +1,4 @@
-"""Checks of the values a model's config may take, and the mark of those that are traced.
-
-Called by the configs when they are built, so a wrong value fails where it is written.
-"""
+"""Checks of the values a model's config may take, and the mark of those that are traced."""
 
 import dataclasses
 from collections.abc import Collection

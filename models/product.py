@@ -1,7 +1,4 @@
-"""The matrix product of a dense layer, with the backward pass in the form each platform runs fastest.
-
-Called by `models.layers`.
-"""
+"""The matrix product of a dense layer, with the backward pass in the form each platform runs fastest."""
 
 import jax
 import jax.numpy as jnp

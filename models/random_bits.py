@@ -1,7 +1,7 @@
-"""Random bits for dropout masks, in the form that costs least. Called by `models.layers`.
+"""Random bits for dropout masks, in the form that costs least.
 
-`jax.random.bits` loops over the generator's rounds on a CPU and drops half of what each block gives, which took a tenth
-of the time of training a small dense network.
+`jax.random.bits` loops over the generator's rounds on a CPU and drops half of what each block gives, which took a
+tenth of the time of training a small dense network.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Transfer learning: a MobileNetV2 backbone, frozen or fine-tuned, and a head that is trained on its pooled features.
 
 A frozen backbone gives an image the same features in every step, so the head may also be built alone, on vectors:
-`harness.features` computes those once and for all heads.
+`harness.data.features` computes those once and for all heads.
 """
 
 import dataclasses

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 import scipy
+from place import ROOT
 from scipy import special
 
-from harness import headline
+from harness.analysis import headline
 
 LEVEL = 0.05
 CHOSEN = "this test, caution 1.5"
-OUT = pathlib.Path(__file__).parent.parent / "results" / "headline_test"
+OUT = ROOT / "results" / "headline_test"
 
 # scores [repetition, cell, seed] -> standard errors and degrees of freedom of cells 1.. less cell 0, [repetition, cell]
 Candidate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

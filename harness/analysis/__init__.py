@@ -1,0 +1,1 @@
+"""Numbers from records, and what they decide. Pure: no file is read, no sentence written, nothing drawn."""

@@ -1,0 +1,130 @@
+"""What a summary consists of: a row per cell, effects, claims, and what they answer."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from harness.analysis.claims import ClaimRow
+from harness.analysis.compare import Comparison
+from harness.analysis.effects import Effects
+from harness.analysis.stats import Estimate
+from harness.analysis.verdict import Verdict
+from harness.records import Cost, Scores, Timing
+
+METRICS = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
+MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
+SELECTIONS = {"best_validation": "best", "last": "last"}
+
+
+class ViewError(Exception):
+    """A view that the records do not allow; the message is one line that lists the valid choices."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What of the records a table shows.
+
+    Attributes:
+      baseline: the cell that others are compared with, by its name or its row's label; None means the planned one.
+      metric: one of `METRICS`.
+      select: which state's scores count: "best_validation", of the best validation epoch, or "last".
+    """
+
+    baseline: str | None = None
+    metric: str = "test_accuracy"
+    select: str = "best_validation"
+
+    def __post_init__(self) -> None:
+        for name, value, valid in (("metric", self.metric, METRICS), ("select", self.select, SELECTIONS)):
+            if value not in valid:
+                raise ViewError(f"--{name}={value} must be one of {', '.join(valid)}")
+
+    @property
+    def state(self) -> str:
+        """Names the record's field that holds the scores."""
+        return SELECTIONS[self.select]
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether lower is better."""
+        return self.metric.endswith("loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class CellRow:
+    """One cell over its seeds; accuracies are fractions over the done runs.
+
+    Attributes:
+      label: names the cell by what varies in this ablation.
+      runs: status -> number of runs, with "planned" and "missing"; all but "done" are counted and never averaged.
+      score: in the view's metric; `test_accuracy` unless another is asked for.
+      test_accuracy, validation_accuracy: of the state that the view selects.
+      last_test_accuracy: at the last epoch.
+      optimistic_validation_accuracy: the higher of the selected and the last epoch's, run by run.
+      optimistic_test_accuracy: the higher of the two readings of the test set, run by run.
+      interquartile_mean: of the score.
+      difference: in score from the baseline, paired by seed; n = 0 for the baseline itself or without one.
+      comparison: all that is known of that difference; None for the baseline, without one, or without a done run.
+      is_best: has the best mean, and is clearly ahead of every other cell; see `harness.analysis.verdict`.
+      behind_best_p: the headline test's corrected p value of being behind the cell with the best mean; None for that
+        cell, and where seeds cannot tell.
+      cost: of one run, the largest over seeds; None without a done run.
+      timing: means over the runs that shared the machine with the most others.
+      layers: rows of the layer table of a done run.
+      mixed: in what the done runs differ besides their seeds; see `harness.records.pooling.kind`.
+    """
+
+    cell: str
+    label: str
+    labels: dict[str, str]
+    is_baseline: bool
+    is_best: bool
+    runs: dict[str, int]
+    score: Estimate
+    test_accuracy: Estimate
+    validation_accuracy: Estimate
+    last_test_accuracy: Estimate
+    optimistic_validation_accuracy: Estimate
+    optimistic_test_accuracy: Estimate
+    interquartile_mean: Estimate
+    difference: Estimate
+    comparison: Comparison | None
+    behind_best_p: float | None
+    cost: Cost | None
+    timing: Timing | None
+    layers: tuple[dict[str, Any], ...]
+    mixed: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """All a table needs.
+
+    Attributes:
+      factors: names of those that vary.
+      rows: in the plan's order; cells outside the plan follow in the order of their runs' names.
+      verdict: what the rows answer.
+      effects: of a full factorial; None where fewer than two factors vary or nothing is planned.
+      claims: each claim of the source for each cell it is about.
+      records: run_id -> record, all that the rows are of.
+      plan: what was planned; None where nobody knows.
+      predictions: how many runs' test predictions are known; None where they were not asked for.
+    """
+
+    ablation: str
+    question: str
+    view: View
+    factors: tuple[str, ...]
+    rows: tuple[CellRow, ...]
+    verdict: Verdict
+    effects: Effects | None
+    claims: tuple[ClaimRow, ...]
+    records: Mapping[str, Mapping[str, Any]]
+    plan: Mapping[str, Any] | None
+    predictions: int | None
+
+
+def ranked(summary: Summary) -> list[CellRow]:
+    """Lists the cells that have done runs, the highest mean first; equal ones in the plan's order."""
+    done = [row for row in summary.rows if row.test_accuracy.mean is not None]
+    return sorted(done, key=lambda row: -(row.test_accuracy.mean or 0.0))

@@ -1,0 +1,197 @@
+"""From records and plan to one row per cell, effects, claims and the verdict.
+
+Pure. Text from records is passed on as it is; whoever renders it makes it inert.
+"""
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.analysis import claims, stats
+from harness.analysis.cells import CellRow, Summary, View, ViewError
+from harness.analysis.compare import Comparison, Predictions, compare, corrected
+from harness.analysis.effects import Effects, factorial_effects
+from harness.analysis.stats import Estimate, estimate
+from harness.analysis.verdict import Scores, Verdict, decide
+from harness.records import STATUSES, Cost, Timing
+from harness.records.pooling import refuse_mixtures, unlike
+
+Record = Mapping[str, Any]
+
+
+def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[str, Record], view: View | None = None,
+              predictions: Mapping[str, Predictions] | None = None) -> Summary:
+    """Sums up an ablation.
+
+    Args:
+      ablation: its name.
+      plan: as `harness.records.Folder.plan` gives it; without one nothing is missing and no baseline is known.
+      records: run_id -> record.
+      view: what to show; None means test accuracy of the best validation epoch against the planned baseline.
+      predictions: run_id -> "predicted" and "label", int [test example], of the runs where they are known.
+
+    Raises:
+      harness.records.pooling.MixtureError: if a cell's records, or cells that are compared, differ in what must agree.
+      harness.analysis.cells.ViewError: if no cell is the view's baseline.
+    """
+    view = view or View()
+    refuse_mixtures(records.values(), plan.get("varied", ()) if plan else ())
+    planned = {run["run_id"]: run for run in plan["runs"]} if plan else {}
+    runs = planned | {run_id: record for run_id, record in records.items() if run_id not in planned}
+    cells = {run["cell"]: dict(run["labels"]) for run in runs.values()}
+    names = dict.fromkeys([*(plan["factors"] if plan else ()), *(name for labels in cells.values() for name in labels)])
+    factors = tuple(name for name in names if len({labels.get(name) for labels in cells.values()}) > 1)
+    labels = {cell: _label(cell, of_cell, factors) for cell, of_cell in cells.items()}
+    baseline = _baseline(view, plan, cells, labels)
+
+    done: dict[str, list[Record]] = {cell: [] for cell in cells}
+    predicted: dict[str, dict[int, Predictions]] = {cell: {} for cell in cells}
+    for run_id, record in records.items():
+        if record["status"] == "done":
+            done[record["cell"]].append(record)
+            if predictions and run_id in predictions:
+                predicted[record["cell"]][record["seed"]] = predictions[run_id]
+    scores = {cell: {record["seed"]: record[view.state][view.metric] for record in runs} for cell, runs in done.items()}
+    verdict = decide(scores, baseline, -1 if view.is_loss else 1)
+    comparisons = _comparisons(scores, predicted, done, baseline, verdict)
+    rows = tuple(
+        CellRow(cell=cell, label=labels[cell], labels=cells[cell], is_baseline=cell == baseline,
+                runs=_count(cell, planned, records), **_scores(done[cell], scores[cell], view),
+                **_against(cell, comparison, verdict), **_costs(done[cell]), mixed=tuple(unlike(done[cell])))
+        for cell, comparison in zip(cells, comparisons, strict=True))
+    return Summary(
+        ablation, plan["question"] if plan else next(iter(records.values()))["question"], view, factors, rows, verdict,
+        _effects(plan, factors, cells, scores),
+        claims.check(plan.get("claims", ()) if plan else (), cells, done, predicted),
+        records, plan, None if predictions is None else len(predictions))
+
+
+def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Predictions]],
+                 done: Mapping[str, Sequence[Record]], baseline: str | None, verdict: Verdict
+                 ) -> list[Comparison | None]:
+    """Compares each cell with the baseline, where both have done runs; predictions are the best state's."""
+    return corrected([
+        _judged(compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline]), cell, verdict,
+                _unlike(done[cell], done[baseline]))
+        if baseline is not None and cell != baseline and scores[cell] and scores[baseline] else None
+        for cell in scores])
+
+
+def _scores(done: Sequence[Record], scores: Mapping[int, float], view: View) -> dict[str, Any]:
+    """Estimates what a cell's runs scored."""
+    return {
+        "score": _estimate(list(scores.values()), view.metric),
+        "test_accuracy": _accuracy(done, "test_accuracy", view.state),
+        "validation_accuracy": _accuracy(done, "validation_accuracy", view.state),
+        "last_test_accuracy": _accuracy(done, "test_accuracy", "last"),
+        "optimistic_validation_accuracy": _accuracy(done, "validation_accuracy", "best", "last"),
+        "optimistic_test_accuracy": _accuracy(done, "test_accuracy", "best", "last"),
+        "interquartile_mean": stats.interquartile_mean([list(scores.values())], np.random.default_rng(0))}
+
+
+def _against(cell: str, comparison: Comparison | None, verdict: Verdict) -> dict[str, Any]:
+    """Tells how a cell stands to the baseline and to the leader."""
+    return {"is_best": cell == verdict.best, "comparison": comparison,
+            "difference": comparison.difference if comparison else Estimate(0),
+            "behind_best_p": verdict.behind[cell].holm if cell in verdict.behind else None}
+
+
+def _costs(done: Sequence[Record]) -> dict[str, Any]:
+    return {"cost": _cost(done), "timing": _timing(done),
+            "layers": next((tuple(record["cost"]["layers"]) for record in done if record["cost"]), ())}
+
+
+def _baseline(view: View, plan: Mapping[str, Any] | None, cells: Mapping[str, Mapping[str, str]],
+              labels: Mapping[str, str]) -> str | None:
+    if view.baseline is not None:
+        for cell in cells:
+            if view.baseline in (cell, labels[cell]):
+                return cell
+        raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
+    reference = {name: levels[0] for name, levels in plan["factors"].items()} if plan else None
+    return next((cell for cell, of_cell in cells.items() if of_cell == reference), None)
+
+
+def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
+    if len(factors) > 1:
+        return ", ".join(f"{name}={labels.get(name, '-')}" for name in factors)
+    return labels.get(factors[0], cell) if factors else cell
+
+
+def _judged(comparison: Comparison, cell: str, verdict: Verdict, unlike: tuple[str, ...]) -> Comparison:
+    """Adds to a comparison what the headline test makes of it."""
+    test = verdict.against[cell]
+    difference = comparison.difference
+    if test.low is not None:
+        difference = dataclasses.replace(difference, low=test.low, high=test.high)
+    side = next(side for side in ("above", "below", "unclear") if cell in getattr(verdict, side))
+    return dataclasses.replace(comparison, difference=difference, headline_p=test.p, headline_holm=test.holm,
+                               verdict=side, unlike=unlike)
+
+
+def _unlike(records: Sequence[Record], reference: Sequence[Record]) -> tuple[str, ...]:
+    """Lists the facts in which two runs of the same seed differ."""
+    other = {record["seed"]: record for record in reference}
+    pairs = [(record, other[record["seed"]]) for record in records if record["seed"] in other]
+    return tuple(dict.fromkeys(fact for pair in pairs for fact in unlike(pair)))
+
+
+def _estimate(values: Sequence[float], metric: str) -> Estimate:
+    """Estimates a score: what the t interval of a fraction reaches beyond 0 and 1 is cut off."""
+    found = estimate(values)
+    if found.low is None or found.high is None:
+        return found
+    return dataclasses.replace(found, low=max(found.low, 0.0),
+                               high=found.high if metric.endswith("loss") else min(found.high, 1.0))
+
+
+def _accuracy(records: Sequence[Record], metric: str, *states: str) -> Estimate:
+    """Estimates an accuracy; of several states each run's highest."""
+    return _estimate([max(record[state][metric] for state in states) for record in records], metric)
+
+
+def _effects(plan: Mapping[str, Any] | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]],
+             scores: Mapping[str, Mapping[int, float]]) -> Effects | None:
+    if plan is None or len(factors) < 2 or not set(factors) <= plan["factors"].keys():
+        return None
+    levels = {name: plan["factors"][name] for name in factors}
+    planned = {tuple(run["labels"].get(name, "") for name in factors) for run in plan["runs"]}
+    if not planned.issuperset(itertools.product(*levels.values())):
+        return Effects((), (), (), "Main effects and interactions are n/a: not every combination of levels is planned.")
+    return factorial_effects(levels, {tuple(labels.get(name, "") for name in factors): scores[cell]
+                                      for cell, labels in cells.items()})
+
+
+def _count(cell: str, planned: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, int]:
+    here = [run_id for run_id, run in planned.items() if run["cell"] == cell]
+    status = Counter(record["status"] for record in records.values() if record["cell"] == cell)
+    return {"planned": len(here)} | {name: status[name] for name in STATUSES} | {
+        "missing": sum(run_id not in records for run_id in here)}
+
+
+def _cost(records: Sequence[Record]) -> Cost | None:
+    known = [record["cost"] for record in records if record["cost"]]
+    if not known:
+        return None
+    largest: dict[str, Any] = {
+        field.name: max((cost[field.name] for cost in known if cost.get(field.name) is not None), default=None)
+        for field in dataclasses.fields(Cost) if field.name != "layers"}
+    return Cost(layers=(), **largest)
+
+
+def _timing(records: Sequence[Record]) -> Timing | None:
+    known = [record["timing"] for record in records if record["timing"]]
+    if not known:
+        return None
+    # A run that had the machine to itself is faster than one of several: a mean of both would describe neither.
+    most = max(timing["members_at_once"] for timing in known)
+    known = [timing for timing in known if timing["members_at_once"] == most]
+    means: dict[str, Any] = {}
+    for field in dataclasses.fields(Timing):
+        values = [timing[field.name] for timing in known if timing.get(field.name) is not None]
+        means[field.name] = float(np.mean(values)) if values else None
+    return Timing(**(means | {"members_at_once": most, "launches": max(timing["launches"] for timing in known)}))

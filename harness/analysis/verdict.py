@@ -1,0 +1,71 @@
+"""What a table answers, worked out once: which cell is ahead, and which differ from the baseline.
+
+Tables, pictures, pages and the terminal show this and judge nothing themselves.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from harness.analysis.headline import Contrast, against
+
+LEVEL = 0.05
+Scores = Mapping[str, Mapping[int, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The answer, by the headline test with its correction at the 5 % level; cells are named, in the table's order.
+
+    Attributes:
+      leader: the cell with the best mean; None without a done run.
+      near: those that it is not clearly ahead of.
+      above, below, unclear: those that are clearly better and worse than the baseline, and the rest compared with it.
+      against: cell -> its test against the baseline.
+      behind: cell -> its test of the leader's lead over it.
+    """
+
+    leader: str | None = None
+    near: tuple[str, ...] = ()
+    above: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    against: Mapping[str, Contrast] = dataclasses.field(default_factory=dict)
+    behind: Mapping[str, Contrast] = dataclasses.field(default_factory=dict)
+
+    @property
+    def best(self) -> str | None:
+        """Names the leader if it is clearly ahead of every other cell, of which there must be one."""
+        return None if self.near or not self.behind else self.leader
+
+
+def decide(scores: Scores, baseline: str | None, sign: int) -> Verdict:
+    """Decides what scores answer.
+
+    Args:
+      scores: cell -> seed -> value; cells without any count nowhere.
+      baseline: the cell that others are compared with, if there is one.
+      sign: 1 where higher is better, else -1.
+    """
+    found = {cell: values for cell, values in scores.items() if values}
+    if not found:
+        return Verdict()
+    leader = max(found, key=lambda cell: sign * float(np.mean(list(found[cell].values()))))
+    compared = against(found, baseline) if baseline in found else {}
+    behind = against(found, leader)
+    if baseline in behind:  # the same two cells: one answer, wherever it is asked
+        behind[baseline] = dataclasses.replace(behind[baseline], holm=compared[leader].holm)
+    # Where seeds are unequal, the pairs may say the opposite of the means.
+    near = [cell for cell, test in behind.items() if not is_clear(test) or sign * (test.mean or 0.0) >= 0]
+    sides: dict[str, list[str]] = {"above": [], "below": [], "unclear": []}
+    for cell, test in compared.items():
+        side = "unclear" if not is_clear(test) else "above" if sign * (test.mean or 0.0) > 0 else "below"
+        sides[side].append(cell)
+    return Verdict(leader, tuple(near), against=compared, behind=behind,
+                   **{side: tuple(cells) for side, cells in sides.items()})
+
+
+def is_clear(test: Contrast | None) -> bool:
+    """Whether a test finds a difference, corrected for the others beside it."""
+    return test is not None and test.holm is not None and test.holm < LEVEL

@@ -1,0 +1,146 @@
+"""The decoded arrays of a data set: what every source hands over, how they are checked, and their cache on disk.
+
+`harness.data.archives` and `harness.data.prepared` build a `Decoded`; `harness.data` keeps it with `cached`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_FORMAT = 2  # raise it when decoding changes, so that no older cache is read
+
+
+class DataError(Exception):
+    """Says in one line what is wrong with a data set and what to do; the command line prints it and stops."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """The official arrays of a data set, in stored order, before any validation split.
+
+    Attributes:
+      train_images, test_images: uint8 (N, H, W, C).
+      train_labels, test_labels: int32 (N,), each in [0, len(class_names)).
+      source: "archives", "prepared", "tensorflow" or "bundled".
+
+    Raises:
+      DataError: if an array has another form, or images and labels do not belong together.
+    """
+
+    name: str
+    source: str
+    class_names: tuple[str, ...]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for split in ("train", "test"):
+            images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+            if images.dtype != np.uint8 or images.ndim != 4:
+                raise DataError(f"{self.name}: {split} images are {images.dtype} {images.shape}, not uint8 NHWC")
+            if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+                raise DataError(f"{self.name}: {len(images)} {split} images but labels {labels.dtype} {labels.shape}")
+            if not len(labels):
+                raise DataError(f"{self.name}: {split} has no examples")
+            if labels.min() < 0 or labels.max() >= len(self.class_names):
+                raise DataError(
+                    f"{self.name}: {split} labels span {labels.min()}..{labels.max()}, "
+                    f"outside 0..{len(self.class_names) - 1}"
+                )
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise DataError(
+                f"{self.name}: train images are {self.train_images.shape[1:]} but test images "
+                f"{self.test_images.shape[1:]}"
+            )
+
+
+def cached(folder: Path, decode: Callable[[], Decoded]) -> tuple[Decoded, str]:
+    """Opens the arrays kept in `folder`; decodes and keeps them first if they are not there or are damaged.
+
+    Safe when several processes ask for the same folder at once: one decodes, the others wait for it.
+
+    Returns:
+      The arrays, memory-mapped read-only, and the sha256 over all four (contents, shapes and dtypes).
+
+    Raises:
+      DataError: from `decode`, or if the folder cannot be written.
+    """
+    if kept := _open(folder):
+        return kept
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_name(folder.name + ".lock")):
+            if kept := _open(folder):
+                return kept
+            _keep(decode(), folder)
+            kept = _open(folder)
+    except OSError as error:
+        raise DataError(
+            f"cannot keep decoded arrays in {folder.parent} ({error.strerror or error}); "
+            "set XDG_CACHE_HOME to a folder with room that can be written"
+        ) from error
+    if kept is None:
+        raise DataError(f"decoded arrays written to {folder} cannot be read back; is the disk full or failing?")
+    return kept
+
+
+def _open(folder: Path) -> tuple[Decoded, str] | None:
+    # Sizes are compared, contents are not hashed again: this runs at the start of every run.
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        if manifest["format"] != _FORMAT:
+            return None
+        for array in ARRAYS:
+            if _file(folder, array).stat().st_size != manifest["bytes"][array]:
+                return None
+        arrays = {array: np.load(_file(folder, array), mmap_mode="r") for array in ARRAYS}
+        decoded = Decoded(manifest["name"], manifest["source"], tuple(manifest["class_names"]), **arrays)
+        return decoded, _combined(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return None
+
+
+def _keep(decoded: Decoded, folder: Path) -> None:
+    """Writes beside `folder` and renames at the end; the caller holds the lock, so nobody else is at the same part."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        for array in ARRAYS:
+            np.save(_file(part, array), getattr(decoded, array))
+        manifest = {
+            "format": _FORMAT,
+            "name": decoded.name,
+            "source": decoded.source,
+            "class_names": decoded.class_names,
+            "bytes": {array: _file(part, array).stat().st_size for array in ARRAYS},
+            "sha256": {array: _sha256(getattr(decoded, array)) for array in ARRAYS},
+        }
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _file(folder: Path, array: str) -> Path:
+    return folder / f"{array}.npy"
+
+
+def _sha256(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _combined(sha256: dict[str, str]) -> str:
+    return hashlib.sha256("".join(sha256[array] for array in ARRAYS).encode()).hexdigest()

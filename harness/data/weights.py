@@ -1,0 +1,81 @@
+"""Finds Keras Applications' MobileNetV2 weight files: in a given folder, in the cache, or by download.
+
+`models.keras_weights` reads what is found.
+"""
+
+import os
+from pathlib import Path
+
+import requests
+
+from harness.data import download
+from harness.data.decoded import DataError
+from harness.records import write_atomic
+from models import keras_weights
+from models.keras_weights import WeightFacts, WeightsError
+from models.mobilenet_v2 import Backbone, MobileNetV2Config
+
+# Source: BASE_WEIGHT_PATH and the file names in keras/src/applications/mobilenet_v2.py.
+URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+TRAINED_PX = (96, 128, 160, 192, 224)
+
+
+def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: int = 224,
+         cache_dir: str | None = None) -> tuple[Backbone, WeightFacts]:
+    """Builds the network with ImageNet weights.
+
+    Args:
+      config: which of the files: width, and with or without top.
+      weights_dir: a folder looked in first.
+      trained_px: side of the images that the weights were trained on, one of `TRAINED_PX`; they take any size.
+      cache_dir: where downloads are kept; by default image_ablation_harness/weights in $XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+      WeightsError: if the file can neither be found nor downloaded, or is not what it should be.
+    """
+    path = _found(filename(config, trained_px), weights_dir, cache_dir)
+    stated = None
+    # Beside a file that the user placed it proves nothing.
+    if path.parent == _cache(cache_dir) and _checksum(path).exists():
+        stated = _checksum(path).read_text().strip()
+    return keras_weights.load(path, config, stated)
+
+
+def filename(config: MobileNetV2Config, trained_px: int = 224) -> str:
+    """Names the file as Keras Applications does."""
+    if trained_px not in TRAINED_PX:
+        raise WeightsError(f"there are weights trained at {', '.join(map(str, TRAINED_PX))} pixels, not {trained_px}")
+    top = "" if config.top else "_no_top"
+    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{config.width}_{trained_px}{top}.h5"
+
+
+def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:
+    cached = _cache(cache_dir) / name
+    given = [Path(weights_dir).expanduser() / name] if weights_dir else []
+    if path := next((path for path in (*given, cached) if path.is_file()), None):
+        return path
+    url = URL + name
+    try:
+        size, md5 = download.published(url)
+        if not (size and md5):
+            raise DataError(f"{url} states no size or md5 to check a download by")
+        write_atomic(_checksum(cached), f"{md5}\n".encode())  # first: who finds the file finds this too
+        download.fetch(url, size, md5, cached, "md5")
+    except (requests.RequestException, DataError, OSError) as error:
+        reason = getattr(getattr(error, "response", None), "status_code", None) or (
+            str(error) if isinstance(error, DataError) else type(error).__name__)
+        folders = " or ".join(str(path.parent) for path in (*given, cached))
+        raise WeightsError(f"weights {name} are not in {folders} and could not be downloaded from {url} ({reason}); "
+                           f"place the file in {cached.parent}, or in a folder given by --weights_dir=DIR") from error
+    return cached
+
+
+def _checksum(path: Path) -> Path:
+    """Where the md5 that the official server stated for a downloaded file is kept."""
+    return path.with_name(path.name + ".md5")
+
+
+def _cache(cache_dir: str | None) -> Path:
+    if cache_dir:
+        return Path(cache_dir).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "weights"

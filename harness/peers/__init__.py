@@ -1,4 +1,0 @@
-"""The sides of the speed benchmark: the harness itself, its peers, and the machine's matmul peak.
-
-Each is a program of its own, started by `harness.rounds` and driven over stdin and stdout by `harness.peers.serve`.
-"""

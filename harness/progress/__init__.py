@@ -1,0 +1,1 @@
+"""Who hears of a sweep while it trains: the terminal, files, TensorBoard."""

@@ -1,0 +1,28 @@
+"""What runs leave behind: its form, its place on disk, and what of it may share a table. Imports no other room."""
+
+from harness.records.files import RecordError, write_atomic
+from harness.records.folder import (
+    CURVE_COLUMNS,
+    OWN_RESULTS,
+    SHIPPED_RESULTS,
+    Folder,
+    ablations_in,
+    find,
+)
+from harness.records.record import (
+    STATUSES,
+    BackboneFacts,
+    Cost,
+    DatasetFacts,
+    Environment,
+    Placement,
+    RunRecord,
+    Scores,
+    Status,
+    Timing,
+)
+from harness.records.table import columns, read_all
+
+__all__ = ["CURVE_COLUMNS", "OWN_RESULTS", "SHIPPED_RESULTS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts",
+           "Environment", "Folder", "Placement", "RecordError", "RunRecord", "Scores", "Status", "Timing",
+           "ablations_in", "columns", "find", "read_all", "write_atomic"]

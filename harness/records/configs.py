@@ -1,0 +1,79 @@
+"""Configurations as JSON: written, hashed and compared, however old they are."""
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+
+def as_json(value: Any) -> Any:
+    """Turns dataclasses into plain JSON values; a config keeps its type's name under "type"."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__} | plain if type(value).__name__.endswith("Config") else plain
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return value
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Hashes a configuration as written by `as_json`."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Lists the fields in which two JSON values differ, as "path: old -> new"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for key in keys
+                for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def config_differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+    """Lists where two run configurations differ, as `differences` does; what one lacks counts as its default."""
+    found = differences(old, new, path)
+    return found and differences(completed(old), completed(new), path)
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fills in the fields that have been added since a run's configuration was stored.
+
+    Each counts as its default. That is right as long as a new field's default leaves what is described as it was;
+    where it would not, `harness.records.schemas` must say what older records meant.
+
+    Args:
+      config: a `RunConfig` as `as_json` gave it. Fields and types that are not known today stay as they are.
+    """
+    from ablations.spec import RunConfig  # takes seconds with the networks behind it, and a report seldom needs it
+
+    return _completed(RunConfig, config)
+
+
+def _completed(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    annotated = typing.get_type_hints(kind)
+    whole = {name: value for name, value in stored.items() if name == "type"}
+    for field in dataclasses.fields(kind):
+        value = stored.get(field.name)
+        if field.name not in stored:
+            if field.default is not dataclasses.MISSING:
+                whole[field.name] = as_json(field.default)
+            elif field.default_factory is not dataclasses.MISSING:
+                whole[field.name] = as_json(field.default_factory())
+        elif isinstance(value, dict) and (inner := _kind(annotated[field.name], value)) is not None:
+            whole[field.name] = _completed(inner, value)
+        else:
+            whole[field.name] = value
+    return whole | {name: value for name, value in stored.items() if name not in whole}
+
+
+def _kind(annotated: Any, stored: Mapping[str, Any]) -> type | None:
+    """Finds the dataclass behind a stored value; None where it is not known today."""
+    kinds = [kind for kind in (annotated, *typing.get_args(annotated))
+             if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    named = [kind for kind in kinds if stored.get("type", kind.__name__) == kind.__name__]
+    return named[0] if len(named) == 1 else None

@@ -1,0 +1,207 @@
+"""Where an ablation's records, plan and progress lie, and what of them is whole.
+
+A record is whole or absent: it is written last, to a temporary file that is then renamed.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.records import schemas
+from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_atomic
+from harness.records.record import RunRecord
+
+# Where launches write, and where reports look first.
+OWN_RESULTS = "my_results"
+# What the harness comes with, trained elsewhere. Reports find it; nothing writes records there unless told to, so that
+# runs of another machine are not taken for one's own, nor mixed with them.
+SHIPPED_RESULTS = "results"
+
+CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+class Folder:
+    """One ablation's folder below the results folder."""
+
+    def __init__(self, results_dir: str | os.PathLike[str], ablation: str):
+        self.path = pathlib.Path(results_dir).resolve() / ablation
+        self.ablation = ablation
+
+    @property
+    def results_dir(self) -> pathlib.Path:
+        """The folder that this one is in, beside other ablations'."""
+        return self.path.parent
+
+    def run(self, run_id: str) -> pathlib.Path:
+        """Locates a run's folder."""
+        return self.path / "runs" / run_id
+
+    def checkpoints(self, run_id: str) -> pathlib.Path:
+        """Locates a run's checkpoints."""
+        return self.run(run_id) / "checkpoints"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Locates the ablation's event files for TensorBoard, a folder per run, which names it there."""
+        return self.path / "tensorboard"
+
+    def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray],
+              exhibits: Mapping[str, np.ndarray] | None = None) -> None:
+        """Writes a finished run: the curve, the test predictions and what there is to look at first, the record last.
+
+        Args:
+          run_id: the run's folder.
+          record: states the run; from then on it counts as finished.
+          curve: a row per epoch with `CURVE_COLUMNS`.
+          predictions: "predicted" and "label", the true class, uint8 or uint16 [test example], and "probability",
+            float16, the predicted class's; empty unless the run is done.
+          exhibits: test images ("index", "image") and first layer of a cell's first run; see `training.exhibits`.
+
+        Raises:
+          RecordError: if the run is already recorded; nothing is overwritten.
+        """
+        folder = self.run(run_id)
+        if (folder / "record.json").exists():
+            raise RecordError(f"{folder / 'record.json'} exists already and is never overwritten")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "curve.csv", curve.to_csv(index=False, lineterminator="\n").encode())
+        for name, arrays in (("predictions", predictions), ("exhibits", exhibits)):
+            if arrays:
+                temporary = folder / f".{name}.{os.getpid()}.tmp.npz"
+                np.savez_compressed(temporary, allow_pickle=False, **arrays)
+                temporary.replace(folder / f"{name}.npz")
+        write_atomic(folder / "record.json", json_bytes(record))
+
+    def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]],
+                   claims: Iterable[Any] = (), varied: Iterable[str] = ()) -> None:
+        """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned.
+
+        Args:
+          question: the ablation's.
+          runs: {"run_id", "cell", "labels", "seed"} of each planned run, cells in the ablation's order.
+          factors: name -> labels, the reference level first.
+          claims: the source's figures, as `ablations.claim.Claim` states them.
+          varied: paths of the fields that factors set.
+        """
+        planned = {run["run_id"]: dict(run) for run in runs}
+        if earlier := self.plan():
+            planned |= {run["run_id"]: run for run in earlier["runs"] if run["run_id"] not in planned}
+        write_atomic(self.path / "plan.json", json_bytes(
+            {"ablation": self.ablation, "question": question, "factors": factors, "varied": list(varied),
+             "claims": list(claims), "runs": list(planned.values())}))
+
+    def plan(self) -> dict[str, Any] | None:
+        """Reads the plan as given to `write_plan`; None if there is none."""
+        path = self.path / "plan.json"
+        if not path.exists():
+            return None
+        return {"claims": [], "varied": []} | read_json(path, ("question", "factors", "runs"))
+
+    def layouts(self) -> dict[str, Any]:
+        """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""
+        path = self.path / "layouts.json"
+        return read_json(path, ()) if path.exists() else {}
+
+    def keep_layout(self, key: str, choice: Mapping[str, Any]) -> None:
+        """Keeps a cohort's layout: {"layout", "why"}."""
+        write_atomic(self.path / "layouts.json", json_bytes(self.layouts() | {key: choice}))
+
+    def progress(self) -> dict[str, Any] | None:
+        """Reads how far the latest launch is; None if there was none.
+
+        Returns:
+          "host", "pid", "process_started": the process, its start in seconds since 1970; "ended": whether it is over;
+          "written": when this was stated, in seconds since 1970; "trained_epochs", "training_s": done in this launch;
+          "runs": run_id -> {"state", "epoch", "epochs"} of each run that it trains, and of those that have ended an
+          epoch "epoch_s" (wall time, validation included), "examples_per_s" and that epoch's `CURVE_COLUMNS`.
+        """
+        path = self.path / "progress.json"
+        return read_json(path, ("host", "pid", "process_started", "written", "runs")) if path.exists() else None
+
+    def keep_progress(self, progress: Mapping[str, Any]) -> None:
+        """States how far this launch is, as `progress` reads it."""
+        write_atomic(self.path / "progress.json", json.dumps(progress, allow_nan=False).encode())
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        """Reads a run's record as JSON in the form of `RunRecord`, whatever its schema; None while it is unfinished."""
+        path = self.run(run_id) / "record.json"
+        return _read_record(path) if path.exists() else None
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Reads all records, by run_id in its order."""
+        return {run_id: _read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
+
+    def recorded(self) -> list[str]:
+        """Lists the runs that have a record, in order."""
+        return sorted(path.parent.name for path in self.path.glob("runs/*/record.json"))
+
+    def curve(self, run_id: str) -> pd.DataFrame:
+        """Reads a run's learning curve, with `CURVE_COLUMNS`."""
+        path = self.run(run_id) / "curve.csv"
+        try:
+            return pd.read_csv(path, usecols=list(CURVE_COLUMNS))
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read: {error}") from None
+
+    def predictions(self, run_id: str) -> dict[str, np.ndarray]:
+        """Reads a run's test predictions."""
+        return read_arrays(self.run(run_id) / "predictions.npz")
+
+    def exhibits(self, run_id: str) -> dict[str, np.ndarray] | None:
+        """Reads what a run keeps to be looked at; None where it kept nothing, as all but a cell's lowest seed do.
+
+        Returns:
+          "index", int32 [image]: positions in the test set, the first 25 and then chosen mispredictions; "image",
+          uint8 [image, height, width, channel]; "initial" and "trained", float16, the first layer's kernel, [input,
+          unit] or [height, width, channel, filter], of its first units; "layer", its name; "units", how many it has.
+
+        Raises:
+          RecordError: if the file cannot be read.
+        """
+        path = self.run(run_id) / "exhibits.npz"
+        if not path.exists():
+            return None
+        try:
+            return read_arrays(path)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RecordError(f"{path} cannot be read: {error}; delete it to do without its pictures") from None
+
+
+def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
+    """Lists the ablations that have a plan or a record, by name."""
+    folder = pathlib.Path(results_dir)
+    found = {path.parent.name for path in folder.glob("*/plan.json")}
+    return sorted(found | {path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
+
+
+def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], list[Folder]]:
+    """Finds the ablations of several results folders, each name in the first that has it.
+
+    Returns:
+      the folders found, those of the first results folder last, each in the order of names; and those hidden by them.
+    """
+    found: dict[str, Folder] = {}
+    hidden: list[Folder] = []
+    for results_dir in results_dirs:
+        here = {name: Folder(results_dir, name) for name in ablations_in(results_dir)}
+        hidden += [folder for name, folder in here.items() if name in found]
+        found = {name: folder for name, folder in here.items() if name not in found} | found
+    return list(found.values()), hidden
+
+
+_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
+
+
+def _read_record(path: pathlib.Path) -> dict[str, Any]:
+    stored = read_json(path, _REQUIRED)
+    try:
+        return schemas.migrated(stored)
+    except schemas.SchemaError as error:
+        raise RecordError(f"{path} {error}; {REMEDY}") from None

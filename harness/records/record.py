@@ -1,0 +1,205 @@
+"""What a run's record states, as types: the run, its data, scores, cost, timing and placement.
+
+`harness.training.executor` fills it in; `harness.records` writes and reads it.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+Status = Literal["done", "diverged", "oom", "error"]
+SCHEMA = 3
+STATUSES: tuple[Status, ...] = ("done", "diverged", "oom", "error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """The machine, the versions and the code of a run; None where a record of an earlier schema does not tell.
+
+    Attributes:
+      packages: name -> version.
+      device: the CPU's or accelerator's name.
+      git_commit: of the harness; None where its folder is not the root of a repository that tracks it.
+      git_dirty: whether its code differed from that commit.
+      harness_version: the package's.
+      training_code: sha256 over the sources that decide what training computes: networks, specs, the training itself.
+      numerics: name -> value of jax's settings that numbers depend on, and XLA_FLAGS.
+    """
+
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    device_count: int
+    git_commit: str | None
+    git_dirty: bool
+    harness_version: str | None = None
+    training_code: str | None = None
+    numerics: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetFacts:
+    """The data a run saw: see `harness.data.Dataset`."""
+
+    name: str
+    fingerprint: str
+    pixels: str
+    official: bool
+    source: str
+    warnings: tuple[str, ...]
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    train_examples: int
+    validation_examples: int
+    test_examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneFacts:
+    """The backbone of a transfer network.
+
+    Attributes:
+      resolution: height and width in pixels of the images it sees.
+      fine_tune: what of it is trained, "none" if it is frozen; see `models.TransferConfig`.
+      features_s: seconds that computing the features of all images took, by whichever run came first; None where the
+        backbone runs in the training step.
+      features_cached: whether this launch found them on disk.
+    """
+
+    name: str
+    resolution: int
+    fine_tune: str
+    weights_file: str
+    weights_sha256: str
+    weights_official: bool
+    features_s: float | None
+    features_cached: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What one state of the parameters reached; accuracies are fractions, losses mean cross-entropy without penalty.
+
+    Attributes:
+      epoch: after which the state was taken, from 1.
+      train_loss, train_accuracy: over that epoch's steps, with dropout on and parameters moving.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the run's network costs; None where the platform does not tell.
+
+    Attributes:
+      layers: a row per layer: name, kind, output shape per example, parameters, MACs per example, whether it is
+        frozen, and whether its outputs were computed beforehand, so that the training program does not have it.
+      parameters, trainable_parameters: of the whole network, and without a backbone's that is frozen.
+      macs_per_example: multiply-accumulate operations of one forward pass of the whole network.
+      parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate: of the
+        whole network, of what is trained, the optimizer's state, and every trained layer's output at the batch size.
+      memory_estimate_bytes: their sum.
+      compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
+      measured_peak_bytes: most memory in use while the run trained: of the process above its start on a CPU, of the
+        first device on an accelerator; None where other runs shared it.
+    """
+
+    layers: tuple[dict[str, Any], ...]
+    parameters: int
+    trainable_parameters: int
+    macs_per_example: int
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    memory_estimate_bytes: int
+    compiled_bytes: int | None
+    measured_peak_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How long the run took, on a device it may have shared.
+
+    Attributes:
+      train_s: seconds spent in training epochs, compilation and validation excluded, over all launches.
+      validate_s: seconds spent in validation.
+      compile_s: seconds to trace and compile the cohort's programs in the launch that finished the run.
+      throughput_examples_per_s: training examples of this run per second, in its median epoch: the first one of a
+        launch and those that other work disturbed are slower and say nothing of the program.
+      end_to_end_examples_per_s: training examples of this run per second over all epochs, with validation and with the
+        whole time that features took, as if no other run had used them.
+      members_at_once: the most runs that trained side by side with it, itself included.
+      launches: how many processes worked on the run; above 1 it was resumed.
+    """
+
+    train_s: float
+    validate_s: float
+    compile_s: float
+    throughput_examples_per_s: float
+    end_to_end_examples_per_s: float
+    members_at_once: int
+    launches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """How the run was compiled and laid out over the devices with its cohort.
+
+    Attributes:
+      layouts: in order; several if memory or runs that had ended changed the layout on the way.
+      choice: what was measured to choose the first, or why nothing was.
+      compiled_programs: in the launch that finished the run.
+      cache_hits, cache_misses: what the persistent compilation cache had of them.
+    """
+
+    layouts: tuple[str, ...]
+    choice: str
+    compiled_programs: int
+    cache_hits: int
+    cache_misses: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """States a finished run so that no spec is needed to read it.
+
+    Attributes:
+      cell, labels, seed: which run of which cell; labels maps factor to level.
+      config, config_hash: the whole configuration and its sha256.
+      status: "done", "diverged" (a loss was not finite), "oom" or "error".
+      message: what went wrong; empty when done.
+      best: at the best validation epoch; None unless done.
+      last: at the last epoch; None unless done.
+      schema: the form of the record, this one; `harness.records.schemas` tells how earlier ones are read.
+    """
+
+    ablation: str
+    question: str
+    cell: str
+    labels: dict[str, str]
+    seed: int
+    config: dict[str, Any]
+    config_hash: str
+    dataset: DatasetFacts
+    environment: Environment
+    status: Status
+    message: str
+    started_at: str
+    finished_at: str
+    epochs_trained: int = 0
+    stopped_early: bool = False
+    best: Scores | None = None
+    last: Scores | None = None
+    cost: Cost | None = None
+    timing: Timing | None = None
+    placement: Placement | None = None
+    backbone: BackboneFacts | None = None
+    schema: int = SCHEMA

@@ -1,0 +1,146 @@
+"""The sentences below a table: what its numbers rest on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.analysis.cells import MARK, CellRow, Summary, View
+from harness.records import STATUSES
+from harness.records.pooling import unlike
+from harness.reporting.answer import HEADLINE
+
+Record = Mapping[str, Any]
+
+
+def caption(summary: Summary) -> tuple[str, ...]:
+    """Writes the caption of the main table, sentence by sentence."""
+    rows, view, everything = summary.rows, summary.view, summary.records.values()
+    return (
+        *_data_sentences(everything),
+        _coverage(summary),
+        *_prediction_sentences(summary),
+        f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
+        "(n/a) below two, or where all values are equal.",
+        _baseline_sentence(rows, view, has_plan=summary.plan is not None),
+        *(["Bold is the best mean, where it is clearly ahead of every other cell."]
+          if any(row.is_best for row in rows) else []),
+        *_cost_sentences(rows, has_features=any((record.get("backbone") or {}).get("features_s") is not None
+                                                for record in everything)),
+        *_backbone_sentences(everything),
+        *_environment_sentences(everything),
+        *_mixture_sentences(rows, [record for record in everything if record["status"] == "done"]),
+        *dict.fromkeys(f"Warning: {text}" for record in everything for text in record["dataset"]["warnings"]),
+    )
+
+
+_SELECTED = {
+    "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
+    "last": "Scores are those of the state after the last epoch, whatever the validation set says of it",
+}
+
+
+def _data_sentences(records: Iterable[Record]) -> list[str]:
+    return list(dict.fromkeys(
+        f"Data: {data['name']} ({data['source']}), {data['train_examples']:,} training, "
+        f"{data['validation_examples']:,} validation and {data['test_examples']:,} test examples of "
+        f"{' x '.join(map(str, data['image_shape']))} in {len(data['class_names'])} classes, "
+        f"fingerprint {data['fingerprint'][:12]}."
+        for data in (record["dataset"] for record in records)))
+
+
+def _coverage(summary: Summary) -> str:
+    rows, plan, records = summary.rows, summary.plan, summary.records
+
+    def total(status: str) -> int:
+        return sum(row.runs[status] for row in rows)
+
+    def where(status: str) -> str:
+        return "; ".join(f"{row.label}: {row.runs[status]}" for row in rows if row.runs[status])
+
+    counts = [f"{total('done')} done"]
+    counts += [f"{total(status)} {'failed' if status == 'error' else status} ({where(status)})"
+               for status in (*STATUSES[1:], "missing") if total(status)]
+    planned = f"{total('planned')} planned" if plan else "no plan, so what is missing is unknown"
+    unplanned = len(records.keys() - {run["run_id"] for run in plan["runs"]}) if plan else 0
+    extra = f"; {unplanned} of them outside the plan" if unplanned else ""
+    seeds = sorted({record["seed"] for record in records.values() if record["status"] == "done"})
+    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds done: {', '.join(map(str, seeds)) or 'none'}."
+
+
+def _prediction_sentences(summary: Summary) -> list[str]:
+    done, known = sum(row.runs["done"] for row in summary.rows), summary.predictions
+    if known is None or known == done:
+        return []
+    return [f"Class scores and comparisons on shared test examples rest on {known} of {done} done runs: the others "
+            "kept no predictions with labels." if known else
+            "Class scores and comparisons on shared test examples are n/a: no run kept predictions with labels."]
+
+
+def _baseline_sentence(rows: Sequence[CellRow], view: View, *, has_plan: bool) -> str:
+    baseline = next((row for row in rows if row.is_baseline), None)
+    if baseline is None:
+        reason = "no planned cell has all reference levels" if has_plan else "without a plan the baseline is unknown"
+        return f"Differences are n/a: {reason}."
+    if not baseline.runs["done"]:
+        return f"Differences are n/a: the baseline ({baseline.label}) has no done run."
+    fewer = [f"{row.label}: {row.difference.n}" for row in rows
+             if row.comparison and row.difference.n < row.runs["done"]]
+    note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
+    name = view.metric.replace("_", " ")
+    of = name if view.is_loss else f"percentage points of {name}"
+    return (f"Differences are in {of} from the baseline ({baseline.label}), paired by seed, with their 95 % interval; "
+            f"* is clear: p below 0.05 by {HEADLINE}{note}")
+
+
+def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]:
+    together = sorted({row.timing.members_at_once for row in rows if row.timing})
+    if not together:
+        return []
+    number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
+    measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in rows)
+    return ["MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
+            "optimizer state + activations at the batch size; compiled is the training program's own figure"
+            + (", on each device; measured is the most that the process held above its start, compiling included, or "
+               "the device, while the run trained, n/a where others trained beside it" if measured else "") + ". "
+            f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
+            "Compile s is that of the program which its runs share, less where it was cached."
+            + (" Parameters, MACs and the memory estimate are of the whole network, the frozen backbone included; "
+               "compiled, throughput and train s are of the head's program, which reads features. End to end is of "
+               "both: it counts validation, and the whole time that features took, as if for this run alone."
+               if has_features else "")]
+
+
+def _backbone_sentences(records: Iterable[Record]) -> list[str]:
+    def text(record: Record) -> str:
+        backbone = record["backbone"]
+        trained = "frozen" if backbone["fine_tune"] == "none" else f"trained from {backbone['fine_tune']} on"
+        official = "" if backbone["weights_official"] else ", not proven official"
+        features = "" if backbone["features_s"] is None else (
+            f"; the features of all images took {backbone['features_s']:,.0f} s, once for all runs")
+        return (f"Backbone: {backbone['name']} at {backbone['resolution']} px, {trained}; weights "
+                f"{backbone['weights_file']} (sha256 {backbone['weights_sha256'][:12]}{official}){features}.")
+
+    return list(dict.fromkeys(text(record) for record in records if record.get("backbone")))
+
+
+def _environment_sentences(records: Iterable[Record]) -> list[str]:
+    def text(environment: Mapping[str, Any]) -> str:
+        commit = (environment.get("git_commit") or "")[:12]
+        commit = commit or f"unknown (version {environment.get('harness_version')})"
+        dirty = " with uncommitted changes" if environment.get("git_dirty") else ""
+        return (f"Device: {environment.get('device_count', 1)} x {environment.get('device')} "
+                f"({environment.get('platform')}); jax {environment.get('packages', {}).get('jax', 'unknown')}; "
+                f"commit {commit}{dirty}.")
+
+    return list(dict.fromkeys(text(record["environment"]) for record in records))
+
+
+def _mixture_sentences(rows: Sequence[CellRow], records: Sequence[Record]) -> list[str]:
+    """Names in what the runs of one experiment differ that may change numbers besides the seed."""
+    found = []
+    for fact, values in unlike(records).items():
+        counts = "; ".join(f"{number} with {value}" for value, number in values.items())
+        within = "; ".join(row.label for row in rows if fact in row.mixed)
+        marked = any(row.comparison and fact in row.comparison.unlike for row in rows)
+        found.append(f"Runs differ in {fact}: {counts}." + (f" Averaged all the same in {within}." if within else "")
+                     + (f" {MARK} marks differences between such runs." if marked else ""))
+    return found

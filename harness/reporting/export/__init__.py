@@ -1,0 +1,1 @@
+"""Records handed to other trackers."""

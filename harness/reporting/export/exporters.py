@@ -1,0 +1,55 @@
+"""Hands finished records to other experiment trackers, as files on this machine.
+
+`export_mlflow` and `export_wandb` write what `exported` describes. Exporting again adds what is new, and replaces a
+run whose record has changed.
+"""
+
+import importlib.util
+import pathlib
+from collections.abc import Callable, Sequence
+
+from harness.records import Folder
+from harness.reporting.export import mlflow, wandb
+from harness.reporting.export.exported import Exported, describe
+
+
+class ExportError(Exception):
+    """Nothing can be exported as asked; the message is one line."""
+
+
+Write = Callable[[Sequence[Exported], pathlib.Path], int]
+# What each tracker's name stands for: the package that must be there, what writes, and how to look at the outcome.
+TRACKERS: dict[str, tuple[Write, str]] = {
+    "mlflow": (mlflow.write, "mlflow ui --backend-store-uri sqlite:///{0}/mlflow.db"),
+    "wandb": (wandb.write, "wandb sync {0}/wandb/offline-run-*"),
+}
+
+
+def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
+    """Exports every record that is not there yet; reaches no network.
+
+    Args:
+      folders: ablations.
+      tracker: one of `TRACKERS`.
+      target: folder to write into, made if need be.
+
+    Returns:
+      what was done, in one line.
+
+    Raises:
+      ExportError: if there is no target, no record, or the tracker's package is not installed.
+      harness.records.RecordError: if a record cannot be read.
+    """
+    if not target:
+        raise ExportError(f"--export={tracker} needs --export_dir=DIR, a folder for {tracker} to keep")
+    if importlib.util.find_spec(tracker) is None:
+        raise ExportError(f"--export={tracker} needs the package {tracker}: pip install '.[{tracker}]'")
+    runs = [run for folder in folders for run in describe(folder)]
+    if not runs:
+        raise ExportError(f"no records in {', '.join(str(folder.path) for folder in folders)} yet")
+    folder = pathlib.Path(target).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    write, look = TRACKERS[tracker]
+    written = write(runs, folder)
+    return (f"{written} runs exported to {folder}, {len(runs) - written} were there already; "
+            f"to look at them: {look.format(folder)}")

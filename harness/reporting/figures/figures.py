@@ -1,0 +1,67 @@
+"""The pictures of an ablation's report with their captions, and a page of them."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.figure
+
+from harness.analysis.cells import Summary
+from harness.records.loaded import Loaded
+from harness.reporting import render
+from harness.reporting.figures import style
+from harness.reporting.figures.material import Material
+from harness.reporting.figures.sketches import Sketch, sketches
+
+
+class Figure(NamedTuple):
+    """A picture of a report.
+
+    Attributes:
+      name: of its files, without an ending.
+      title: a few words.
+      caption: sentences that say what it shows and state its main figures; the text for who cannot see it.
+      png, pdf: its bytes; the latter only where lines and not images are drawn.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    pdf: bytes | None = None
+
+
+def draw(loaded: Loaded, summary: Summary) -> tuple[list[Figure], dict[str, str]]:
+    """Draws what the files of an ablation allow; the same files give the same bytes.
+
+    Args:
+      loaded: the records, curves, predictions and exhibits of runs.
+      summary: of the records.
+
+    Returns:
+      the pictures, and why others are not drawn: name -> reason.
+    """
+    figures, missing = [], {}
+    for name, sketch in sketches(Material(loaded, summary)).items():
+        if isinstance(sketch, Sketch):
+            picture = style.render(functools.partial(_titled, sketch, summary), vector=sketch.is_vector)
+            figures.append(Figure(name, sketch.title, sketch.caption, *picture))
+        else:
+            missing[name] = sketch
+    return figures, missing
+
+
+def markdown(summary: Summary, figures: Sequence[Figure], missing: Mapping[str, str]) -> str:
+    """Renders a page of the pictures with their captions, and what is missing with its reason."""
+    lines = [f"**{render.escape_markdown(summary.question)}**", ""]
+    for figure in figures:
+        caption = render.escape_markdown(figure.caption)
+        lines += [f"![{render.escape_markdown(figure.title)}]({figure.name}.png)", "", caption, ""]
+    return "\n".join([*lines, *(f"- Not drawn, {name}: {reason}." for name, reason in missing.items()), ""])
+
+
+def _titled(sketch: Sketch, summary: Summary) -> matplotlib.figure.Figure:
+    figure = sketch.draw()
+    if not figure.get_suptitle():
+        figure.suptitle(f"{render.printable(summary.ablation)}: {sketch.title}", fontsize=10)
+    return figure

@@ -1,0 +1,60 @@
+"""The files that an ablation's report consists of, as bytes. `harness.report` writes them and prints the tables."""
+
+import re
+from collections.abc import Mapping
+
+from harness.analysis import cells, summarize
+from harness.analysis.cells import View
+from harness.records.loaded import Loaded
+from harness.reporting import render
+from harness.reporting.figures import figures
+from harness.reporting.page import page
+from harness.reporting.tables import details, report
+
+
+def contents(loaded: Loaded, view: View) -> tuple[cells.Summary, dict[str, bytes]]:
+    """Makes a report from what an ablation's runs left behind; the same files give the same bytes.
+
+    Returns:
+      the summary, and name -> content of each file; empty content where there is nothing to say.
+
+    Raises:
+      harness.records.RecordError: if a file cannot be read.
+      harness.records.pooling.MixtureError: if records in one table do not belong together.
+      harness.analysis.cells.ViewError: if no cell is the view's baseline.
+    """
+    found = loaded.records
+    table = summarize.summarize(loaded.folder.ablation, loaded.plan, found, view, loaded.predictions)
+    # Any other view gets names of its own: it must not pass for the table that belongs to the records.
+    suffix = _suffix(view)
+    files = {f"table{suffix}.md": report.markdown(table), f"table{suffix}.csv": report.csv(table),
+             f"table{suffix}.tex": report.latex(table),
+             f"effects{suffix}.csv": report.effects_csv(table), f"claims{suffix}.csv": report.claims_csv(table)}
+    if view != View():
+        return table, _encoded(files)
+    drawn, left_out = figures.draw(loaded, table)
+    scores = details.class_rows(table, found, loaded.predictions)
+    classes, layers = details.classes(table, scores), details.layers(table)
+    layer_rows = details.layer_records(table)
+    files |= {"classes.md": render.markdown(classes), "layers.md": render.markdown(layers) if layer_rows else "",
+              "classes.csv": report.to_csv(details.class_records(scores)),
+              "layers.csv": report.to_csv(layer_rows),
+              "figures.md": figures.markdown(table, drawn, left_out)}
+    pictures = {f"{name}.{kind}": b"" for name in left_out for kind in ("png", "pdf")}
+    pictures |= {f"{figure.name}.png": figure.png for figure in drawn}
+    pictures |= {f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}
+    more = [*report.tables(table)[1:], *classes, *(layers if layer_rows else ())]
+    return table, _encoded(files) | pictures | {
+        "report.html": page.ablation_page(table, found, loaded.curves, drawn, more)}
+
+
+def _suffix(view: View) -> str:
+    """Names what a view changes, so that it can stand in a file's name."""
+    default = View()
+    changed = {name: value for name in ("baseline", "metric", "select")
+               if (value := getattr(view, name)) != getattr(default, name)}
+    return "".join(f",{name}={re.sub('[^A-Za-z0-9._+=-]+', '_', value)}" for name, value in changed.items())
+
+
+def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: content.encode() for name, content in files.items()}

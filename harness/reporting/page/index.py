@@ -1,0 +1,65 @@
+"""`index.html`: every ablation of a results folder with its question, its answer and a link to its page.
+
+The same records and pages give the same bytes.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from harness.analysis.cells import Summary
+from harness.reporting import rounded
+from harness.reporting.page import cells
+from harness.reporting.page.runs import Record
+from harness.reporting.page.shell import render
+from harness.reporting.render import DASH
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An ablation in the index.
+
+    Attributes:
+      summary: None where its records cannot be summed up; `problem` then says why.
+      records: run_id -> record.
+      has_page: whether `<ablation>/report.html` is there to be linked to.
+    """
+
+    ablation: str
+    summary: Summary | None
+    records: Mapping[str, Record]
+    has_page: bool
+    problem: str = ""
+
+
+def index_page(entries: Sequence[Entry]) -> bytes:
+    """Builds the page over all ablations, in the order given."""
+    return render("index.html", {}, ("dom.js", "tables.js", "index.js"), charts=False,
+                  entries=[_row(entry) for entry in entries])
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    def distinct(values: Iterable[Any]) -> str:
+        return ", ".join(dict.fromkeys(map(str, values))) or DASH
+
+    rows = entry.summary.rows if entry.summary else ()
+    done, planned = (sum(row.runs[status] for row in rows) for status in ("done", "planned"))
+    best = max((row for row in rows if row.test_accuracy.mean is not None), default=None,
+               key=lambda row: row.test_accuracy.mean or 0.0)
+    found = entry.records.values()
+    return {
+        "name": entry.ablation,
+        "address": f"{quote(entry.ablation, safe='')}/report.html" if entry.has_page else None,
+        "question": entry.summary.question if entry.summary else entry.problem,
+        "readable": entry.summary is not None,
+        "runs": f"{done} of {planned}" if planned else f"{done}",
+        "done": done,
+        "complete": done >= planned,
+        "cell": cells.name(entry.summary, best) if entry.summary and best else DASH,
+        "accuracy": rounded.percent(best.test_accuracy) if best else DASH,
+        "order": best.test_accuracy.mean if best else -1,
+        "data": distinct(record["dataset"]["name"] for record in found),
+        "device": distinct(record["environment"].get("device") for record in found),
+        "finished": max((record["finished_at"] for record in found), default=DASH)[:10],
+    }

@@ -1,0 +1,88 @@
+"""What a page tells of single runs: a row each, the whole record on demand, and the command that trains it again.
+
+Everything comes out as JSON values; the page's scripts write them as text, never as HTML.
+"""
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from harness.records import CURVE_COLUMNS
+from harness.reporting.page.shell import intern
+
+Record = Mapping[str, Any]
+# Shown in the row or by the page, or of no use to a reader.
+_ELSEWHERE = {"ablation", "question", "cell", "labels", "seed", "status", "message", "best", "last", "schema"}
+# Alike in many runs, so kept once.
+_SHARED = ("config", "dataset", "environment", "cost", "placement")
+_DIGITS = 5  # after the point, of a curve's value
+
+
+def runs_json(records: Mapping[str, Record], cells: Mapping[str, int],
+              curves: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Describes runs for the page.
+
+    Args:
+      records: run_id -> record.
+      cells: cell -> its row in the table.
+      curves: run_id -> learning curve, of as many runs as have one.
+
+    Returns:
+      "runs", one object per record, by cell and seed; "shared", values they refer to by position; "curve_columns".
+    """
+    records = dict(sorted(records.items(), key=lambda item: (cells[item[1]["cell"]], item[1]["seed"])))
+    parts = {(run_id, name): record[name] for run_id, record in records.items() for name in _SHARED
+             if record.get(name) is not None}
+    shared, where = intern(parts)
+    return {
+        "runs": [{
+            "id": run_id,
+            "cell": cells[record["cell"]],
+            "seed": record["seed"],
+            "status": record["status"],
+            "message": record["message"],
+            "best": record["best"],
+            "last": record["last"],
+            "command": command(run_id, record),
+            "folder": f"runs/{quote(run_id, safe='')}/",
+            "shared": {name: where[run_id, name] for name in _SHARED if (run_id, name) in where},
+            "more": {name: value for name, value in record.items() if name not in _ELSEWHERE and name not in _SHARED},
+            "curve": _curve(curves[run_id]) if run_id in curves else None,
+        } for run_id, record in records.items()],
+        "shared": shared,
+        "curve_columns": CURVE_COLUMNS[1:],
+    }
+
+
+def command(run_id: str, record: Record) -> str:
+    """Writes the command that trains one run again, into a folder where it has no record yet."""
+    name, *overrides = record["ablation"].split(",")
+    arguments = [f"--ablation={name}", *(f"--set={_override(setting, record['config'])}" for setting in overrides),
+                 f"--seeds={record['seed']}", f"--only={run_id}", "--results_dir=again"]
+    return " ".join(["python -m harness.run", *map(shlex.quote, arguments)])
+
+
+def _override(setting: str, config: Mapping[str, Any]) -> str:
+    """Finds the value behind an override in a derived ablation's name, where it is written without punctuation."""
+    path, _, text = setting.partition("=")
+    value: Any = config
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, list):
+        text = ",".join(map(str, value)) + ("," if len(value) == 1 else "")
+    elif value is not None and not isinstance(value, Mapping):
+        text = str(value)
+    return f"{path}={text}"
+
+
+def _curve(curve: pd.DataFrame) -> list[list[float | None]]:
+    """Rounds a curve to what can be seen: [column after epoch][epoch], None where a value is not finite."""
+    columns = np.round(curve[list(CURVE_COLUMNS[1:])].to_numpy(dtype=float).T, _DIGITS)
+    if np.isfinite(columns).all():
+        return columns.tolist()
+    return [[value if math.isfinite(value) else None for value in column] for column in columns.tolist()]

@@ -1,0 +1,180 @@
+"""Tables as Markdown, LaTeX and terminal text, with every string from a record made inert.
+
+`harness.reporting.tables.report` and `harness.reporting.tables.details` say what is in them.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import rich.box
+import rich.table
+import rich.text
+from rich.console import Console
+
+from harness.records.text import printable, shortened
+
+DASH = "–"  # noqa: RUF001 - the typographic dash of an empty table cell
+_WIDEST_LABEL = 36
+_LONGEST_FLOAT = 30
+_LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+          "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+          '"': r"\textquotedbl{}", "|": r"\textbar{}",
+          # After the end of a row these would be read as its optional argument.
+          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--", "\u2020": r"\dag{}"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column's header; a line break in it is where it may be folded.
+
+    Attributes:
+      is_text: left-aligned words, not right-aligned figures.
+      group: columns of one group stay together where a page or terminal is too narrow for all; text is repeated.
+    """
+
+    header: str
+    is_text: bool = False
+    group: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+      title: one line above it.
+      lead: sentences between title and table.
+      rows: [row][column].
+      bold: (row, column) places.
+      notes: sentences below it.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+    lead: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def escape_markdown(text: str) -> str:
+    """Escapes what Markdown or HTML would act on; an underscore in a word and a bracket outside a link do nothing."""
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]))", r"\\\1", text)
+
+
+def escape_latex(text: str) -> str:
+    """Escapes what LaTeX would act on, and names what its standard fonts lack by code point."""
+    return "".join(_LATEX.get(character) or (character if character.isascii() else f"{{U+{ord(character):04X}}}")
+                   for character in printable(text))
+
+
+def escape_csv(text: str) -> str:
+    """Keeps a spreadsheet from reading text as a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Renders tables one below the other."""
+    lines = []
+    for table in tables:
+        lines += [f"**{escape_markdown(shortened(table.title))}**", ""]
+        for sentence in table.lead:
+            lines += [escape_markdown(sentence), ""]
+        if table.rows:
+            lines += [f"| {' | '.join(escape_markdown(column.header) for column in table.columns)} |",
+                      f"|{'|'.join(' :-- ' if column.is_text else ' --: ' for column in table.columns)}|"]
+        for place, row in enumerate(table.rows):
+            cells = [escape_markdown(shortened(cell)) for cell in row]
+            cells = [f"**{cell}**" if (place, column) in table.bold else cell for column, cell in enumerate(cells)]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines += ["", *(f"- {escape_markdown(sentence)}" for sentence in table.notes), *([""] if table.notes else [])]
+    return "\n".join([*lines[:-1], ""])
+
+
+def latex(tables: Sequence[Table]) -> str:
+    """Renders tables for booktabs, as floats, or across pages where they would not fit on one.
+
+    A table of several groups becomes several tabulars, since one would be too wide.
+    """
+    return "\n".join([r"% needs \usepackage[T1]{fontenc} and \usepackage{booktabs,longtable}",
+                      *(line for table in tables for line in _latex_lines(table)), ""])
+
+
+def _latex_lines(table: Table) -> list[str]:
+    caption = f"\\caption{{{escape_latex(shortened(table.title))}}}"
+    # Not in the caption, which TeX first sets on one line: there is a longest line.
+    notes = [r"\raggedright", *map(escape_latex, (*table.lead, *table.notes))]
+    if len(table.rows) > _LONGEST_FLOAT:
+        lines = [r"\begingroup\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+        for number, places in enumerate(_groups(table)):
+            lines += [f"\\begin{{longtable}}{{{''.join(_alignment(table, place) for place in places)}}}",
+                      *([caption + r" \\"] if number == 0 else []), r"\toprule", _header(table, places), r"\midrule",
+                      r"\endhead", *_body(table, places), r"\bottomrule", r"\end{longtable}"]
+        return [*lines, *notes, r"\par\endgroup"]
+    lines = [r"\begin{table}", r"\centering\footnotesize", r"\setlength{\tabcolsep}{4pt}", caption]
+    for places in _groups(table) if table.rows else []:
+        lines += [f"\\begin{{tabular}}{{{''.join(_alignment(table, place) for place in places)}}}", r"\toprule",
+                  _header(table, places), r"\midrule", *_body(table, places), r"\bottomrule", r"\end{tabular}",
+                  r"\par\medskip"]
+    return [*lines, *notes, r"\end{table}"]
+
+
+def _header(table: Table, places: Sequence[int]) -> str:
+    return " & ".join(escape_latex(table.columns[place].header) for place in places) + r" \\"
+
+
+def _body(table: Table, places: Sequence[int]) -> list[str]:
+    lines = []
+    for number, row in enumerate(table.rows):
+        cells = [(place, escape_latex(shortened(row[place]))) for place in places]
+        cells = [(place, cell if table.columns[place].is_text else re.sub(r"-(?=\d)", "$-$", cell))
+                 for place, cell in cells]
+        lines.append(" & ".join(f"\\textbf{{{cell}}}" if (number, place) in table.bold else cell
+                                for place, cell in cells) + r" \\")
+    return lines
+
+
+def _alignment(table: Table, place: int) -> str:
+    if not table.columns[place].is_text:
+        return "r"
+    return "p{4cm}" if any(len(row[place]) > _WIDEST_LABEL for row in table.rows) else "l"
+
+
+def _groups(table: Table) -> list[list[int]]:
+    numbers = sorted({column.group for column in table.columns if not column.is_text}) or [0]
+    return [[place for place, column in enumerate(table.columns) if column.is_text or column.group == number]
+            for number in numbers]
+
+
+def show(tables: Sequence[Table], console: Console) -> None:
+    """Prints tables, in their groups where the terminal is too narrow."""
+    for table in tables:
+        console.print(rich.text.Text(shortened(table.title), style="bold"))
+        for sentence in table.lead:
+            console.print(rich.text.Text(printable(sentence)))
+        whole = _terminal(table, list(range(len(table.columns))))
+        fits = console.measure(whole, options=console.options.update(width=10_000)).maximum <= console.width
+        for part in [whole] if fits else [_terminal(table, places) for places in _groups(table)]:
+            if table.rows:
+                console.print("", part)
+        console.print()
+        for sentence in table.notes:
+            style = "yellow" if sentence.startswith("Warning") else "dim"
+            console.print(rich.text.Text(printable(sentence), style=style))
+        if table.notes:
+            console.print()
+
+
+def _terminal(table: Table, places: Sequence[int]) -> rich.table.Table:
+    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+    for place in places:
+        column = table.columns[place]
+        shown.add_column(rich.text.Text(column.header), justify="left" if column.is_text else "right",
+                         vertical="bottom", overflow="fold", no_wrap=not column.is_text)
+    for number, row in enumerate(table.rows):
+        shown.add_row(*(rich.text.Text(shortened(row[place]), style="bold" if (number, place) in table.bold else "")
+                        for place in places))
+    return shown

@@ -1,0 +1,220 @@
+"""The tables behind the main one: coverage, claims, effects, comparisons, spread."""
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.analysis.cells import CellRow, Summary
+from harness.analysis.claims import ClaimRow, is_exact, unit
+from harness.analysis.effects import Effect
+from harness.analysis.power import MOST_SEEDS, Planned
+from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
+from harness.reporting import answer, rounded
+from harness.reporting.answer import HEADLINE
+from harness.reporting.render import DASH, Column, Table
+from harness.reporting.rounded import digits
+from harness.reporting.tables.columns import RowColumn, labels, short, table
+
+
+def coverage(summary: Summary) -> Table | None:
+    """Counts what became of each cell's runs; None where all that was planned is done."""
+    if all(row.runs["done"] >= row.runs["planned"] for row in summary.rows):
+        return None
+    counts = [RowColumn("failed" if status == "error" else status, lambda row, status=status: str(row.runs[status]))  # type: ignore[misc]
+              for status in ("planned", "done", "diverged", "oom", "error", "missing")]
+    return table("Coverage: what became of the runs", [*labels(summary), *counts, _PAIRS], summary.rows,
+                  notes=(_BALANCED,))
+
+
+_BALANCED = "A comparison is balanced if cell and baseline have the same seeds done, else partial."
+
+
+def _pairs(row: CellRow) -> str:
+    if row.comparison is None:
+        return "baseline" if row.is_baseline else DASH
+    pairs = row.comparison.difference.n
+    kind = "balanced" if row.comparison.balanced else "partial"
+    return f"{kind}, {pairs} pair{'' if pairs == 1 else 's'}"
+
+
+_PAIRS = RowColumn("comparison", _pairs)
+
+
+def comparisons(summary: Summary) -> Table | None:
+    """Shows how sure each difference from the baseline is; None without one."""
+    rows = [row for row in summary.rows if row.comparison]
+    if not rows:
+        return None
+    metric = summary.view.metric
+
+    def of(header: str, write: Callable[[Any], str], group: int = 0) -> RowColumn:
+        return RowColumn(header, lambda row: write(row.comparison), group=group)
+
+    # Below six pairs sign flips cannot go below 0.05 whatever was seen, and would only look like doubt.
+    flips = max(row.comparison.difference.n for row in rows if row.comparison) >= FEWEST_PAIRS_THAT_TELL
+    shown = [
+        *labels(summary), _PAIRS,
+        of("headline\np", lambda one: rounded.p_value(one.headline_p)),
+        of("corrected", lambda one: rounded.p_value(one.headline_holm)),
+        of("p, these\npairs alone", lambda one: rounded.p_value(one.t_p)),
+        of("corrected", lambda one: rounded.p_value(one.t_holm)),
+        *([of("p, sign\nflips", lambda one: rounded.p_value(one.sign_flip_p)),
+           of("corrected", lambda one: rounded.p_value(one.sign_flip_holm))] if flips else []),
+        of("detectable\ndifference",
+           lambda one: _planned(one.detectable, lambda value: rounded.single(value, metric)), 1)]
+    if not summary.view.is_loss:
+        shown.append(of("seeds for\n0.5 points", _seeds, 1))
+    return table("Is the difference from the baseline more than chance?", shown, rows, notes=(
+        f"The headline test decides what is marked and said: {HEADLINE} The others are evidence beside it.",
+        "These pairs alone: a paired t test that borrows nothing from other cells"
+        + ("; sign flips: exact, and assuming least, with 2/2^n as the smallest p that n pairs allow" if flips else "")
+        + ". All are two-sided, and corrected by Holm's method for the comparisons in this table.",
+        "Detectable: the true difference that as many seeds show with power 0.8 at level 0.05 by these pairs alone"
+        + ("" if summary.view.is_loss else "; the last column: the seeds that half a point would take")
+        + ". In brackets: at the ends of the noise's own 95 % interval, as wide as so few differences leave it.",
+        _BALANCED))
+
+
+def _planned(figure: Planned, write: Callable[[float], str]) -> str:
+    if figure.value is None:
+        return "n/a"
+    low, high = ("?" if end is None else write(end) for end in (figure.low, figure.high))
+    return f"{write(figure.value)} [{low}, {high}]"
+
+
+def _seeds(comparison: Any) -> str:
+    if comparison.detectable.value is None:
+        return "n/a"
+    needed = comparison.seeds_for_half_a_point
+    value, low, high = (f">{MOST_SEEDS:,}" if seeds is None else f"{seeds:,.0f}"
+                        for seeds in (needed.value, needed.low, needed.high))
+    return f"{value} [{low}, {high}]"
+
+
+def shared(summary: Summary) -> Table | None:
+    """Compares cells with the baseline on the same test examples; None without predictions."""
+    rows = [row for row in summary.rows if row.comparison and row.comparison.shared]
+    if not rows:
+        return None
+
+    def of(header: str, write: Callable[[Any], str]) -> RowColumn:
+        return RowColumn(header, lambda row: write(row.comparison and row.comparison.shared))
+
+    return table("Do these networks differ on the same test examples?", [
+        *labels(summary),
+        of("pairs", lambda shared: str(shared.pairs)),
+        of("gained", lambda shared: f"{shared.gained:.1f}"),
+        of("lost", lambda shared: f"{shared.lost:.1f}"),
+        of("difference\n[95 % CI]", lambda shared: rounded.percent(shared.difference, sign="+")),
+        of("p,\nMcNemar", lambda shared: rounded.p_value(shared.p)),
+        of("pairs with\np < 0.05", lambda shared: f"{shared.clear} of {shared.pairs}"),
+    ], rows, notes=(
+        "Gained and lost: examples that only the cell, and only the baseline, classifies correctly; means over pairs "
+        "of runs with the same seed, at the best validation epoch. Another question than the headline's: the interval "
+        "is over test examples, for the networks trained here, and tells whether these would differ on other images; "
+        "what other seeds would do is in the table above. p: exact McNemar tests of the pairs, merged by their median, "
+        "which allows for any dependence.",))
+
+
+def spread(summary: Summary) -> Table | None:
+    """Shows how far seeds are apart, and the optimistic readings; None without a done run."""
+    metric = summary.view.metric
+    rows = [row for row in summary.rows if row.score.mean is not None]
+    if not rows:
+        return None
+    unit = "" if summary.view.is_loss else " %"
+
+    def mean(header: str, name: str) -> RowColumn:
+        return RowColumn(header, lambda row: f"{100 * getattr(row, name).mean:.2f}", group=1)
+
+    return table("Spread over seeds, and the optimistic readings that notebooks quote", [
+        *labels(summary),
+        RowColumn("n", lambda row: str(row.runs["done"])),
+        RowColumn(f"sd of\n{short(metric)}", lambda row: rounded.single(row.score.sd, metric)),
+        RowColumn(f"interquartile\nmean{unit} [95 % CI]",
+                  lambda row: rounded.score(row.interquartile_mean, metric)),
+        mean("best val.\nacc. %\n(optimistic)", "optimistic_validation_accuracy"),
+        mean("best test\nacc. %\n(optimistic)", "optimistic_test_accuracy"),
+        mean("test\nacc. %\nlast epoch", "last_test_accuracy"),
+    ], rows, notes=(
+        "The interquartile mean leaves out a quarter of the seeds at each end, rounded down; below four seeds it is "
+        "the mean. Its interval is a bootstrap over seeds, 2,000 resamples, and too narrow with few of them.",
+        "Optimistic readings are maxima over what they are quoted for, and too high by that choice: the validation "
+        "accuracy of the epoch that it chose, and the better of two readings of the test set, at the best validation "
+        "epoch and at the last. The test set is not read at other epochs, so the best test epoch is not known."))
+
+
+def effects(summary: Summary) -> Table | None:
+    """Shows main effects and interactions, or why there are none; None where they make no sense."""
+    effects = summary.effects
+    if effects is None:
+        return None
+    metric = summary.view.metric
+    terms = {term.factors: f"F({term.degrees}, {term.residual_degrees}) = {digits(term.f)}, p {_p_text(term.p)}"
+             for term in effects.terms if term.f is not None}
+    rows = [(" x ".join(effect.factors), _levels(effect), rounded.score(effect.estimate, metric, sign="+"),
+             rounded.p_value(effect.p), terms.pop(effect.factors, "")) for effect in effects.effects]
+    shown = (Column("effect of", is_text=True), Column("level", is_text=True), Column("effect\n[95 % CI]"),
+             Column("p"), Column("all levels"))
+    title = "What does each factor do on average, and do two of them depend on each other?"
+    return Table(title, shown, tuple(rows), notes=(
+        *([effects.note] if effects.note else []),
+        *([("A main effect is the mean at the level less the mean at the reference level, over all levels of the other "
+            "factors; an interaction is how much the effect of the first factor's level changes with the second's. "
+            "Exact for this design, with seeds as blocks; noise is what is left of each run besides its cell and its "
+            "seed, pooled over cells. p is not corrected; F tests all levels at once.")] if rows else [])))
+
+
+def _p_text(p: float | None) -> str:
+    return "n/a" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _levels(effect: Effect) -> str:
+    return ", ".join(f"{level} against {reference}"
+                     for level, reference in zip(effect.levels, effect.references, strict=True))
+
+
+def claims(summary: Summary) -> Table | None:
+    """Holds the source's claims against what was measured; None without claims."""
+    if not summary.claims:
+        return None
+    labels = {row.cell: row.label for row in summary.rows}
+    shown = (*(Column(name, is_text=True) for name in ("source", "cell", "figure")), Column("claimed"),
+             Column("measured\n[95 % CI]"), Column("the claim", is_text=True), Column("its protocol", is_text=True))
+    rows = tuple(
+        (claim.source, labels[claim.cell] if claim.cell else DASH, answer.figure(claim, labels), answer.stated(claim),
+         _measured(claim), claim.verdict, claim.protocol) for claim in summary.claims)
+    stated = {claim.metric for claim in summary.claims}
+    return Table("What the source claims", shown, rows, notes=(
+        "A claim is a range: from the figure up (at least), down (at most), or as far to both sides as stated (about); "
+        "counts must be equal. It holds if the whole measured interval lies in the range, does not hold if all of it "
+        "lies outside, and else, or without an interval, nothing can be told. Accuracies, macro averages, shares and "
+        "deviations in percent.",
+        *(note for words, note in _MEANINGS.items() if any(word in metric for metric in stated for word in words)),
+        *(["Not auditable: what the runs' records cannot tell, with the reason before the protocol."]
+          if any(claim.verdict == "not auditable" for claim in summary.claims) else [])))
+
+
+# Parts of metrics' names -> what a reader must know of them.
+_MEANINGS = {
+    ("_held",): "Held: numbers, counted as the source counts its bytes. Pixels are those of the training set, "
+                "validation images included; a layer's are its inputs and outputs for one batch; activations are the "
+                "sum of these over layers with parameters; numbers held are pixels, parameters and activations.",
+    ("macro_", "predicted_", "confusion_"): "Precision, recall, F1, predicted counts and confusion come from the "
+                                            "test predictions, which are those of the best validation epoch.",
+    ("predicted_count",): "Predicted count deviation: how far the number of predictions of a class is from its number "
+                          "of test images, as a share of that, averaged over classes.",
+    ("confusion_",): "Confusion rank: the place of two classes among all pairs of classes by the mispredictions "
+                     "between them, 1 the most; confusion share: the part that the pairs have of all mispredictions.",
+}
+
+
+def _measured(claim: ClaimRow) -> str:
+    found, sign = claim.measured, "+" if claim.over else ""
+    if found.mean is None:
+        return DASH
+    if is_exact(claim.metric):
+        return f"{found.mean:{sign},.0f}"
+    if unit(claim.metric) != "number":
+        return rounded.score(found, claim.metric, sign)
+    interval = "n/a" if found.low is None or found.high is None else f"{found.low:{sign}.1f}, {found.high:{sign}.1f}"
+    return f"{found.mean:{sign}.1f} [{interval}]"

@@ -1,0 +1,84 @@
+"""What a run's network costs in parameters, operations and memory."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+
+from ablations.spec import Run, SpecError
+from harness.data import inputs
+from harness.data.inputs import Inputs
+from harness.records import Cost
+from harness.training import cohort, train
+from harness.training.train import Program, TrainState
+from models import TransferConfig
+from models.transfer import Frozen
+
+
+def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[int, ...],
+            compiled_bytes: int | None = None, measured_peak_bytes: int | None = None) -> Cost:
+    """Counts a run's parameters and operations, and estimates the memory of a training step.
+
+    The estimate counts all float32 parameters of the network, a gradient for each that is trained, the optimizer's
+    state, and the output of every trained layer for one batch at the run's precision. A backbone is part of the network
+    also where its features were computed beforehand. Data, evaluation and temporaries are in `compiled_bytes` alone.
+
+    Args:
+      state: of one run, or its abstract shapes.
+      compiled_bytes: what the compiled program says of itself; None if it does not.
+      measured_peak_bytes: see `harness.training.memory`; None if that cannot be told of this run.
+    """
+    config = program.config
+    rows = program.network(state.weights, rates["model"]).rows(input_shape)
+    number_bytes = 2 if config.precision == "bfloat16" else 4
+    # A frozen backbone that runs in the step is held beside the weights.
+    parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(rates["model"], Frozen))
+                  + 4 * sum(row.parameters for row in rows if row.beforehand))
+    optimizer = tree_bytes(state.opt_state)
+    gradients = tree_bytes(state.weights.params)
+    outputs = sum(math.prod(row.output_shape) for row in rows if not row.frozen)
+    activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
+    return Cost(
+        layers=tuple(row._asdict() for row in rows), parameters=sum(row.parameters for row in rows),
+        trainable_parameters=sum(row.parameters for row in rows if not row.frozen),
+        macs_per_example=sum(row.macs for row in rows), parameters_bytes=parameters, gradients_bytes=gradients,
+        optimizer_bytes=optimizer, activations_bytes=activations,
+        memory_estimate_bytes=parameters + gradients + optimizer + activations, compiled_bytes=compiled_bytes,
+        measured_peak_bytes=measured_peak_bytes)
+
+
+def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[str, Cost]:
+    """Works out each run's cost, once per cohort and allocating nothing, and so whether it fits its data.
+
+    Args:
+      found: `inputs.key` -> inputs, of all runs.
+
+    Returns:
+      run_id -> cost.
+
+    Raises:
+      SpecError: if a config does not fit its data, naming the cell.
+    """
+    costs: dict[str, Cost] = {}
+    for members in cohort.partition(runs):
+        run = members[0]
+        dataset = found[inputs.key(run.config)].dataset
+        shape = inputs.input_shape(run.config, dataset)
+        if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
+            raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
+        channels = dataset.image_shape[2]
+        if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
+            raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")
+        try:
+            needed = measure(*train.abstract_init(run.config, dataset.num_classes, shape), shape)
+        except ValueError as error:
+            raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
+        costs |= dict.fromkeys((member.run_id for member in members), needed)
+    return costs
+
+
+def tree_bytes(tree: Any) -> int:
+    """Counts the bytes of all arrays in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,180 @@
+"""The machine, the versions and the code behind a record, and the settings of jax that its numbers depend on."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import psutil
+
+from harness.records import Environment
+from harness.training.train import GENERATOR
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+# What the compiled programs of past runs may take on disk; the least recently used go first.
+CACHE_BYTES = 4 * 2**30
+# Settings that a user may have changed, for other code or in variables of the environment, and that would change the
+# numbers or stop the training of a run.
+NUMERICS: dict[str, Any] = {
+    "jax_default_prng_impl": GENERATOR,
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_legacy_prng_key": "allow",
+    "jax_debug_key_reuse": False,
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    # By default an accelerator multiplies float32 with fewer bits than a record would then claim.
+    "jax_default_matmul_precision": "float32",
+    "jax_softmax_custom_jvp": False,
+    "jax_allow_f16_reductions": True,
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+    "jax_enable_checks": False,
+    "jax_check_tracer_leaks": False,
+    "jax_transfer_guard": "allow",
+}
+# The harness's own part in what a run's numbers are, beside the networks and the specs; a hash of it is in each record.
+TRAINING = ("data/features", "training/augment", "training/optimizer", "training/programs", "training/train",
+            "training/trainer")
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def cores() -> int:
+    """Counts the CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def configure(devices: int | None = None) -> int:
+    """Sets jax up before its first use: a device per core of a CPU, and a compilation cache.
+
+    Args:
+      devices: CPU devices to have instead of one per core.
+
+    Returns:
+      how many devices there are.
+    """
+    jax.config.update("jax_num_cpu_devices", devices or cores())
+    keep_compiled_programs()
+    return jax.device_count()
+
+
+@contextlib.contextmanager
+def numerics() -> Iterator[None]:
+    """Sets jax to `NUMERICS` for what runs inside, and afterwards back to what it was."""
+    before = {name: jax.config.values[name] for name in NUMERICS}
+    try:
+        pin()
+        yield
+    finally:
+        pin(before)
+
+
+def pin(values: Mapping[str, Any] = NUMERICS) -> None:
+    """Sets jax to these values from now on."""
+    for name, value in values.items():
+        jax.config.update(name, value)
+
+
+def keep_compiled_programs() -> None:
+    """Sets up the compilation cache on disk."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness"
+    jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    # These programs compile within the second below which nothing is kept by default.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def device_memory_bytes(devices: int) -> int | None:
+    """Tells how much memory each of this many devices has; None where the platform does not say."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":  # they share what the machine has left
+        return psutil.virtual_memory().available // devices
+    stats = device.memory_stats()
+    return None if stats is None else stats.get("bytes_limit")
+
+
+_cache_counts = {"/jax/compilation_cache/cache_hits": 0, "/jax/compilation_cache/cache_misses": 0}
+
+
+def _count_event(event: str, **details: Any) -> None:
+    if event in _cache_counts:
+        _cache_counts[event] += 1
+
+
+jax.monitoring.register_event_listener(_count_event)
+
+
+def cache_counts() -> tuple[int, int]:
+    """Counts the hits and misses of the compilation cache so far in this process."""
+    hits, misses = _cache_counts.values()
+    return hits, misses
+
+
+def describe() -> Environment:
+    """Describes the machine for a record: versions, device, code, and the settings that numbers depend on."""
+    device = jax.devices()[0]
+    commit, dirty = commit_of(_ROOT)
+    name = f"{_cpu_name()}, {cores()} cores" if device.platform == "cpu" else device.device_kind
+    return Environment(
+        python=platform.python_version(),
+        packages={package: importlib.metadata.version(package) for package in PACKAGES}, platform=device.platform,
+        device=name, device_count=jax.device_count(), git_commit=commit, git_dirty=dirty,
+        harness_version=importlib.metadata.version("image-ablation-harness"), training_code=training_code(),
+        numerics={name.removeprefix("jax_"): str(jax.config.values[name]) for name in NUMERICS}
+        | {"xla_flags": os.environ.get("XLA_FLAGS", "")})
+
+
+def _cpu_name() -> str:
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def training_code() -> str:
+    """Hashes the sources that decide what training computes: networks, specs and `TRAINING`."""
+    sources = [*sorted((_ROOT / "models").rglob("*.py")), _ROOT / "ablations" / "spec.py",
+               *(_ROOT / "harness" / f"{name}.py" for name in TRAINING)]
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(f"{path.relative_to(_ROOT).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def commit_of(root: pathlib.Path) -> tuple[str | None, bool]:
+    """Reads the commit that the code in a folder is at, and whether the code differs from it; results do not count.
+
+    A repository that merely contains the folder, as one does where the code was copied or installed, says nothing.
+
+    Returns:
+      (None, False) where the folder is not the root of a repository that tracks it.
+    """
+    # With these git would speak of another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, text=True,
+                              check=True).stdout.strip()
+
+    try:
+        if pathlib.Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return None, False
+        git("ls-files", "--error-unmatch", "harness/training/environment.py")
+        changed = git("status", "--porcelain", "--", "harness", "models", "ablations")
+        return git("rev-parse", "HEAD"), bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return None, False

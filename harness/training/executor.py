@@ -1,0 +1,197 @@
+"""Trains what is missing of an ablation, cohort by cohort, and records every run."""
+
+import contextlib
+import dataclasses
+import pathlib
+import signal
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+
+import jax
+
+from ablations.spec import Run
+from harness import records
+from harness.data import inputs
+from harness.data.inputs import Inputs
+from harness.records import configs, pooling
+from harness.training import cohort, environment, memory, probe
+from harness.training.layout import Layout, Parallel, smaller
+from harness.training.programs import is_out_of_memory
+from harness.training.recording import Recorder, now
+from harness.training.trainer import Trainer
+from harness.training.watcher import Watcher
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """What one command trains, and where.
+
+    Attributes:
+      question: the ablation's.
+      planned: all runs of the ablation. How they lie on the devices follows from these, whatever is left to do:
+        programs for different numbers of runs round differently, and a resumed run must not.
+      folder: where records and checkpoints go.
+      save_every_s: least seconds between two checkpoints.
+      devices: how many devices to use.
+      parallel: what lays programs out over them.
+      device_memory: tells how many bytes each of so many devices has; None if that is not known.
+    """
+
+    question: str
+    planned: Sequence[Run]
+    folder: records.Folder
+    save_every_s: float = 30.0
+    devices: int = 1
+    parallel: Parallel = "jit"
+    device_memory: Callable[[int], int | None] = environment.device_memory_bytes
+
+
+def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher
+            ) -> list[records.RunRecord]:
+    """Trains runs and writes their records; a run that fails is recorded and the others go on.
+
+    Args:
+      absent: those planned runs to train now.
+      found: `inputs.key` -> inputs, of all runs to train.
+      watcher: told of all progress.
+
+    Returns:
+      the new records, in the order they were finished.
+
+    Raises:
+      pooling.MixtureError: if their records would not belong with those that are there.
+      checkpoint.CheckpointError: if a checkpoint is of another configuration, data set or machine.
+      trainer.StoppedError: if the user asked to stop; what was in training is saved.
+    """
+    finished: list[records.RunRecord] = []
+    before = memory.resident()
+    machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
+    wanted = {run.run_id for run in absent}
+    with _stop_on_signal(watcher) as stop, contextlib.closing(watcher):
+        cohorts = []
+        for together in cohort.partition(launch.planned):
+            if members := [run for run in together if run.run_id in wanted]:
+                read = found[inputs.key(members[0].config)]
+                trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
+                                  read.backbone, read.weights.sha256 if read.weights else "")
+                recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start)
+                cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
+        _check(launch.folder, cohorts, watcher)
+        for number, (members, training) in enumerate(cohorts):
+            with memory.Peak(before, is_first=number == 0) as peak:
+                for run, record in training.train(members, peak):
+                    watcher.finished(run, record)
+                    finished.append(record)
+            training.trainer.release()
+    return finished
+
+
+def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
+    """Lists the runs that have no record yet.
+
+    Raises:
+      records.RecordError: if a record was made with another configuration, saying which fields differ.
+    """
+    absent = []
+    for run in runs:
+        if (record := folder.record(run.run_id)) is None:
+            absent.append(run)
+        elif changes := configs.config_differences(record["config"], configs.as_json(run.config)):
+            raise records.RecordError(
+                f"{folder.run(run.run_id)} was recorded with another configuration ({'; '.join(changes)}); "
+                "move the folder away, or give the changed ablation a name of its own")
+    return absent
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cohort:
+    """Trains runs of one cohort.
+
+    Attributes:
+      runs: all of it, also those that are not to be trained now.
+    """
+
+    launch: Launch
+    runs: Sequence[Run]
+    trainer: Trainer
+    recorder: Recorder
+    watcher: Watcher
+
+    def train(self, runs: Sequence[Run], peak: memory.Peak) -> Iterator[tuple[Run, records.RunRecord]]:
+        """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
+        waiting = {run.run_id: run for run in runs}
+        started_at = now()
+        chosen = self._chosen()
+        layout, alone = chosen.layout, True
+        while waiting:
+            try:
+                for member in self.trainer.fit(list(waiting.values()), self._checkpoints, layout, self.watcher):
+                    del waiting[member.run.run_id]
+                    # Of runs side by side nobody can tell which one takes how much.
+                    alone = alone and member.at_once == 1
+                    yield member.run, self.recorder.finished(member, chosen.why, started_at, waiting,
+                                                             peak.bytes if alone else None)
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                fewer = smaller(layout)
+                if fewer is None:  # a single run: the failure is its own
+                    run = waiting.pop(next(iter(waiting)))
+                    yield run, self.recorder.failed(run, error, started_at)
+                    layout = chosen.layout
+                elif is_out_of_memory(error):
+                    self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
+                    layout = fewer
+                    chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
+                    self._keep(chosen)
+                else:
+                    layout = Layout(1, parallel=self.launch.parallel)
+
+    def _checkpoints(self, run: Run) -> pathlib.Path:
+        return self.launch.folder.checkpoints(run.run_id)
+
+    def _chosen(self) -> probe.Choice:
+        """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
+        if (kept := self.launch.folder.layouts().get(self._key)) is not None:
+            return probe.Choice(Layout(**kept["layout"]), kept["why"])
+        choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
+        self._keep(choice)
+        return choice
+
+    def _keep(self, choice: probe.Choice) -> None:
+        self.launch.folder.keep_layout(self._key, configs.as_json(choice))
+
+    @property
+    def _key(self) -> str:
+        """Names the cohort on this machine."""
+        what = cohort.signature(self.runs[0].config), len(self.runs), self.launch.parallel, self.launch.devices
+        return configs.config_hash({"cohort": repr(what), "machine": self.recorder.machine.device})[:16]
+
+
+def _check(folder: records.Folder, cohorts: Sequence[tuple[Sequence[Run], _Cohort]], watcher: Watcher) -> None:
+    """Refuses now what would be refused after hours of training, and tells what tables will mark."""
+    intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
+    joined = [*folder.records().values(), *intended]
+    pooling.refuse_mixtures(joined, (folder.plan() or {}).get("varied", ()))
+    if differing := [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]:
+        watcher.told(f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will "
+                     "say where both meet")
+    for members, training in cohorts:
+        for run in members:
+            training.trainer.check(run, folder.checkpoints(run.run_id))
+
+
+@contextlib.contextmanager
+def _stop_on_signal(watcher: Watcher) -> Iterator[list[int]]:
+    """Collects the first Ctrl-C or SIGTERM in a list, to be acted on between epochs; a second one acts at once."""
+    received: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        watcher.told("stopping: finishing this epoch, then saving; once more stops now (the last checkpoint stays)")
+
+    old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

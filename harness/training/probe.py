@@ -1,0 +1,94 @@
+"""Chooses a cohort's layout by timing a few training steps of each form."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from harness.training.layout import Layout
+from harness.training.programs import Programs, is_out_of_memory
+
+# A cohort that the simplest layout trains within this time ends before other layouts would be compiled and timed.
+WORTHWHILE_S = 30.0
+# A layout must be this much faster than the best so far: a tie is not worth a change of the numbers' rounding.
+MARGIN = 1.1
+# Time to spend on each measurement; the faster of two counts.
+MEASURE_S = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The layout that a cohort trains in.
+
+    Attributes:
+      why: what was measured, or why nothing was; goes into the record.
+    """
+
+    layout: Layout
+    why: str
+
+
+def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Callable[[Layout], Programs],
+           seconds_per_step: Callable[[Programs], float], runs: int, epochs: int) -> tuple[Choice, Programs | None]:
+    """Times layouts and takes the one that trains the most steps of all its runs per second.
+
+    Args:
+      simplest: taken unless another is faster by `MARGIN`.
+      alternatives: lines to be followed as long as each layout beats the best so far.
+      build: compiles a layout.
+      seconds_per_step: measures it.
+      runs, epochs: how many are to be trained.
+
+    Returns:
+      the choice, and its programs if they were compiled.
+    """
+    if not any(alternatives):
+        return Choice(simplest, "no other layout"), None
+    try:
+        best = build(simplest)
+        step_s = seconds_per_step(best)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Choice(simplest, "not probed: the simplest layout needs too much memory"), None
+    rounds = -(-runs // simplest.slots)
+    expected_s = step_s * best.steps_per_epoch * epochs * rounds
+    if expected_s < WORTHWHILE_S:
+        return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
+    rate = simplest.slots / step_s
+    measured = [(simplest, rate)]
+    for line in alternatives:
+        for layout in line:
+            try:
+                candidate = build(layout)
+                candidate_rate = layout.slots / seconds_per_step(candidate)
+            except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                break
+            measured.append((layout, candidate_rate))
+            if candidate_rate < rate * MARGIN:
+                break
+            best, rate = candidate, candidate_rate
+    told = "; ".join(f"{layout}: {rate:,.1f} steps/s" for layout, rate in measured)
+    return Choice(best.layout, f"probed: {told}"), best
+
+
+def seconds_per_step(programs: Programs, states: Any, rates: Any) -> float:
+    """Times a training step of all slots together. Consumes the states."""
+    states, sums = programs.train(states, rates, 1)
+    jax.block_until_ready(sums)
+    best, steps = float("inf"), 1
+    for _ in range(2):
+        while True:
+            started = time.perf_counter()
+            states, sums = programs.train(states, rates, steps)
+            jax.block_until_ready((states, sums))
+            elapsed = time.perf_counter() - started
+            if elapsed > MEASURE_S or steps == programs.steps_per_epoch:
+                break
+            steps = min(programs.steps_per_epoch, max(2 * steps, int(1.2 * steps * MEASURE_S / elapsed)))
+        best = min(best, elapsed / steps)
+    return best

@@ -1,0 +1,205 @@
+"""The compiled programs of a cohort: one run's pure functions, laid out over devices."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from harness.data import Dataset, Split
+from harness.training import environment, train
+from harness.training.layout import Layout
+from models.layers import Row
+
+
+class OutOfMemoryError(MemoryError):
+    """A program that needs more than the device has; found before it is run."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on the host or on a device."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@dataclasses.dataclass
+class Compilation:
+    """What compiling took so far.
+
+    Attributes:
+      seconds: to trace and compile, with the copy of the data to the devices.
+      programs: how many.
+      cache_hits, cache_misses: of the persistent cache; both zero where it is off.
+    """
+
+    seconds: float = 0.0
+    programs: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+
+
+def compiler_options(rows: Sequence[Row]) -> dict[str, str]:
+    """Has XLA multiply matrices itself, in place of YNNPACK, where dense layers do most of a program's multiplications.
+
+    On a CPU that is faster by up to a quarter for a dense layer's matrices, and slower by up to a tenth for those that
+    convolutions multiply. Reductions stay with YNNPACK, as by default.
+
+    Args:
+      rows: the network's layer table.
+    """
+    macs = {kind: sum(row.macs for row in rows if row.kind == kind and not row.beforehand)
+            for kind in {row.kind for row in rows}}
+    if jax.default_backend() != "cpu" or 2 * macs.get("dense", 0) <= sum(macs.values()):
+        return {}
+    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+
+
+class Programs:
+    """Trains, validates and tests as many runs of one cohort at once as the layout has slots.
+
+    States and rates are stacked, a run per slot, and stay on the devices; a slot whose run has ended is passed over.
+
+    Attributes:
+      layout: how the slots lie on the devices.
+      steps_per_epoch: steps in which a run sees every training example.
+      compilation: what it took.
+      memory_bytes: per device, arguments, outputs and temporaries of the training epoch; None if not told.
+    """
+
+    def __init__(self, program: train.Program, state: train.TrainState, rates: Any, dataset: Dataset, layout: Layout,
+                 memory_limit: int | None = None):
+        """Compiles the training epoch; validation and test are compiled when they are first used.
+
+        Args:
+          program: the cohort's.
+          state, rates: of any one of its runs, for their shapes.
+          dataset: what is copied to the devices.
+          memory_limit: bytes that each device has; None if that is not known.
+
+        Raises:
+          OutOfMemoryError: if the training epoch needs more.
+        """
+        self.layout = layout
+        self.compilation = Compilation()
+        self._program, self._dataset, self._one = program, dataset, (state, rates)
+        self._options = compiler_options(program.network(state.weights, rates["model"]).rows(dataset.image_shape))
+        devices = np.array(jax.devices()[:layout.devices])
+        if layout.parallel == "pmap":  # it has one axis, and every argument a row per device
+            self._mesh, self._own = Mesh(devices, ("device",)), P("device")
+        else:
+            self._mesh, self._own = Mesh(devices.reshape(layout.runs, layout.data), ("run", "data")), P("run")
+        size = len(dataset.train.labels[:program.config.train_size])
+        self.steps_per_epoch = train.steps_per_epoch(program.config, size)
+        self._train, memory = self._compile(
+            train.train_epoch, (state, rates), dataset.train, size, self._copied(jnp.int32(0)))
+        self.memory_bytes = None if memory is None else (
+            memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+            + memory.temp_size_in_bytes)
+        if memory_limit is not None and (self.memory_bytes or 0) > memory_limit:
+            raise OutOfMemoryError(f"{layout} needs {(self.memory_bytes or 0) / 2**20:,.0f} MiB on each device, which "
+                                   f"has {memory_limit / 2**20:,.0f} MiB")
+
+    def put(self, trees: Sequence[Any]) -> Any:
+        """Stacks a state (or rates) per slot on the devices."""
+        return jax.device_put(
+            jax.tree.map(lambda *leaves: self._laid_out(np.stack([np.asarray(leaf) for leaf in leaves])), *trees),
+            NamedSharding(self._mesh, self._own))
+
+    def take(self, stacked: Any) -> list[Any]:
+        """Copies stacked values to the host, a tree per slot."""
+        host = jax.tree.map(self._flat, jax.device_get(stacked))
+        return [jax.tree.map(lambda leaf, slot=slot: leaf[slot], host) for slot in range(self.layout.slots)]
+
+    def train(self, states: Any, rates: Any, steps: int | None = None) -> tuple[Any, Any]:
+        """Trains each slot's run for an epoch, or some of its steps: see `train.train_epoch`. Consumes the states."""
+        return self._train(states, rates, self._copied(jnp.int32(steps or self.steps_per_epoch)))
+
+    def validate(self, states: Any, rates: Any, sums: Any) -> tuple[Any, Any]:
+        """Ends each slot's epoch: see `train.validate`. Consumes the states."""
+        return self._validate(states, rates, sums)
+
+    def test(self, states: Any, rates: Any) -> Any:
+        """Scores each slot's run: see `train.score_test`."""
+        return self._test(states, rates)
+
+    def compile_all(self) -> None:
+        """Compiles what is not compiled yet, so that no epoch's time holds it."""
+        self._validate, self._test  # noqa: B018
+
+    @functools.cached_property
+    def _validate(self) -> Callable[..., Any]:
+        return self._compile(train.validate, (*self._one, train.no_sums()), self._dataset.validation)[0]
+
+    @functools.cached_property
+    def _test(self) -> Callable[..., Any]:
+        return self._compile(train.score_test, self._one, self._dataset.test, donate=False)[0]
+
+    def _compile(self, function: Callable[..., Any], one: tuple[Any, ...], split: Split, size: int | None = None,
+                 *shared: Any, donate: bool = True) -> tuple[Callable[..., Any], Any]:
+        """Compiles `function(program, *one, examples, *shared)` for all slots.
+
+        Returns:
+          the executable, as a function of the stacked `one` and of `shared`, and what it says of its memory.
+        """
+        started, counted = time.perf_counter(), environment.cache_counts()
+        layout = self.layout
+        examples = train.Examples(*map(self._copied, (split.images[:size], split.labels[:size])))
+        axis_name = "data" if layout.data > 1 else None
+
+        # The data is an argument: as a constant it would cost seconds of compilation and be held twice.
+        def on_device(state: Any, more: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
+            def one_run(state: Any, more: tuple[Any, ...]) -> Any:
+                return function(self._program, state, *more, *given, axis_name=axis_name)
+
+            if layout.members > 1:
+                return jax.vmap(one_run)(state, more)
+            # Without an axis of one: it would make other, slower programs of some operations.
+            return jax.tree.map(lambda leaf: leaf[None], one_run(*jax.tree.map(lambda leaf: leaf[0], (state, more))))
+
+        donated = (0,) if donate else ()
+        if layout.parallel == "pmap":
+            whole = jax.pmap(on_device, axis_name=axis_name or "run", in_axes=(0, 0, None), donate_argnums=donated,
+                             devices=list(self._mesh.devices.flat))
+        else:
+            spread = jax.shard_map(on_device, mesh=self._mesh, in_specs=(P("run"), P("run"), P()), out_specs=P("run"),
+                                   check_vma=False)
+            whole = jax.jit(spread, donate_argnums=donated)
+        state, *more = jax.tree.map(self._slots_of, one)
+        executable = whole.lower(state, tuple(more), (examples, *shared)).compile(self._options)
+        self.compilation.seconds += time.perf_counter() - started
+        self.compilation.programs += 1
+        hits, misses = environment.cache_counts()
+        self.compilation.cache_hits += hits - counted[0]
+        self.compilation.cache_misses += misses - counted[1]
+
+        def run(state: Any, *arguments: Any) -> Any:
+            return executable(state, arguments[:len(more)], (examples, *arguments[len(more):]))
+
+        return run, executable.memory_analysis()
+
+    def _copied(self, array: Any) -> Any:
+        """Puts the whole of an array on every device."""
+        return jax.device_put(array, NamedSharding(self._mesh, P()))
+
+    def _slots_of(self, leaf: Any) -> jax.ShapeDtypeStruct:
+        """Describes one run's array for all slots."""
+        rows = (self.layout.devices, self.layout.members) if self.layout.parallel == "pmap" else (self.layout.slots,)
+        return jax.ShapeDtypeStruct((*rows, *leaf.shape), leaf.dtype, sharding=NamedSharding(self._mesh, self._own))
+
+    def _laid_out(self, stacked: np.ndarray) -> np.ndarray:
+        """Gives a row per slot the form the programs take: under pmap a row per device, copied along `data`."""
+        if self.layout.parallel == "jit":
+            return stacked
+        rows = stacked.reshape(self.layout.runs, self.layout.members, *stacked.shape[1:])
+        return np.repeat(rows, self.layout.data, 0)
+
+    def _flat(self, rows: np.ndarray) -> np.ndarray:
+        """Undoes `_laid_out`."""
+        if self.layout.parallel == "jit":
+            return rows
+        return rows[::self.layout.data].reshape(-1, *rows.shape[2:])

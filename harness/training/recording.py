@@ -1,0 +1,148 @@
+"""What becomes a record: an ended run's state, test outcome and timing, in the form that is kept."""
+
+import dataclasses
+import datetime
+import statistics
+import traceback
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablations.spec import Run
+from harness import records
+from harness.data.inputs import Inputs
+from harness.records import configs
+from harness.training import cost, exhibits, train
+from harness.training.programs import is_out_of_memory
+from harness.training.trainer import Member
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorder:
+    """Records the runs of a cohort.
+
+    Attributes:
+      question: the ablation's.
+      folder: where records go.
+      cohort: all of its runs.
+      inputs: what they read.
+      machine: what they train on.
+      start: builds a run before its first step: program, state and rates.
+    """
+
+    question: str
+    folder: records.Folder
+    cohort: Sequence[Run]
+    inputs: Inputs
+    machine: records.Environment
+    start: Callable[[Run], tuple[train.Program, train.TrainState, Any]]
+
+    def intended(self, run: Run) -> dict[str, Any]:
+        """Says of a run what its record will say, as far as it matters for which other records it may join."""
+        return {"cell": run.cell, "seed": run.seed, "config": configs.as_json(run.config),
+                "dataset": {"fingerprint": self.inputs.dataset.fingerprint},
+                "environment": configs.as_json(self.machine),
+                "backbone": configs.as_json(self.inputs.facts(run.config.model))}
+
+    def failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
+        """Records a run that could not be trained."""
+        out_of_memory = is_out_of_memory(error)
+        if not out_of_memory:
+            traceback.print_exception(error)
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        record = self._record(run, "oom" if out_of_memory else "error", message, started_at)
+        self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
+        return record
+
+    def finished(self, member: Member, why: str, started_at: str, waiting: Container[str], peak_bytes: int | None
+                 ) -> records.RunRecord:
+        """Records a run that has ended.
+
+        Args:
+          why: its layout was chosen.
+          waiting: run_ids of the cohort that are still to be trained.
+          peak_bytes: see `training.memory`; None if that cannot be told of this run.
+        """
+        state, run = member.state, member.run
+        epochs = int(state.epoch)
+        # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
+        curve = pd.DataFrame(np.asarray(state.history)[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
+        curve.insert(0, "epoch", range(1, epochs + 1))
+        facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), **self._costs(member, why, peak_bytes)}
+        if bool(state.diverged):
+            record = self._record(run, "diverged", f"loss not finite in epoch {epochs}", started_at, **facts)
+            self.folder.write(run.run_id, record, curve, {})
+            return record
+        assert member.test is not None, "Trainer.fit scores every run that it gives back"
+        record = self._record(run, "done", "", started_at, **facts,
+                              best=_scores(curve, int(state.best_epoch), member.test["best"]),
+                              last=_scores(curve, epochs, member.test["last"]))
+        dataset = self.inputs.dataset
+        smallest = np.min_scalar_type(dataset.num_classes - 1)
+        predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
+                       "probability": np.asarray(member.test["best"].probability, np.float16),
+                       "label": dataset.test.labels.astype(smallest)}
+        self.folder.write(run.run_id, record, curve, predictions, self._exhibits(member, predictions, waiting))
+        return record
+
+    def _costs(self, member: Member, why: str, peak_bytes: int | None) -> dict[str, Any]:
+        """Tells what the run took and how it lay on the devices."""
+        run = member.run
+        assert member.programs is not None, "Trainer.fit gives back what it has trained"
+        compilation = member.programs.compilation
+        examples, epochs = len(self.inputs.dataset.train.labels[:run.config.train_size]), int(member.state.epoch)
+        backbone = self.inputs.facts(run.config.model)
+        train_s = sum(member.epochs_s)
+        features_s = (backbone.features_s or 0.0) if backbone else 0.0
+        return {
+            "timing": records.Timing(
+                train_s=round(train_s, 3), validate_s=round(member.validate_s, 3),
+                compile_s=round(compilation.seconds, 3),
+                throughput_examples_per_s=round(examples / statistics.median(member.epochs_s), 1),
+                end_to_end_examples_per_s=round(examples * epochs / (features_s + train_s + member.validate_s), 1),
+                members_at_once=member.at_once, launches=member.launches),
+            "cost": cost.measure(member.program, member.state, member.rates, self.inputs.examples.image_shape,
+                                 member.programs.memory_bytes, peak_bytes),
+            "placement": records.Placement(
+                layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,
+                cache_hits=compilation.cache_hits, cache_misses=compilation.cache_misses)}
+
+    def _exhibits(self, member: Member, predictions: dict[str, np.ndarray], waiting: Container[str]) -> dict[str, Any]:
+        """Keeps what there is to look at of a cell's lowest seed, nothing of another."""
+        run, dataset = member.run, self.inputs.dataset
+        earlier = [other.run_id for other in self.cohort if other.cell == run.cell and other.seed < run.seed]
+        if any(run_id in waiting or self.folder.exhibits(run_id) for run_id in earlier):
+            return {}
+        chosen = exhibits.images_to_show(predictions["predicted"], predictions["probability"], dataset.test.labels)
+        shown = {"index": chosen, "image": np.asarray(dataset.test.images[chosen])}
+        return shown | exhibits.first_layer(self.start(run)[1].weights.params, member.state.best.params)
+
+    def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
+                ) -> records.RunRecord:
+        config = configs.as_json(run.config)
+        data = self.inputs.dataset
+        seen = records.DatasetFacts(
+            name=data.name, fingerprint=data.fingerprint, pixels=data.pixels, official=data.official,
+            source=data.source, warnings=self.inputs.warnings, class_names=data.class_names,
+            image_shape=data.image_shape, train_examples=len(data.train.labels[:run.config.train_size]),
+            validation_examples=len(data.validation.labels), test_examples=len(data.test.labels))
+        return records.RunRecord(
+            ablation=self.folder.ablation, question=self.question, cell=run.cell, labels=dict(run.labels),
+            seed=run.seed, config=config, config_hash=configs.config_hash(config), dataset=seen,
+            environment=self.machine, status=status, message=message, started_at=started_at, finished_at=now(),
+            backbone=self.inputs.facts(run.config.model), **facts)
+
+
+def now() -> str:
+    """Tells the time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _scores(curve: pd.DataFrame, epoch: int, test: train.TestResult) -> records.Scores:
+    row = curve.iloc[epoch - 1]
+    examples = int(test.sums.examples)
+    return records.Scores(
+        epoch=epoch, **{name: float(row[name]) for name in train.HISTORY},
+        test_loss=float(test.sums.loss) / examples, test_accuracy=int(test.sums.correct) / examples)

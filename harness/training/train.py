@@ -1,0 +1,376 @@
+"""Training as pure functions of one run's state: step, epoch, validation, test.
+
+Nothing here knows of other runs, files or time, and randomness follows from (seed, epoch, step) alone, so a resumed
+run repeats an uninterrupted one.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
+
+import models
+from ablations.spec import RunConfig
+from harness.training import optimizer
+from harness.training.augment import augment, mixup
+
+EVALUATION_BATCH = 500
+HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+# By name: the default is the user's to change, and dropout draws from this one's blocks.
+GENERATOR = "threefry2x32"
+# One stream of randomness per use, so that adding a use changes no other.
+INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP = range(5)
+
+
+class Examples(NamedTuple):
+    """A split on the device."""
+
+    images: UInt8[Array, "example height width channel"] | Float[Array, "example feature"]
+    labels: Int[Array, " example"]
+
+
+class Weights(NamedTuple):
+    """What a forward pass needs: trainable parameters and batch norm's running statistics."""
+
+    params: Any
+    statistics: Any
+
+
+class TrainState(NamedTuple):
+    """One run between two epochs: all that a checkpoint must hold.
+
+    Attributes:
+      weights, opt_state: after the last step.
+      seed: the run's; with epoch and step it determines all randomness.
+      epoch, step: how many of each are behind it.
+      best: the weights at the best epoch so far.
+      best_value, best_epoch: the monitored validation value there, and the epoch, from 1; 0 before the first.
+      anchor, waited: the value that early stopping compares with, and the epochs since it was set.
+      stopped, diverged: whether early stopping ended the run; whether a loss was not finite.
+      history: a row per epoch with the columns of `HISTORY`; NaN ahead of the run.
+    """
+
+    weights: Weights
+    opt_state: Any
+    seed: Int[Array, ""]
+    epoch: Int[Array, ""]
+    step: Int[Array, ""]
+    best: Weights
+    best_value: Float[Array, ""]
+    best_epoch: Int[Array, ""]
+    anchor: Float[Array, ""]
+    waited: Int[Array, ""]
+    stopped: Bool[Array, ""]
+    diverged: Bool[Array, ""]
+    history: Float[Array, "epoch metric"]
+
+
+class Sums(NamedTuple):
+    """Totals over examples; padding counts nowhere."""
+
+    loss: Float[Array, ""]
+    correct: Int[Array, ""]
+    examples: Int[Array, ""]
+
+
+class TestResult(NamedTuple):
+    """One state's outcome on the test set.
+
+    Attributes:
+      predicted: class of the highest logit.
+      probability: the softmax of that logit.
+    """
+
+    sums: Sums
+    predicted: Int[Array, " example"]
+    probability: Float[Array, " example"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What is fixed when a cohort is compiled: the network's structure and the config's untraced fields."""
+
+    graph: Any
+    config: RunConfig
+
+    def network(self, weights: Weights, model_rates: Any) -> models.Network:
+        """Puts a network together from its structure, weights and rates."""
+        # A copy, since the forward pass updates the statistics at a deeper trace level than they come from.
+        return nnx.merge(self.graph, weights.params, weights.statistics, model_rates, copy=True)
+
+
+def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape, backbone: Any = None
+         ) -> tuple[Program, TrainState, Any]:
+    """Builds a run before its first step.
+
+    Args:
+      input_shape: of one example.
+      backbone: with its weights, for a transfer network; None draws them at random.
+
+    Returns:
+      the program, the state, and the rates: the run's traced values.
+
+    Raises:
+      ValueError: if the config does not fit the images.
+    """
+    if config.augment.shift_px >= min(input_shape[:2]):
+        raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
+    key = jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), INIT)
+    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key), backbone)
+    graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
+    params, statistics, model_rates = parts
+    tuned = config.optimizer
+    rates: dict[str, Any] = {
+        "model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
+        "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
+        "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
+    if isinstance(config.model, models.TransferConfig) and not config.model.is_frozen:
+        rates["fine_tune"] = jnp.float32(config.model.fine_tune_rate)
+    weights = Weights(params, statistics)
+    worst = jnp.float32(-jnp.inf)
+    state = TrainState(
+        weights=weights, opt_state=optimizer.build(tuned, rates).init(params), seed=jnp.int32(seed),
+        epoch=jnp.int32(0), step=jnp.int32(0), best=jax.tree.map(jnp.copy, weights), best_value=worst,
+        best_epoch=jnp.int32(0), anchor=jnp.copy(worst), waited=jnp.int32(0), stopped=jnp.bool_(False),
+        diverged=jnp.bool_(False), history=jnp.full((config.epochs, len(HISTORY)), jnp.nan))
+    return Program(graph, config), state, rates
+
+
+def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape) -> tuple[Program, TrainState, Any]:
+    """Describes what `init` would build, allocating nothing: shapes and types stand for arrays."""
+    programs = []
+
+    def build() -> tuple[TrainState, Any]:
+        program, state, rates = init(config, 0, num_classes, input_shape)
+        programs.append(program)
+        return state, rates
+
+    state, rates = jax.eval_shape(build)
+    return programs[0], state, rates
+
+
+def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:
+    """Whether the run has epochs left to train."""
+    return ~state.stopped & ~state.diverged & (state.epoch < config.epochs)
+
+
+def train_step(program: Program, state: TrainState, rates: Any, batch: Examples, mask: Bool[Array, " batch"],
+               axis_name: str | None = None) -> tuple[TrainState, Sums]:
+    """Updates the weights on one batch.
+
+    Args:
+      batch: at most `batch_size` examples; with `axis_name`, this device's share of them.
+      mask: which examples are real; the rest are padding and change nothing.
+      axis_name: mesh axis over which the batch is split, under `pmap` or `shard_map`; loss, gradient and batch
+        statistics then cover all of it.
+
+    Returns:
+      the state after the step, equal on all devices of the axis, and the batch's totals.
+    """
+    config = program.config
+    images = _scaled(batch.images)
+    places = _places(mask.size, axis_name)
+    if config.augment.shift_px or config.augment.flip:
+        images = augment(images, _key(state.seed, AUGMENT, state.step), places, config.augment)
+    mix = _as_it_is if not config.augment.mixup else mixup(
+        _key(state.seed, MIXUP, state.step), rates["mixup"], places, mask, axis_name)
+    mode = models.Mode(True, _key(state.seed, DROPOUT, state.step), mask, axis_name, places)
+    count, shards = mask.sum(), 1
+    params, statistics = state.weights
+    if axis_name:
+        count, shards = lax.psum((count, 1), axis_name)
+        # Marked as varying, the parameters get this device's part of the gradient, under pmap and shard_map alike.
+        params, statistics = lax.pcast((params, statistics), axis_name, to="varying")
+
+    def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
+        network = program.network(*_cast(Weights(params, statistics), rates["model"], config.precision))
+        logits = network(mix(images).astype(config.precision), mode).astype(jnp.float32)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), rates["label_smoothing"])
+        losses = optax.softmax_cross_entropy(logits, mix(targets))
+        # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
+        share = jnp.where(mask, losses, 0).sum() / count + network.penalty() / shards
+        return share, (nnx.state(network, nnx.BatchStat), _sums(logits, batch.labels, mask))
+
+    gradient, (statistics, sums) = jax.grad(objective, has_aux=True)(params)
+    if axis_name:
+        gradient, sums = lax.psum((gradient, sums), axis_name)
+        statistics = lax.pmean(statistics, axis_name)  # equal on all devices already; the mean says so to shard_map
+    updates, opt_state = optimizer.build(config.optimizer, rates).update(
+        gradient, state.opt_state, state.weights.params)
+    params = optax.apply_updates(state.weights.params, updates)
+    return state._replace(weights=Weights(params, statistics), opt_state=opt_state, step=state.step + 1), sums
+
+
+def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples, steps: Int[Array, ""],
+                axis_name: str | None = None) -> tuple[TrainState, Sums]:
+    """Trains on every example once, in an order drawn from the seed and the epoch; a finished run stays as it is.
+
+    Args:
+      train: all training examples, on every device.
+      steps: how many to do; fewer than `steps_per_epoch` to time them.
+      axis_name: mesh axis over which every batch is split.
+
+    Returns:
+      the state, and the epoch's totals (zero for a finished run).
+    """
+    config = program.config
+    size = train.labels.shape[0]
+
+    def epoch(state: TrainState) -> tuple[TrainState, Sums]:
+        shuffled = jax.random.permutation(_key(state.seed, SHUFFLE, state.epoch), size)
+        order, real = _batches(shuffled, steps_per_epoch(config, size), config.batch_size, axis_name)
+
+        def step(number: Array, carried: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+            state, total = carried
+            batch = Examples(train.images[order[number]], train.labels[order[number]])
+            state, sums = train_step(program, state, rates, batch, real[number], axis_name)
+            return state, jax.tree.map(jnp.add, total, sums)
+
+        return lax.fori_loop(0, steps, step, (state, no_sums()))
+
+    def rest(state: TrainState) -> tuple[TrainState, Sums]:
+        return state, no_sums()
+
+    return lax.cond(is_active(state, config), epoch, rest, state)
+
+
+def steps_per_epoch(config: RunConfig, size: int) -> int:
+    """Counts the steps in which every one of `size` training examples is seen once."""
+    return -(-size // config.batch_size)
+
+
+def validate(program: Program, state: TrainState, rates: Any, trained: Sums, validation: Examples,
+             axis_name: str | None = None) -> tuple[TrainState, Sums]:
+    """Ends an epoch: scores the validation set, keeps the best weights, and applies early stopping.
+
+    Args:
+      trained: the epoch's totals from `train_epoch`.
+      axis_name: mesh axis over which the examples are split.
+
+    Returns:
+      the state, and the validation totals (zero for a finished run).
+    """
+    config = program.config
+    stopping = config.early_stopping
+    monitor = stopping.monitor if stopping else "validation_accuracy"
+
+    def end_epoch(state: TrainState) -> tuple[TrainState, Sums]:
+        sums = evaluate(program, state.weights, rates, validation, axis_name).sums
+        row = jnp.stack([*_means(trained), *_means(sums)])
+        history = state.history.at[state.epoch].set(row)
+        epoch = state.epoch + 1
+        value = row[HISTORY.index(monitor)] * (-1 if monitor.endswith("loss") else 1)
+        diverged = ~jnp.isfinite(row).all()
+        better = (value > state.best_value) & ~diverged
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
+        advanced = value > state.anchor + (stopping.min_delta if stopping else 0)
+        waited = jnp.where(advanced, 0, state.waited + 1)
+        stopped = waited >= stopping.patience if stopping else jnp.bool_(False)
+        return state._replace(
+            epoch=epoch, history=history, best=best, best_value=jnp.where(better, value, state.best_value),
+            best_epoch=jnp.where(better, epoch, state.best_epoch), anchor=jnp.where(advanced, value, state.anchor),
+            waited=waited, stopped=stopped & (epoch < config.epochs) & ~diverged, diverged=diverged), sums
+
+    def rest(state: TrainState) -> tuple[TrainState, Sums]:
+        return state, no_sums()
+
+    return lax.cond(is_active(state, config), end_epoch, rest, state)
+
+
+def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples, axis_name: str | None = None
+             ) -> TestResult:
+    """Scores every example exactly once, in order; with `axis_name`, split over that mesh axis."""
+    size = examples.labels.shape[0]
+    order, real = _batches(jnp.arange(size), -(-size // EVALUATION_BATCH), EVALUATION_BATCH, axis_name)
+    network = program.network(*_cast(weights, rates["model"], program.config.precision))
+
+    def score(chosen: tuple[Array, Array]) -> TestResult:
+        batch, mask = chosen
+        images = _scaled(examples.images[batch]).astype(program.config.precision)
+        logits = network(images, models.Mode(mask=mask)).astype(jnp.float32)
+        return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
+                          jax.nn.softmax(logits).max(-1))
+
+    scored = lax.map(score, (order, real))
+    sums = jax.tree.map(lambda total: total.sum(0), scored.sums)
+    outcomes = scored.predicted, scored.probability
+    if axis_name:
+        sums = lax.psum(sums, axis_name)
+        outcomes = lax.all_gather(outcomes, axis_name, axis=1, tiled=True)
+    # A batch may have been padded to an equal share for every device.
+    return TestResult(sums, *(values[:, :EVALUATION_BATCH].reshape(-1)[:size] for values in outcomes))
+
+
+def score_test(program: Program, state: TrainState, rates: Any, examples: Examples, axis_name: str | None = None
+               ) -> dict[str, TestResult]:
+    """Scores the test set with the best and with the last weights of a run that has ended, of any other nothing."""
+    def score(state: TrainState) -> TestResult:
+        both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, state.weights)
+        return lax.map(lambda weights: evaluate(program, weights, rates, examples, axis_name), both)
+
+    def rest(state: TrainState) -> TestResult:
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(score, state))
+
+    scored = lax.cond(is_active(state, program.config), rest, score, state)
+    return {name: jax.tree.map(lambda leaf, index=index: leaf[index], scored)
+            for index, name in enumerate(("best", "last"))}
+
+
+def _batches(order: Int[Array, " example"], steps: int, batch_size: int, axis_name: str | None
+             ) -> tuple[Int[Array, "step batch"], Bool[Array, "step batch"]]:
+    """Cuts an order into batches, padded to one size; with `axis_name`, into this device's share of each.
+
+    Returns:
+      which examples, and which of them are real.
+    """
+    devices = lax.axis_size(axis_name) if axis_name else 1
+    share = -(-batch_size // devices)
+    wider = share * devices - batch_size
+    real = (jnp.arange(steps * batch_size) < order.size).reshape(steps, -1)
+    order = jnp.pad(order, (0, steps * batch_size - order.size)).reshape(steps, -1)
+    order, real = (jnp.pad(values, ((0, 0), (0, wider))).reshape(steps, devices, share) for values in (order, real))
+    mine = lax.axis_index(axis_name) if axis_name else 0
+    return order[:, mine], real[:, mine]
+
+
+def _key(seed: Array, use: int, count: Array) -> Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), use), count)
+
+
+def _places(size: int, axis_name: str | None) -> UInt32[Array, " batch"]:
+    """Numbers the examples through the whole batch: what is drawn for one follows from that, however it is split."""
+    first = lax.axis_index(axis_name).astype(jnp.uint32) * size if axis_name else jnp.uint32(0)
+    return jnp.arange(size, dtype=jnp.uint32) + first
+
+
+def _as_it_is(values: Array) -> Array:
+    return values
+
+
+def _scaled(images: Array) -> Array:
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images  # features are as they are
+
+
+def _cast(weights: Weights, model_rates: Any, precision: str) -> tuple[Weights, Any]:
+    """Casts the parameters that are multiplied; running statistics and rates keep their range in float32."""
+    return Weights(jax.tree.map(lambda leaf: leaf.astype(precision), weights.params), weights.statistics), model_rates
+
+
+def _sums(logits: Array, labels: Array, mask: Array) -> Sums:
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    correct = (logits.argmax(-1) == labels) & mask
+    return Sums(jnp.where(mask, losses, 0).sum(), correct.sum(), mask.sum())
+
+
+def no_sums() -> Sums:
+    """Gives the totals of nothing."""
+    return Sums(jnp.float32(0), jnp.int32(0), jnp.int32(0))
+
+
+def _means(sums: Sums) -> tuple[Array, Array]:
+    return sums.loss / sums.examples, sums.correct / sums.examples

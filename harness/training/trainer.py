@@ -1,0 +1,302 @@
+"""Trains the runs of a cohort: fills the slots of a layout, runs epochs, saves checkpoints, scores the test set.
+
+Each run is a state machine of its own, so its values do not depend on who trains beside it.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ablations.spec import Run
+from harness.data import Dataset
+from harness.records.configs import as_json, config_differences, differences
+from harness.training import checkpoint, environment, probe, train
+from harness.training.layout import Layout, Parallel, alternatives, compacted, simplest
+from harness.training.programs import Programs
+from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
+from models.mobilenet_v2 import Backbone
+
+
+class StoppedError(Exception):
+    """The user asked to stop; every run in training is saved."""
+
+
+@dataclasses.dataclass(eq=False)
+class Member:
+    """A run in training.
+
+    Attributes:
+      checkpoints: the folder of its checkpoints.
+      origin: what a checkpoint must agree with to be resumed: configuration, data, machine.
+      rates: its traced values.
+      state: as of the last time it was copied from the devices; at the end, the final one.
+      epochs_s: seconds that each epoch's training took, over all launches.
+      validate_s: seconds in validation, over all launches.
+      launches: processes that worked on it, this one included.
+      layouts: those it trained in, in order, over all launches.
+      at_once: the most runs that trained side by side with it, itself included, in this launch.
+      programs: those it was last trained with.
+      test: outcome of the "best" and the "last" weights.
+    """
+
+    run: Run
+    checkpoints: pathlib.Path
+    origin: dict[str, Any]
+    program: train.Program
+    state: train.TrainState
+    rates: Any
+    epochs_s: list[float] = dataclasses.field(default_factory=list)
+    validate_s: float = 0.0
+    launches: int = 1
+    layouts: list[str] = dataclasses.field(default_factory=list)
+    at_once: int = 1
+    programs: Programs | None = None
+    test: dict[str, train.TestResult] | None = None
+
+    def save(self) -> None:
+        """Keeps the state as the run's checkpoint."""
+        progress = {"epochs_s": self.epochs_s, "validate_s": self.validate_s, "launches": self.launches,
+                    "layouts": self.layouts, "origin": self.origin}
+        checkpoint.save(self.checkpoints, int(self.state.epoch), self.state, progress)
+
+    def as_started(self) -> Started:
+        """Says where the run begins in this launch."""
+        epoch = int(self.state.epoch)
+        return Started(self.run, epoch, np.asarray(self.state.history)[:epoch], tuple(self.epochs_s))
+
+    def as_ended(self) -> Ended:
+        """Says what has come of the run."""
+        state = self.state
+        assert self.test is not None, "a run that has ended is scored"
+        return Ended(self.run, int(state.epoch), int(state.best_epoch), bool(state.diverged), state.best.params,
+                     self.test)
+
+    @property
+    def active(self) -> bool:
+        """Whether there are epochs left to train."""
+        return bool(train.is_active(self.state, self.run.config))
+
+
+class Trainer:
+    """Trains the runs of one cohort, as many at once as a layout has slots.
+
+    Attributes:
+      dataset: what all of them read.
+      save_every_s: least seconds between two checkpoints.
+      stop_requested: asked after each epoch; true saves and raises `StoppedError`.
+      device_memory: tells how many bytes each of so many devices has; None if that is not known.
+      backbone, weights: what transfer networks start from, and the sha256 of its weight file.
+    """
+
+    def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
+                 device_memory: Callable[[int], int | None] = lambda devices: None, backbone: Backbone | None = None,
+                 weights: str = ""):
+        self.dataset = dataset
+        self.save_every_s = save_every_s
+        self.stop_requested = stop_requested
+        self.device_memory = device_memory
+        self.backbone, self.weights = backbone, weights
+        self._built: Programs | None = None
+        self._saved_at, self._save_s = 0.0, 0.0
+
+    def check(self, run: Run, checkpoints: pathlib.Path) -> None:
+        """Checks that a run's checkpoint, if it has one, may be resumed here.
+
+        Raises:
+          checkpoint.CheckpointError: if it is of another configuration, data set or machine, saying which.
+        """
+        saved = checkpoint.progress(checkpoints)
+        if saved is None:
+            return
+        stored, own = dict(saved["origin"]), self._origin(run)
+        if changes := [*config_differences(stored.pop("config"), own.pop("config"), "config"),
+                       *differences(stored, own)]:
+            raise checkpoint.CheckpointError(
+                f"{checkpoints} was saved elsewhere or for something else ({'; '.join(changes)}) and would mix both in "
+                "one run: delete this folder to train the run from its start, or use another --results_dir")
+
+    def programs(self, layout: Layout, run: Run) -> Programs:
+        """Compiles the cohort's programs unless those at hand have this layout; the run is any one of it.
+
+        Raises:
+          programs.OutOfMemoryError: if they need more memory than a device has.
+        """
+        if self._built is None or self._built.layout != layout:
+            self._built = None  # its copy of the data goes before the next one comes
+            self._built = Programs(*self.start(run), self.dataset, layout, self.device_memory(layout.devices))
+        return self._built
+
+    def release(self) -> None:
+        """Frees the devices' memory: what is compiled for the cohort holds a copy of the data."""
+        self._built = None
+
+    def choose(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> probe.Choice:
+        """Finds the layout that trains runs of this cohort fastest.
+
+        Args:
+          runs: all that are to be trained, now or later.
+        """
+        start = self.start(runs[0])
+        _, state, rates = start
+
+        def build(layout: Layout) -> Programs:
+            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
+
+        def measure(programs: Programs) -> float:
+            states, all_rates = (programs.put([one] * programs.layout.slots) for one in (state, rates))
+            return probe.seconds_per_step(programs, states, all_rates)
+
+        choice, self._built = probe.choose(
+            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel), build, measure,
+            len(runs), runs[0].config.epochs)
+        return choice
+
+    def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, watcher: Watcher
+            ) -> Iterator[Member]:
+        """Trains runs to their end and scores the test set, giving each member when it is done.
+
+        A slot that comes free takes the next run. When none is waiting and at most half of the slots are in use, the
+        cohort is compacted: it goes on in half as many.
+
+        Args:
+          runs: what is to be trained, resumed where there is a checkpoint.
+          checkpoints: locates a run's checkpoints.
+          layout: how many slots there are, and where.
+          watcher: told of all progress.
+
+        Raises:
+          StoppedError: if the user asked to stop; every run in training is saved.
+          programs.OutOfMemoryError: if a device has too little memory for that many runs; or what jax raises then.
+        """
+        waiting = list(runs)
+        slots: list[Member] = []
+        programs: Programs | None = None
+        self._saved_at = time.perf_counter()
+        while waiting or slots:
+            for run in waiting[:layout.slots - len(slots)]:
+                slots.append(self._member(run, checkpoints(run)))
+                watcher.starting(slots[-1].as_started())
+            # A cohort whose members differ in structure would train some of them as another network.
+            assert all(member.program.graph == slots[0].program.graph for member in slots)
+            waiting = [run for run in waiting if all(run is not member.run for member in slots)]
+            if not waiting:
+                layout = compacted(layout, len(slots))
+            before, programs = programs, self.programs(layout, slots[0].run)
+            programs.compile_all()
+            watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, programs is not before))
+            ended = self._train_until_one_ends(programs, slots, watcher)
+            slots = [member for member in slots if member.test is None]
+            for member in ended:
+                watcher.ended(member.as_ended())
+                yield member
+
+    def _train_until_one_ends(self, programs: Programs, slots: Sequence[Member], watcher: Watcher) -> list[Member]:
+        """Trains epochs until a run ends; brings all states back to the host.
+
+        Returns:
+          the members that ended, with their test results.
+        """
+        states, rates = _put(programs, slots)
+        while all(member.active for member in slots):
+            states = self._train_an_epoch(programs, slots, states, rates, watcher)
+            self._save(programs, slots, states)
+        ended = [member for member in slots if not member.active]
+        results = programs.take(programs.test(states, rates))
+        for member, result in zip(slots, results, strict=False):
+            if member in ended:
+                for outcome in result.values():
+                    _check_seen(outcome.sums.examples, self.dataset.test.labels)
+                member.test = result
+        return ended
+
+    def _train_an_epoch(self, programs: Programs, slots: Sequence[Member], states: Any, rates: Any, watcher: Watcher
+                        ) -> Any:
+        """Trains and validates every slot once, and tells what came of it; the weights stay on the devices."""
+        started = time.perf_counter()
+        states, sums = programs.train(states, rates)
+        trained = programs.take(sums)
+        trained_at = time.perf_counter()
+        states, sums = programs.validate(states, rates, sums)
+        validated = programs.take(sums)
+        validated_at = time.perf_counter()
+        now = programs.take({name: getattr(states, name) for name in ("epoch", "history", "stopped", "diverged")})
+        reports = []
+        for member, seen, checked, state in zip(slots, trained, validated, now, strict=False):
+            _check_seen(seen.examples, self.dataset.train.labels[:member.run.config.train_size])
+            _check_seen(checked.examples, self.dataset.validation.labels)
+            member.epochs_s.append(round(trained_at - started, 4))
+            member.validate_s += validated_at - trained_at
+            member.state = member.state._replace(**state)
+            scores = dict(zip(train.HISTORY, map(float, state["history"][state["epoch"] - 1]), strict=True))
+            reports.append(Epoch(member.run, int(state["epoch"]), scores, trained_at - started, int(seen.examples)))
+        watcher.epochs(reports)
+        return states
+
+    def _save(self, programs: Programs, slots: Sequence[Member], states: Any) -> None:
+        """Brings the states to the host and saves them, if a run has ended, time is up, or the user asks to stop.
+
+        Raises:
+          StoppedError: if the user asked to stop.
+        """
+        stop = self.stop_requested()
+        # Many runs take long to save: they are saved less often.
+        due = time.perf_counter() - self._saved_at > max(self.save_every_s, 20 * self._save_s)
+        if stop or due or not all(member.active for member in slots):
+            saving = time.perf_counter()
+            for member, state in zip(slots, programs.take(states), strict=False):
+                member.state = state
+                if stop or due or not member.active:
+                    member.save()
+            if due:
+                self._saved_at = time.perf_counter()
+                self._save_s = self._saved_at - saving
+        if stop:
+            raise StoppedError
+
+    def _member(self, run: Run, checkpoints: pathlib.Path) -> Member:
+        """Builds a run from its latest checkpoint, or from its start if there is none."""
+        self.check(run, checkpoints)
+        program, state, rates = self.start(run)
+        member = Member(run, checkpoints, self._origin(run), program, state, rates)
+        if restored := checkpoint.restore(checkpoints, state):
+            member.state, progress = restored
+            member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
+            member.launches, member.layouts = int(progress["launches"]) + 1, list(progress["layouts"])
+        return member
+
+    def start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:
+        """Builds a run before its first step: program, state and rates."""
+        program, state, rates = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
+                                           self.backbone)
+        return program, *jax.device_get((state, rates))
+
+    def _origin(self, run: Run) -> dict[str, Any]:
+        machine = environment.describe()
+        weights = {"weights": self.weights} if self.weights else {}
+        return {"config": as_json(run.config), "data": self.dataset.fingerprint, "device": machine.device,
+                "platform": machine.platform, "packages": machine.packages, "training_code": machine.training_code,
+                "numerics": machine.numerics, **weights}
+
+
+def _put(programs: Programs, slots: Sequence[Member]) -> tuple[Any, Any]:
+    """Lays the members' states and rates out over the slots; those to spare get a run that rests."""
+    spare = programs.layout.slots - len(slots)
+    idle = slots[0].state._replace(stopped=jnp.bool_(True))
+    for member in slots:
+        member.programs, member.at_once = programs, max(member.at_once, len(slots))
+        if member.active and (told := str(programs.layout)) not in member.layouts[-1:]:
+            member.layouts.append(told)
+    return (programs.put([member.state for member in slots] + [idle] * spare),
+            programs.put([member.rates for member in slots] + [slots[0].rates] * spare))
+
+
+def _check_seen(examples: int, labels: np.ndarray) -> None:
+    """Every example counts exactly once; anything else is a bug, and no number may come of it."""
+    if examples != len(labels):
+        raise AssertionError(f"{examples} examples were seen where there are {len(labels)}")

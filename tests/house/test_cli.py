@@ -1,0 +1,247 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import commands
+import pytest
+from place import ROOT
+
+from harness import records
+
+QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
+NAME = "quickstart,epochs=20"
+
+
+def command(results, *flags):
+    return [sys.executable, "-m", "harness.run", f"--results_dir={results}", *flags]
+
+
+def run(results, *flags, **environment):
+    return commands.here().run("harness.run", f"--results_dir={results}", *flags, **environment)
+
+
+def outcome(results, name=NAME):
+    """What a run leaves behind, without times."""
+    found = {}
+    for path in sorted(pathlib.Path(results, name, "runs").glob("*/*")):
+        if path.name == "record.json":
+            record = json.loads(path.read_text())
+            found[path.parent.name, path.name] = {key: record[key] for key in (
+                "config_hash", "dataset", "status", "epochs_trained", "stopped_early", "best", "last")}
+        elif path.is_file():
+            found[path.parent.name, path.name] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Results of an uninterrupted launch."""
+    results = tmp_path_factory.mktemp("straight")
+    done = run(results, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, 0 recorded, 2 to train" in done.stdout
+    assert done.stderr == "", "nothing but results and progress, and no library's log"
+    return results
+
+
+def test_a_launch_leaves_records_tables_and_pictures(straight):
+    folder = straight / NAME
+    there = {path.name for path in folder.iterdir()}
+    assert {"table.md", "table.csv", "table.tex", "curves_accuracy.png", "plan.json"} <= there
+    table = records.read_all(straight)
+    assert list(table["status"]) == ["done", "done"]
+    assert (table["best.test_accuracy"] > 0.5).all()
+    assert (table["cost.compiled_bytes"] > 0).all()
+
+
+def test_the_second_launch_trains_nothing(straight):
+    before = {path: path.stat().st_mtime_ns for path in straight.rglob("runs/*/*")}
+    again = run(straight, *QUICK)
+    assert again.returncode == 0
+    assert "2 runs, 2 recorded, 0 to train" in again.stdout
+    assert "epoch" not in again.stdout.partition("to train")[2].partition("quickstart")[0]
+    assert {path: path.stat().st_mtime_ns for path in straight.rglob("runs/*/*")} == before
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
+    """Killed for real after its first checkpoint; the second launch ends where the uninterrupted one did."""
+    log = tmp_path / "log"
+    with open(log, "w") as output:
+        process = subprocess.Popen(command(tmp_path, *QUICK, "--save_every_s=0"), cwd=ROOT, stdout=output,
+                                   stderr=output)
+        checkpoints = tmp_path / NAME / "runs"
+        deadline = time.monotonic() + 120
+        while not any(path.name.isdigit() for path in checkpoints.glob("*/checkpoints/*")):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.001)
+        process.send_signal(kill)
+        process.wait(timeout=60)
+    assert len(outcome(tmp_path)) < len(outcome(straight)), "it was too late to kill"
+    done = run(tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after epoch" in done.stdout
+    assert outcome(tmp_path) == outcome(straight)
+
+
+@pytest.mark.parametrize(("flags", "line"), [
+    ([], "--ablation=NAME is needed; one of: quickstart, "),
+    (["--ablation=quikstart"], "did you mean quickstart?"),
+    (["--ablation=quickstart", "--set=model.hiden=3"], "did you mean hidden"),
+    (["--ablation=quickstart", "--set=epochs"], "path=value"),
+    (["--ablation=quickstart", "--set=optimizer.kind=rmsprop"], "kind must be one of adam, sgd"),
+    (["--ablation=quickstart", "--set=dataset=fasion_mnist"], "fashion_mnist"),
+    (["--ablation=quickstart", "--set=model.filters=[3,3]"], "no field \"filters\""),
+    (["--ablation=quickstart", "--set=validation_size=99999"], "validation_size"),
+    (["--ablation=quickstart", "--set=optimizer=sgd"], "optimizer is set field by field, such as optimizer.kind"),
+    (["--ablation=quickstart", "--set=augment.shift_px=8"], "shift_px must be below 8"),
+    (["--ablation=quickstart", "--set=train_size=1239"], "digits has 1238 training examples"),
+    (["--ablation=quickstart", *(f"--set=model.l2_bias={'1' * 250}" for _ in range(1))], "too many for a folder"),
+    (["--ablation=quickstart", "--epochs=zero"], "epochs"),
+    (["--ablation=quickstart", "--precision=float64"], "float32"),
+    (["--ablation=quickstart", "--seeds=0,x"], "--seeds=0,x must be whole numbers"),
+    (["--ablation=quickstart", "--only=nothing"], 'has "nothing" in its name'),
+    (["--ablaton=quickstart"], "ablaton"),
+    (["quickstart"], 'unexpected argument "quickstart"'),
+])
+def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
+    failed = run(tmp_path / "results", *flags)
+    assert failed.returncode in (1, 2)
+    assert line in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_corrupted_archive_is_one_line_and_fails(tmp_path):
+    folder = tmp_path / "data" / "downloads" / "manual" / "mnist"
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte.gz").write_bytes(b"not what it was")
+    failed = run(tmp_path / "results", "--ablation=mnist_mlp", f"--data_dir={tmp_path / 'data'}",
+                 XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert failed.returncode == 1
+    assert "images-idx3-ubyte.gz" in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
+
+
+def test_a_record_of_another_configuration_stops_the_launch(straight, tmp_path):
+    results = tmp_path / "results"
+    subprocess.run(["cp", "-r", straight, results], check=True)
+    path = next((results / NAME / "runs").glob("*/record.json"))
+    record = json.loads(path.read_text())
+    record["config"]["batch_size"] = 7
+    path.write_text(json.dumps(record))
+    failed = run(results, *QUICK)
+    assert failed.returncode == 1
+    assert "batch_size: 7 -> 32" in failed.stderr
+    assert json.loads(path.read_text())["config"]["batch_size"] == 7
+
+
+def test_a_dry_run_tells_the_cost_and_trains_nothing(tmp_path):
+    told = run(tmp_path, "--ablation=quickstart", "--dry_run", COLUMNS="120")
+    assert told.returncode == 0
+    assert "24 runs, 0 recorded, 24 to train" in told.stdout
+    assert "17,226" in told.stdout  # 64*128+128 + 128*64+64 + 64*10+10
+    assert "8 compiled programs" in told.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_devices_and_parallel_say_how_runs_lie(tmp_path):
+    """The ablation has three seeds; two of them are trained, in the layout of all three."""
+    done = run(tmp_path, *QUICK, "--devices=4", "--parallel=pmap")
+    assert done.returncode == 0, done.stderr
+    for record in records.Folder(tmp_path, NAME).records().values():
+        placed = record["placement"]
+        assert placed["layouts"] == ["3 devices, one run on each, by pmap"]
+        assert placed["cache_hits"] + placed["cache_misses"] == placed["compiled_programs"] == 3
+        assert record["environment"]["device_count"] == 4
+
+
+def test_the_list_names_every_ablation(tmp_path):
+    from ablations import ABLATIONS
+
+    told = run(tmp_path, "--list", COLUMNS="200")
+    assert told.returncode == 0
+    assert all(f" {name} " in told.stdout for name in ABLATIONS)
+
+
+def test_help_teaches_by_example(tmp_path):
+    told = run(tmp_path, "--help")
+    assert "python -m harness.run --ablation=quickstart" in told.stdout
+    assert "--save_every_s" in told.stdout
+
+
+@pytest.mark.slow
+def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
+    done = run(tmp_path, "--ablation=quickstart", "--only=network=mlp,regularizer=none", "--smoke",
+               "--set=model.activation=tanh")
+    assert done.returncode == 0, done.stderr
+    [folder] = filter(pathlib.Path.is_dir, tmp_path.iterdir())
+    assert folder.name == "quickstart,epochs=1,model.activation=tanh,train_size=512"
+    [config] = records.read_all(tmp_path)["config.model.activation"]
+    assert config == "tanh"
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("HARNESS_DATA_DIR" not in os.environ, reason="HARNESS_DATA_DIR names no folder of data sets")
+def test_a_dense_net_learns_the_real_fashion_mnist(tmp_path):
+    """Dense nets are near 0.85 after two epochs in the public record."""
+    done = run(tmp_path, "--ablation=fashion_mlp", "--only=dropout=0.1,seed=0", "--epochs=2",
+               f"--data_dir={os.environ['HARNESS_DATA_DIR']}")
+    assert done.returncode == 0, done.stderr
+    [record] = records.Folder(tmp_path, "fashion_mlp,epochs=2").records().values()
+    assert record["dataset"]["official"]
+    sizes = [record["dataset"][f"{split}_examples"] for split in ("train", "validation", "test")]
+    assert sizes == [55_000, 5_000, 10_000]
+    assert 0.83 < record["best"]["test_accuracy"] < 0.90
+    assert record["cost"]["parameters"] == 235_146
+
+
+TRANSFER = ("--ablation=cifar10_transfer_width", "--set=dataset=digits", "--set=validation_size=200",
+            "--set=model.resolution=32", "--epochs=3", "--only=width=0.35,head=linear", "--seeds=0")
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("HARNESS_DATA_DIR" not in os.environ, reason="HARNESS_DATA_DIR names no folder of data sets")
+def test_heads_train_on_features_of_real_weights_that_are_computed_once(tmp_path):
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    weights = f"--weights_dir={os.environ['HARNESS_DATA_DIR']}/weights"
+    for name, cached in (("first", False), ("second", True)):
+        done = run(tmp_path / name, *TRANSFER, weights, **cache)
+        assert done.returncode == 0, done.stderr
+        (path,) = (tmp_path / name).glob("*/runs/*/record.json")
+        record = json.loads(path.read_text())
+        assert record["backbone"]["features_cached"] is cached
+        assert record["backbone"]["weights_file"].endswith("_0.35_224_no_top.h5")
+        assert record["backbone"]["features_s"] > 0
+        assert record["timing"]["end_to_end_examples_per_s"] < record["timing"]["throughput_examples_per_s"]
+        assert any("are not proven to be the official file" in warning for warning in record["dataset"]["warnings"])
+        assert record["best"]["test_accuracy"] > 0.5, "ten classes of tiny digits, three epochs"
+
+
+def test_a_file_that_is_no_weights_is_one_line_and_fails(tmp_path):
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    (tmp_path / name).write_text("<html>not found</html>")
+    failed = run(tmp_path / "results", *TRANSFER, f"--weights_dir={tmp_path}")
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert f"{name} is not an HDF5 file" in failed.stderr
+    assert not list(tmp_path.glob("results/*/runs"))
+
+
+@pytest.mark.slow
+def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
+    both = [subprocess.Popen(command(tmp_path, *QUICK), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True) for _ in range(2)]
+    results = [process.communicate() for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 0], [0, 1]), results
+    if codes == [0, 1]:
+        assert any("another process is training" in stderr for _, stderr in results)
+    assert len(records.read_all(tmp_path)) == 2

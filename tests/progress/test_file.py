@@ -1,0 +1,101 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+from small import small_dataset
+from sweeps import ABLATION, execute
+
+from harness import records
+from harness.progress import file
+from harness.training import executor
+from harness.training.watcher import Watcher
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return records.Folder(tmp_path, "made_up")
+
+
+class Spy(Watcher):
+    """Reads the progress file whenever something happens."""
+
+    def __init__(self, folder):
+        self.folder, self.seen = folder, []
+
+    def look(self, *told):
+        self.seen.append(self.folder.progress())
+
+    starting = epochs = ended = finished = close = look
+
+
+def watched(folder, **changes):
+    spy = Spy(folder)
+    execute(folder, watchers=[spy], **changes)
+    return spy.seen
+
+
+def test_it_follows_every_run_from_waiting_to_its_record(folder, monkeypatch):
+    monkeypatch.setattr(file, "_LEAST_S", 0.0)
+    seen = watched(folder, devices=2)
+    states = [progress["runs"]["rate=sound,seed=2"]["state"] for progress in seen]
+    assert [state for state, before in zip(states, [None, *states], strict=False) if state != before] == [
+        "waiting", "starting", "training", "done"]
+    assert seen[-1]["ended"]
+    assert not seen[-2]["ended"]
+    assert {run: progress["state"] for run, progress in seen[-1]["runs"].items()} == {
+        run: record["status"] for run, record in folder.records().items()}
+    # Three sound runs of two epochs, and a first epoch of each that diverges.
+    assert seen[-1]["trained_epochs"] == 9
+    curve = folder.curve("rate=sound,seed=0").iloc[-1]
+    for column in records.CURVE_COLUMNS[1:]:
+        assert seen[-1]["runs"]["rate=sound,seed=0"][column] == pytest.approx(curve[column], abs=1e-4)
+
+
+def test_it_is_written_at_most_once_a_second_between_starts_and_ends(folder, monkeypatch):
+    monkeypatch.setattr(file, "_LEAST_S", 1e9)
+    written = []
+    whole = records.Folder.keep_progress
+    monkeypatch.setattr(records.Folder, "keep_progress",
+                        lambda folder, progress: written.append(1) or whole(folder, progress))
+    execute(folder)
+    # Once at the beginning, as each of six runs starts and is recorded, and at the end.
+    assert len(written) == 14
+
+
+def test_a_full_disk_is_told_once_and_training_goes_on(folder, monkeypatch):
+    def fail(folder, progress):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(records.Folder, "keep_progress", fail)
+    told = execute(folder)
+    assert told.count("no space left") == 1
+    assert len(folder.records()) == 6
+
+
+def test_a_sweep_that_is_broken_off_says_so(folder, monkeypatch):
+    monkeypatch.setattr(executor._Sweep, "train", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        execute(folder)
+    assert folder.progress()["ended"]
+
+
+def test_it_is_strict_json_whatever_a_run_computes(folder):
+    """The wild runs diverge: their losses are not finite, and JSON has no word for that."""
+    execute(folder)
+    json.loads((folder.path / "progress.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+
+
+def test_a_run_that_ran_out_of_memory_starts_again(folder):
+    """Told twice that a run starts, the file says where it is now."""
+    console = Console(file=io.StringIO())
+    kept = file.ProgressFile(folder, ABLATION.runs(), console.print)
+    [run, *_] = ABLATION.runs()
+    trainer = executor.fit.Trainer(small_dataset())
+    member = trainer._member(run, folder.checkpoints(run.run_id))
+    kept.starting(member)
+    kept.compiled(None)
+    kept.epochs([executor.fit.Epoch(run, 1, dict.fromkeys(records.CURVE_COLUMNS[1:], 0.5), 1.0, 150)])
+    kept.starting(member)
+    progress = folder.progress()["runs"][run.run_id]
+    assert (progress["state"], progress["epoch"]) == ("starting", 0)

@@ -1,0 +1,95 @@
+
+import pytest
+import synthetic
+from watched import IDS, LEVELS, NOW, RUNS, progress
+
+from harness.progress.status import Reader, latest
+from harness.records import Folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return synthetic.write(tmp_path, synthetic.plan({"regularizer": LEVELS}, RUNS), RUNS[0])
+
+
+def states(folder, now=NOW):
+    return {run.run_id: run.state for run in Reader(folder).read(now).runs}
+
+
+def test_every_planned_run_has_its_state(folder):
+    folder.keep_progress(progress())
+    assert states(folder) == dict(zip(IDS, ["done", "training", "waiting", "missing"], strict=True))
+    sweep = Reader(folder).read(NOW)
+    assert (sweep.recorded, sweep.news, sweep.examples_per_s) == (1, "", 500.0)
+
+
+def test_time_left_follows_from_the_epochs_so_far(folder):
+    """One run has 5 epochs of 10 s left, the launch 13; 2 s have passed since that was written."""
+    folder.keep_progress(progress())
+    sweep = Reader(folder).read(NOW)
+    assert sweep.runs[1].left_s == pytest.approx(48)
+    assert sweep.left_s == pytest.approx(128)
+
+
+def test_nothing_is_estimated_before_the_first_epoch(folder):
+    folder.keep_progress(progress(trained_epochs=0, training_s=0.0, runs={}))
+    assert Reader(folder).read(NOW).left_s is None
+
+
+@pytest.mark.parametrize(("written", "news"), [(NOW - 299, ""), (NOW - 3661, "no news for 1:01:01 from process")])
+def test_long_silence_is_news(folder, written, news):
+    folder.keep_progress(progress(written))
+    assert Reader(folder).read(NOW).news.startswith(news)
+    assert bool(Reader(folder).read(NOW).news) == bool(news)
+    assert states(folder)[IDS[1]] == "training"
+
+
+@pytest.mark.parametrize("change", [{"ended": True}, {"pid": 2**30}, {"process_started": 1.0}],
+                         ids=["said so", "no such process", "another process has its number"])
+def test_a_process_that_has_ended_leaves_its_runs_broken_off(folder, change):
+    folder.keep_progress(progress(**change))
+    assert states(folder) == dict(zip(IDS, ["done", "broken off", "missing", "missing"], strict=True))
+    sweep = Reader(folder).read(NOW)
+    assert "ended 0:00:02 ago" in sweep.news
+    assert (sweep.left_s, sweep.examples_per_s) == (None, 0)
+    assert sweep.runs[1].epoch == 3
+
+
+def test_of_a_process_on_another_machine_only_silence_tells(folder):
+    folder.keep_progress(progress(host="elsewhere", pid=2**30))
+    assert states(folder)[IDS[1]] == "training"
+    assert Reader(folder).read(NOW).news == ""
+
+
+def test_failures_have_their_own_state_and_a_done_run_its_scores(tmp_path):
+    runs = [RUNS[0], *(synthetic.record({"regularizer": level}, 0, None, status=status)
+                       for level, status in zip(LEVELS[1:], ["diverged", "oom", "error"], strict=True))]
+    folder = synthetic.write(tmp_path, synthetic.plan({"regularizer": LEVELS}, runs), *runs)
+    sweep = Reader(folder).read(NOW)
+    assert [run.state for run in sweep.runs] == ["done", "diverged", "oom", "error"]
+    assert sweep.runs[0].scores["test_accuracy"] == 0.9
+    assert sweep.recorded == 4
+
+
+def test_a_reader_sees_what_is_recorded_later_and_reads_no_record_twice(folder, monkeypatch):
+    reader = Reader(folder)
+    reader.read(NOW)
+    read = []
+    whole = Folder.record
+    monkeypatch.setattr(Folder, "record", lambda folder, run_id: read.append(run_id) or whole(folder, run_id))
+    synthetic.write(folder.path.parent, None, RUNS[1])
+    assert [run.state for run in reader.read(NOW).runs] == ["done", "done", "missing", "missing"]
+    assert IDS[0] not in read
+
+
+def test_a_record_that_was_moved_away_is_missing_again(folder):
+    folder.keep_progress(progress())
+    (folder.run(IDS[0]) / "record.json").unlink()
+    assert states(folder)[IDS[0]] == "missing"
+
+
+def test_the_latest_sweep_is_the_one_with_the_latest_news(tmp_path):
+    folders = [Folder(tmp_path, name) for name in ("a", "b", "c")]
+    folders[0].keep_progress(progress(NOW))
+    folders[1].keep_progress(progress(NOW - 9))
+    assert latest(folders) == folders[0]

@@ -1,0 +1,204 @@
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from place import ROOT
+
+from ablations import get
+from ablations.claim import Claim
+from harness import records
+from harness.records import configs, files
+
+RUN = get("fashion_mlp").runs()[0]
+CURVE = pd.DataFrame([(1, 0.5, 0.8, 0.4, 0.9)], columns=list(records.CURVE_COLUMNS))
+PREDICTIONS = {"predicted": np.asarray([1, 2], np.uint8), "probability": np.asarray([0.5, 0.9], np.float16)}
+
+
+def record(**changes):
+    config = configs.as_json(RUN.config)
+    facts = records.DatasetFacts("fashion_mnist", "f", "p", True, "archives", (), ("a", "b"), (28, 28, 1), 10, 5, 2)
+    scores = records.Scores(1, 0.5, 0.8, 0.4, 0.9, 0.45, 0.88)
+    return dataclasses.replace(records.RunRecord(
+        ablation="fashion_mlp", question="Why?", cell=RUN.cell, labels=dict(RUN.labels), seed=0, config=config,
+        config_hash=configs.config_hash(config), dataset=facts, environment={"platform": "cpu"}, status="done",
+        message="", started_at="t", finished_at="t", epochs_trained=1, best=scores, last=scores), **changes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return records.Folder(tmp_path, "fashion_mlp")
+
+
+def test_what_is_written_is_what_is_read(folder):
+    folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id) == configs.as_json(record())
+    pd.testing.assert_frame_equal(folder.curve(RUN.run_id), CURVE)
+    for name, values in folder.predictions(RUN.run_id).items():
+        np.testing.assert_array_equal(values, PREDICTIONS[name])
+        assert values.dtype == PREDICTIONS[name].dtype
+
+
+def test_a_record_is_never_overwritten(folder):
+    folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    with pytest.raises(records.RecordError, match="never overwritten"):
+        folder.write(RUN.run_id, record(seed=1), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id)["seed"] == 0
+
+
+def test_a_crash_before_the_record_leaves_the_run_unfinished(folder, monkeypatch):
+    written = records.write_atomic
+
+    def crash(path, content):
+        if path.name == "record.json":
+            raise KeyboardInterrupt
+        written(path, content)
+
+    monkeypatch.setattr("harness.records.folder.write_atomic", crash)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id) is None
+    monkeypatch.undo()
+    folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
+    assert folder.record(RUN.run_id) is not None
+
+
+@pytest.mark.parametrize("step", [(files.os, "fsync"), (files.pathlib.Path, "replace")], ids=["sync", "rename"])
+def test_a_write_that_fails_keeps_the_old_file_alone(tmp_path, monkeypatch, step):
+    path = tmp_path / "file"
+    records.write_atomic(path, b"old")
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(*step, fail)
+    with pytest.raises(OSError, match="disk full"):
+        records.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_record_holds_no_number_that_json_has_not(folder):
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write(RUN.run_id, record(best=records.Scores(1, float("nan"), 0, 0, 0, 0, 0)), CURVE, {})
+
+
+def test_the_configuration_changes_the_hash_and_the_difference_is_named():
+    other = dataclasses.replace(RUN.config, batch_size=64)
+    old, new = configs.as_json(RUN.config), configs.as_json(other)
+    assert configs.config_hash(old) != configs.config_hash(new)
+    assert configs.differences(old, new) == ["batch_size: 128 -> 64"]
+    assert configs.differences(old, json.loads(json.dumps(old))) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"seed": 1}'])
+def test_a_damaged_record_is_named_in_one_line(folder, content):
+    folder.run(RUN.run_id).mkdir(parents=True)
+    (folder.run(RUN.run_id) / "record.json").write_text(content)
+    with pytest.raises(records.RecordError, match=r"record\.json .*move the run.s folder away") as caught:
+        folder.records()
+    assert "\n" not in str(caught.value)
+
+
+def test_read_all_is_a_row_per_run_of_every_ablation(tmp_path):
+    for ablation in ("one", "two"):
+        for seed in (0, 1):
+            name = f"{RUN.cell},seed={seed}"
+            records.Folder(tmp_path, ablation).write(name, record(ablation=ablation, seed=seed), CURVE, {})
+    table = records.read_all(tmp_path)
+    assert list(table["ablation"]) == ["one", "one", "two", "two"]
+    assert list(table["run_id"]) == [f"{RUN.cell},seed={seed}" for seed in (0, 1)] * 2
+    assert list(table["seed"]) == [0, 1, 0, 1]
+    assert set(table["best.test_accuracy"]) == {0.88}
+    assert set(table["labels.dropout"]) == {"0"}
+    assert set(table["config.optimizer.learning_rate"]) == {0.001}
+    assert len(records.read_all(tmp_path, ["two"])) == 2
+    assert records.read_all(tmp_path / "absent").empty
+
+
+def test_read_all_has_all_columns_in_their_types_whatever_the_runs_came_to(tmp_path):
+    failed = {"status": "oom", "best": None, "last": None, "epochs_trained": 0}
+    families = {name.removesuffix("*") for name in records.columns() if name.endswith("*")}
+    fixed = [name for name in records.columns() if not name.endswith("*")]
+    outcomes = [[], [record(**failed)], [record(), record(seed=1, **failed)]]
+    for number, written in enumerate(outcomes):
+        folder = records.Folder(tmp_path / str(number), "fashion_mlp")
+        for one in written:
+            folder.write(f"{RUN.cell},seed={one.seed}", one, CURVE, {})
+        table = records.read_all(tmp_path / str(number))
+        assert len(table) == len(written)
+        assert [name for name in table if not name.startswith(tuple(families))] == fixed
+        for name in ("best.epoch", "cost.parameters", "cost.compiled_bytes", "timing.launches", "seed"):
+            assert table[name].dtype == "Int64"
+    assert list(table["best.epoch"].isna()) == [False, True]
+    assert table["best.test_accuracy"].mean() == 0.88, "a run without a score counted"
+
+
+BUILD = (ROOT / "BUILD.md").read_text()
+FROM_PYTHON = BUILD.partition("From Python:")[2].partition("## Decisions")[0]
+UNITS = {"_s": "s", "_bytes": "bytes", "_per_s": "per second", "accuracy": "fraction", "loss": "nats", "_at": "UTC"}
+
+
+def documented():
+    """Reads BUILD.md's table: column -> (type, unit)."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in FROM_PYTHON.splitlines()
+            if line.startswith("| `")]
+    return {name: (row[1].partition(", ")[0], row[1].partition(", ")[2]) for row in rows
+            for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_the_documented_columns_are_those_of_the_records():
+    names = {str: "text", int: "whole", float: "number", bool: "yes/no", records.Status: "text"}
+    names |= {kind | None: name for kind, name in names.items() if isinstance(kind, type)}
+    kinds = {name: names.get(kind, "any" if name.endswith("*") else "list") for name, kind in records.columns().items()}
+    kinds |= dict.fromkeys(("labels.*", "environment.packages.*", "environment.numerics.*"), "text")
+    assert {name: kind for name, (kind, _) in documented().items()} == kinds
+
+
+def test_the_documented_units_follow_from_the_names():
+    for name, (_, unit) in documented().items():
+        expected = max((end for end in UNITS if name.endswith(end)), key=len, default="")
+        assert unit.startswith(UNITS.get(expected, "")), name
+        others = ("", "examples", "MACs per example", "epochs", "pixels", "sha256")
+        assert bool(expected) or unit in others, f"{name}: {unit}"
+
+
+def test_the_documented_lines_do_what_they_say(monkeypatch):
+    """Executed on the shipped records."""
+    monkeypatch.chdir(ROOT)
+    code = re.search(r"```python\n(.*?)```", FROM_PYTHON, re.DOTALL).group(1).strip().splitlines()
+    scope: dict = {}
+    exec("\n".join(code[:2]), scope)
+    assert len(code) == 5
+    means, pairs, best = (eval(line.partition("  #")[0], scope) for line in code[2:])
+    runs = scope["runs"]
+    whole = runs[runs["status"] == "done"]
+    assert means["count"].sum() == len(whole)
+    a_cell = whole[(whole["ablation"] == "fashion_mlp") & (whole["cell"] == "dropout=0.1")]
+    assert means.loc[("fashion_mlp", "dropout=0.1"), "mean"] == pytest.approx(a_cell["best.test_accuracy"].mean())
+    assert pairs.shape == (5, 4)
+    assert pairs.loc[0, "dropout=0.1"] == a_cell.set_index("seed")["best.test_accuracy"][0]
+    assert len(best) == runs["ablation"].nunique()
+    highest = whole.groupby("ablation")["best.validation_accuracy"].max()
+    assert list(best.set_index("ablation")["best.validation_accuracy"]) == list(highest)
+
+
+def test_a_plan_grows_and_forgets_nothing(folder):
+    def plan(seed):
+        return {"run_id": f"x,seed={seed}", "cell": "x", "labels": {}, "seed": seed}
+
+    assert folder.plan() is None
+    folder.write_plan("Why?", [plan(0), plan(1)], {"f": ["a"]})
+    folder.write_plan("Why?", [plan(1), plan(2)], {"f": ["a"]})
+    assert sorted(run["seed"] for run in folder.plan()["runs"]) == [0, 1, 2]
+
+
+def test_a_plan_carries_claims_and_one_written_before_there_were_any_has_none(folder):
+    folder.write_plan("Why?", [], {"f": ["a"]}, [Claim("someone", "parameters", 7, labels={"f": "a"})], ["precision"])
+    assert folder.plan()["varied"] == ["precision"]
+    [claim] = folder.plan()["claims"]
+    assert (claim["source"], claim["value"], claim["labels"], claim["over"]) == ("someone", 7, {"f": "a"}, None)
+    (folder.path / "plan.json").write_text('{"question": "Why?", "factors": {}, "runs": []}')
+    assert folder.plan()["claims"] == folder.plan()["varied"] == []

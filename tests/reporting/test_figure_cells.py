@@ -1,0 +1,115 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.analysis.summarize import summarize
+from harness.reporting.figures import cells as plots_cells
+
+POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text"))]
+
+
+def made_up(accuracies, parameters=None, seeds=3):
+    runs = []
+    for place, accuracy in enumerate(accuracies):
+        for seed in range(seeds):
+            run = synthetic.record({"a": f"{place:03}"}, seed, accuracy and accuracy + 0.001 * seed * (place + 1),
+                                   status="done" if accuracy else "diverged")
+            if parameters and run.cost:
+                run = dataclasses.replace(run, cost=dataclasses.replace(run.cost, parameters=parameters[place]))
+            runs.append(run)
+    plan = synthetic.plan({"a": sorted({run.labels["a"] for run in runs})}, runs)
+    summary = summarize("made_up", plan, synthetic.as_read(*runs))
+    return summary, {row.cell: [run.best.test_accuracy for run in runs if run.cell == row.cell and run.best]
+                     for row in summary.rows}
+
+
+@given(POINTS)
+def test_the_front_is_what_nothing_dominates_and_dominates_the_rest(points):
+    front = plots_cells.pareto_front([cost for cost, _ in points], [accuracy for _, accuracy in points])
+
+    def dominates(one, other):
+        return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+    for place, point in enumerate(points):
+        assert front[place] == (not any(dominates(other, point) for other in points))
+    for place, point in enumerate(points):
+        assert front[place] or any(dominates(points[other], point) for other in np.flatnonzero(front))
+
+
+def test_more_throughput_and_fewer_parameters_are_better():
+    summary, _ = made_up([0.8, 0.9, 0.85], parameters=[10, 30, 40])
+    rows = [dataclasses.replace(row, timing=dataclasses.replace(row.timing, throughput_examples_per_s=speed))
+            for row, speed in zip(summary.rows, (300.0, 100.0, 200.0), strict=True)]
+    fronts = plots_cells.fronts(dataclasses.replace(summary, rows=tuple(rows)))
+    assert [row.label for row in fronts["parameters"]] == ["001", "000"]
+    assert [row.label for row in fronts["training examples/s of a run"]] == ["001", "002", "000"]
+    assert "estimated memory of a run (MiB)" not in fronts
+
+
+def test_cells_on_the_front_are_named_and_joined():
+    summary, _ = made_up([0.8, 0.9, 0.85, 0.86], parameters=[10, 30, 40, 20])
+    figure = plots_cells.pareto(summary)
+    [axes] = figure.axes
+    assert {"1", "2", "3", "1: 001", "2: 003", "3: 000"} <= set(texts(figure))
+    assert not any("002" in text for text in texts(figure))
+    joined = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    assert list(joined.get_xdata()) == [10, 20, 30]
+    assert np.all(np.diff(joined.get_ydata()) > 0)
+
+
+def test_a_cell_on_the_front_far_below_is_an_arrow():
+    summary, _ = made_up([0.90, 0.902, 0.901, 0.10], parameters=[20, 30, 40, 10])
+    figure = plots_cells.pareto(summary)
+    assert figure.axes[0].get_ylim()[0] > 80
+    assert "3 ▼ 10.4" in texts(figure)
+
+
+def test_effects_draw_each_estimate_and_seed():
+    summary, accuracies = made_up([0.8, 0.83, None])
+    figure = plots_cells.effects(summary, accuracies)
+    left, right = figure.axes
+    row = summary.rows[1]
+    drawn = [[line.get_xdata(), line.get_ydata()] for line in left.lines]
+    assert any(len(x) == 3 and np.allclose(x, [83, 83.2, 83.4]) for x, _ in drawn)
+    assert any(np.allclose(x, 100 * row.test_accuracy.mean) and list(y) == [1] for x, y in drawn if len(x) == 1)
+    ends = [100 * row.difference.low, 100 * row.difference.high]
+    assert any(len(line.get_xdata()) == 2 and np.allclose(line.get_xdata(), ends) for line in right.lines)
+    assert {"no done run", "000", "001", "002"} <= set(texts(figure))
+    assert "baseline" in [text.strip() for text in texts(figure)]
+
+
+def test_a_difference_is_filled_only_where_its_interval_excludes_zero():
+    summary, accuracies = made_up([0.8, 0.83, 0.8005])
+    assert [row.difference.excludes_zero for row in summary.rows] == [False, True, False]
+    right = plots_cells.effects(summary, accuracies).axes[1]
+    filled = [line.get_markerfacecolor() for line in right.lines if line.get_marker() == "o"]
+    assert filled == ["#0072B2", "white"]
+
+
+def test_one_cell_far_off_does_not_flatten_the_others():
+    summary, accuracies = made_up([0.80, 0.81, 0.82, 0.81, 0.10])
+    left, right = (figure_axes for figure_axes in plots_cells.effects(summary, accuracies).axes)
+    assert left.get_xlim()[0] > 50
+    assert right.get_xlim()[0] > -40
+    assert {"◀ 10.5", "◀ -69.6"} <= set(texts(left.figure))
+
+
+@pytest.mark.parametrize("cells", [1, 60, 90])
+def test_effects_show_every_cell_up_to_a_limit_and_then_the_highest(cells):
+    summary, accuracies = made_up([0.7 + 0.001 * place for place in range(cells)])
+    labels = [label.get_text() for label in plots_cells.effects(summary, accuracies).axes[0].get_yticklabels()]
+    assert len(labels) == min(cells, plots_cells.MOST_ROWS)
+    assert {"000", f"{cells - 1:03}"} <= {label or "000" for label in labels} | ({"000"} if cells == 1 else set())
+
+
+def test_what_all_cells_share_is_no_cost():
+    summary, _ = made_up([0.8, 0.9])
+    assert plots_cells.costs(summary) == {}

@@ -1,0 +1,257 @@
+import dataclasses
+import re
+
+import pages
+import pytest
+import synthetic
+from browser import chromium, needs_browser, opened
+from playwright.sync_api import expect
+
+from harness.analysis.summarize import summarize
+from harness.reporting.page import index as page_index
+from harness.reporting.page import page
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+def two_factors():
+    """Six cells of three runs: one diverged and one out of memory; of the last cell one seed is done, two missing."""
+    runs = [synthetic.record({"units": units, "dropout": dropout}, seed,
+                             0.88 + 0.01 * row - 0.012 * column + 0.002 * seed * (row + 1))
+            for row, units in enumerate(["64", "128", "256"]) for column, dropout in enumerate(["0", "0.5"])
+            for seed in range(3)]
+    planned = synthetic.plan({"units": ["64", "128", "256"], "dropout": ["0", "0.5"]}, runs)
+    lost = {"status": "diverged", "message": "the loss was not finite in epoch 3"}
+    runs[4] = synthetic.record(runs[4].labels, runs[4].seed, None, **lost)
+    runs[7] = synthetic.record(runs[7].labels, runs[7].seed, None, status="oom")
+    return runs[:-2], planned
+
+
+def save(folder, content):
+    path = folder / "report.html"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    runs, planned = two_factors()
+    records = synthetic.as_read(*runs)
+    figures = [pages.Picture(name, f"Figure {name}", f"Caption {name}", pages.PNG) for name in "AB"]
+    content = page.ablation_page(summarize("made_up", planned, records), records,
+                                 {synthetic.run_id(run): synthetic.curve(run) for run in runs}, figures)
+    return save(tmp_path_factory.mktemp("page"), content)
+
+
+def column(tab, selector, number):
+    return tab.locator(f"{selector} tbody tr > :nth-child({number})").all_inner_texts()
+
+
+def legend(tab):
+    tab.locator("#curves-chart").scroll_into_view_if_needed()
+    tab.locator("#curves-chart .legendtext").first.wait_for()
+    return tab.locator("#curves-chart .legendtext").all_text_contents()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_opens_whole_without_a_network_or_a_complaint(browser, report, scheme):
+    with opened(browser, report, scheme=scheme) as tab:
+        assert tab.locator("#cells tbody tr").count() == 6
+        assert tab.locator("#runs tbody tr").count() == 16
+        for chart in ("accuracy-chart", "difference-chart", "curves-chart"):
+            assert tab.locator(f"#{chart} svg.main-svg").first.is_visible()
+        expect(tab.locator("#curves-chart .legendtext")).to_have_count(6)
+        background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
+
+
+def test_a_heading_sorts_by_mouse_and_by_keyboard(browser, report):
+    with opened(browser, report) as tab:
+        heading = tab.locator("#cells thead th", has_text="test acc")
+        heading.click()
+        first = tab.locator("#cells tbody tr > :nth-child(4)").first
+        expect(first).to_have_text(re.compile(r"^87\.00"))
+        ascending = [float(text.split()[0]) for text in column(tab, "#cells", 4)]
+        assert ascending == sorted(ascending)
+        heading.get_by_role("button").focus()
+        tab.keyboard.press("Enter")
+        expect(first).to_have_text(re.compile(r"^90\.60"))
+        descending = [float(text.split()[0]) for text in column(tab, "#cells", 4)]
+        assert descending == ascending[::-1]
+        expect(tab.locator("#curves-chart .legendtext").first).to_have_text("units=256, dropout=0")
+
+
+def test_search_and_factors_filter_the_table_and_the_charts(browser, report):
+    with opened(browser, report) as tab:
+        tab.get_by_label("dropout", exact=True).select_option("0.5")
+        expect(tab.locator("#cells tbody tr")).to_have_count(3)
+        assert set(column(tab, "#cells", 2)) == {"0.5"}
+        expect(tab.locator("#curves-chart .legendtext")).to_have_count(3)
+        assert legend(tab) == ["units=64, dropout=0.5", "units=128, dropout=0.5", "units=256, dropout=0.5"]
+        tab.get_by_label("dropout", exact=True).select_option("")
+        expect(tab.locator("#cells tbody tr")).to_have_count(6)
+        tab.get_by_label("Filter runs").fill("diverged")
+        expect(tab.locator("#runs tbody tr")).to_have_count(1)
+        assert column(tab, "#runs", 4) == ["diverged"]
+
+
+def test_a_cell_leads_to_its_runs_with_the_keyboard_alone(browser, report):
+    with opened(browser, report) as tab:
+        link = tab.locator("#cells tbody a").nth(1)
+        link.focus()
+        tab.keyboard.press("Enter")
+        panel = tab.locator("#detail")
+        expect(panel).to_be_visible()
+        expect(panel.get_by_role("link", name="seed=")).to_have_count(3)
+        panel.get_by_role("link", name="seed=1").press("Enter")
+        tab.wait_for_selector("#detail .status.diverged")
+        text = panel.inner_text()
+        assert "the loss was not finite in epoch 3" in text
+        assert ("python -m harness.run --ablation=made_up --seeds=1 --only=units=64,dropout=0.5,seed=1 "
+                "--results_dir=again") in text
+        for known in ("batch_size", "AMD EPYC, 2 cores", "0123456789abcdef", "f" * 64, "baseline: 0"):
+            assert known in text
+        assert panel.locator("svg.main-svg").first.is_visible()
+        tab.keyboard.press("Escape")
+        assert not panel.is_visible()
+        assert "#" not in tab.url
+        assert link.evaluate("element => element === document.activeElement")
+
+
+def test_a_run_has_an_address_of_its_own(browser, report):
+    with opened(browser, report) as tab:
+        tab.goto(f"{report.as_uri()}#run=0")
+        tab.reload()
+        tab.wait_for_selector("html[data-ready=yes]", state="attached")
+        assert tab.locator("#detail-title").inner_text() == "units=64,dropout=0,seed=0"
+        assert tab.locator("#detail a", has_text="record.json").get_attribute("href") == (
+            "runs/units%3D64%2Cdropout%3D0%2Cseed%3D0/record.json")
+
+
+def test_a_curve_tells_its_values_where_the_mouse_is(browser, report):
+    with opened(browser, report) as tab:
+        legend(tab)
+        shown = tab.locator("#curves-chart .hoverlayer text")
+        for step in range(50):
+            tab.locator("#curves-chart .nsewdrag").first.hover(position={"x": 400 + step, "y": 150})
+            tab.wait_for_timeout(100)
+            if shown.count():
+                break
+        assert re.search(r"units=64, dropout=0 : \d\d\.\d\d", " ".join(shown.all_text_contents()))
+        tab.get_by_label("validation loss").check(force=True)
+        expect(tab.locator("#curves-chart .ytitle")).to_have_text("loss (log scale)")
+
+
+def test_the_theme_can_be_chosen_and_is_kept(browser, report):
+    def ground(tab):
+        return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    def ink(tab):
+        return tab.locator("#curves-chart .xtitle").evaluate("element => getComputedStyle(element).fill")
+
+    with opened(browser, report) as tab:
+        light = ground(tab), ink(tab)
+        tab.get_by_role("button", name="Dark theme").click()
+        dark = ground(tab), ink(tab)
+        assert dark[0] != light[0]
+        assert dark[1] != light[1], "charts change with it"
+        tab.reload()
+        tab.wait_for_selector("html[data-ready=yes]", state="attached")
+        assert ground(tab) == dark[0]
+        tab.get_by_role("button", name="Light theme").press("Enter")
+        assert ground(tab) == light[0]
+
+
+def test_figures_enlarge_and_close(browser, report):
+    with opened(browser, report) as tab:
+        button = tab.get_by_role("button", name="Enlarge: Figure A")
+        button.focus()
+        tab.keyboard.press("Enter")
+        frame = tab.locator("#enlarged")
+        assert frame.is_visible()
+        assert "Caption A" in frame.inner_text()
+        tab.keyboard.press("ArrowRight")
+        assert "Caption B" in frame.inner_text()
+        assert "Caption A" not in frame.inner_text()
+        tab.keyboard.press("Escape")
+        assert not frame.is_visible()
+
+
+@pytest.mark.parametrize("address", ["", "#run=4", "#cell=1"])
+def test_a_phone_scrolls_in_one_direction(browser, report, address):
+    with opened(browser, report, width=390, height=800) as tab:
+        tab.goto(f"{report.as_uri()}{address}")
+        assert tab.locator("#detail").is_visible() == bool(address)
+        for element in ["html", "#detail"][:1 + bool(address)]:
+            assert tab.locator(element).evaluate("element => element.scrollWidth <= element.clientWidth"), element
+
+
+def test_hostile_text_is_shown_as_it_is_and_does_nothing(browser, tmp_path):
+    path = save(tmp_path, pages.hostile_page(pages.HOSTILE))
+    with opened(browser, path) as tab:
+        assert "<script>window.pwned=1</script>" in column(tab, "#cells", 1)
+        for place in range(3 * len(pages.HOSTILE)):
+            tab.evaluate(f"location.hash = 'run={place}'")
+            tab.wait_for_selector("#detail .links")
+        tab.keyboard.press("Escape")
+        tab.locator("#runs thead th").first.click()
+        for figure in tab.locator(".gallery button").all()[:2]:
+            figure.click()
+            tab.keyboard.press("Escape")
+        assert tab.evaluate("window.pwned") is None
+        assert tab.locator("a[href^='javascript'], [onerror], [onmouseover], main b, svg a").count() == 0
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_index_sorts_filters_and_leads_on(browser, report):
+    runs, planned = two_factors()
+    records = synthetic.as_read(*runs)
+    summary = summarize("made_up", planned, records)
+    index = report.parent.parent / "index.html"
+    index.write_bytes(page_index.index_page([
+        page_index.Entry(report.parent.name, summary, records, has_page=True),
+        page_index.Entry("other", dataclasses.replace(summary, question="Another?"), records, has_page=False)]))
+    with opened(browser, index, width=390) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.get_by_label("Filter ablations").fill("another")
+        expect(tab.locator("#ablations tbody tr")).to_have_count(1)
+        tab.get_by_label("Filter ablations").fill("")
+        tab.get_by_role("link", name=report.parent.name).click()
+        tab.wait_for_selector("#cells_wrapper")
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_open_within_two_seconds(browser, tmp_path):
+    levels = [f"option {place:03}" for place in range(200)]
+    runs = [synthetic.record({"option": level}, seed, 0.8 + 0.0005 * place + 0.001 * seed, epochs=20)
+            for place, level in enumerate(levels) for seed in range(5)]
+    records = synthetic.as_read(*runs)
+    content = page.ablation_page(summarize("made_up", synthetic.plan({"option": levels}, runs), records), records,
+                                 {synthetic.run_id(run): synthetic.curve(run) for run in runs}, ())
+    path = save(tmp_path, content)
+    with opened(browser, path) as tab:
+        assert tab.locator("#cells_info").inner_text() == "200 cells"
+        tab.get_by_label("Filter runs").fill("option 123")
+        expect(tab.locator("#runs tbody tr")).to_have_count(5)
+        tab.locator("#runs tbody a").first.click()
+        assert "option 123" in tab.locator("#detail").inner_text()
+    assert min(main_thread_s(browser, path) for _ in range(3)) < 2
+
+
+def main_thread_s(browser, path):
+    """Seconds that a page keeps its thread busy until it is ready: what other work on the machine takes is no part."""
+    context = browser.new_context(offline=True)
+    tab = context.new_page()
+    session = context.new_cdp_session(tab)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    tab.goto(path.as_uri())
+    tab.wait_for_selector("html[data-ready=yes]", state="attached")
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    context.close()
+    return metrics["TaskDuration"]

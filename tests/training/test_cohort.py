@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+from ablations import get
+from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
+from harness.training import cohort
+from models import CNNConfig, MLPConfig
+
+BASE = RunConfig(dataset="digits", model=MLPConfig(dropout=0.1, l2_kernel=0.1), label_smoothing=0.1,
+                 optimizer=OptimizerConfig("sgd", momentum=0.5, weight_decay=0.1))
+
+
+def cohorts(path, *values):
+    levels = {str(number): value for number, value in enumerate(values)}
+    return len(cohort.partition(Ablation("Why?", BASE, {"f": Factor(path, levels)}, seeds=(0, 1)).runs()))
+
+
+@pytest.mark.parametrize(("path", "values"), [
+    ("optimizer.learning_rate", (0.1, 0.2)), ("optimizer.momentum", (0.5, 0.9)), ("optimizer.weight_decay", (0.1, 1.0)),
+    ("model.dropout", (0.1, 0.2)), ("model.dropout", ((0.1, 0.2), (0.3, 0.4))), ("model.l2_kernel", (0.1, 0.2)),
+    ("label_smoothing", (0.1, 0.2)), ("augment.mixup", (0.1, 0.2)),
+])
+def test_runs_that_differ_in_traced_values_share_a_program(path, values):
+    assert cohorts(path, *values) == 1
+
+
+@pytest.mark.parametrize(("path", "values"), [
+    ("optimizer.momentum", (0.0, 0.9)), ("model.dropout", (0.0, 0.2)), ("model.dropout", ((0.1, 0.0), (0.3, 0.4))),
+    ("model.hidden", ((8,), (9,))), ("batch_size", (8, 9)), ("epochs", (1, 2)), ("model", (MLPConfig(), CNNConfig())),
+    ("precision", ("float32", "bfloat16")), ("augment.mixup", (0.0, 0.2)),
+])
+def test_runs_that_need_another_program_do_not(path, values):
+    assert cohorts(path, *values) == 2
+
+
+def test_a_strength_grid_compiles_twice_with_and_without_the_penalty():
+    assert len(cohort.partition(get("fashion_l2_strength").runs())) == 2
+
+
+def test_partition_keeps_every_run_once():
+    runs = get("quickstart").runs()
+    parts = cohort.partition(runs)
+    assert sorted(run.run_id for part in parts for run in part) == sorted(run.run_id for run in runs)
+    assert all(dataclasses.is_dataclass(run.config) for part in parts for run in part)
+
+
+def test_a_field_added_to_a_config_changes_no_cohorts_description():
+    """It is at its default in all runs of before, and what is at its default is not described."""
+    assert cohort.signature(MLPConfig(dropout=0.3)) == (MLPConfig, ("dropout", True))
+    assert cohort.signature(RunConfig(dataset="digits", optimizer=OptimizerConfig("sgd"))) == (
+        RunConfig, ("dataset", "digits"), ("optimizer", (OptimizerConfig, ("kind", "sgd"))))

@@ -1,0 +1,179 @@
+import dataclasses
+import io
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from small import small_dataset
+from sweeps import ABLATION, BASE, FOUND, Listener, execute
+
+from ablations.spec import Factor
+from harness import records
+from harness.data import inputs
+from harness.data.inputs import Inputs
+from harness.records.pooling import MixtureError
+from harness.training import checkpoint, executor, probe, train
+from harness.training import trainer as fit
+from harness.training.layout import Layout
+from harness.training.programs import Programs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return records.Folder(tmp_path, "made_up")
+
+
+def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(folder):
+    told = execute(folder)
+    found = folder.records()
+    assert {run_id: record["status"] for run_id, record in found.items()} == {
+        f"rate={level},seed={seed}": status for level, status in (("sound", "done"), ("wild", "diverged"))
+        for seed in (0, 1, 2)}
+    wild, sound = found["rate=wild,seed=0"], found["rate=sound,seed=0"]
+    assert wild["message"] == "loss not finite in epoch 1"
+    assert (wild["best"], wild["last"], wild["epochs_trained"]) == (None, None, 1)
+    assert len(folder.curve("rate=wild,seed=0")) == 1
+    assert "6 runs] rate=wild,seed=0: diverged" in told
+    assert sound["timing"]["members_at_once"] == 4
+    assert sound["best"]["validation_accuracy"] == folder.curve("rate=sound,seed=0")["validation_accuracy"].max()
+
+
+def test_a_record_agrees_with_its_predictions_and_its_curve(folder):
+    execute(folder)
+    labels = small_dataset().test.labels
+    for run_id, record in folder.records().items():
+        if record["status"] == "done":
+            predictions = folder.predictions(run_id)
+            predicted = predictions["predicted"]
+            assert predicted.dtype == predictions["label"].dtype == "uint8"
+            assert (predictions["label"] == labels).all()
+            assert record["best"]["test_accuracy"] == (predicted == labels).mean()
+            row = folder.curve(run_id).iloc[record["best"]["epoch"] - 1]
+            assert row["validation_loss"] == record["best"]["validation_loss"]
+
+
+def test_the_first_seed_of_each_cell_keeps_images_and_its_first_layer(folder):
+    execute(folder, dataclasses.replace(ABLATION, factors={"rate": Factor(
+        "optimizer.learning_rate", {"slow": 0.1, "fast": 0.2})}, seeds=(2, 1)))
+    kept = {path.parent.name: np.load(path) for path in folder.path.glob("runs/*/exhibits.npz")}
+    assert set(kept) == {"rate=slow,seed=1", "rate=fast,seed=1"}
+    slow, fast = kept["rate=slow,seed=1"], kept["rate=fast,seed=1"]
+    np.testing.assert_array_equal(slow["image"], small_dataset().test.images[slow["index"]])
+    np.testing.assert_array_equal(slow["initial"], fast["initial"])
+    assert (slow["trained"] != fast["trained"]).any()
+
+
+@pytest.mark.parametrize(("message", "status"), [("RESOURCE_EXHAUSTED: out of memory", "oom"), ("INTERNAL", "error")])
+def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch, capsys, message, status):
+    """The device fails whenever seed 1 takes part; runs that failed together are tried one by one."""
+    whole = fit.Trainer._member
+
+    def failing(trainer, run, checkpoints):
+        if run.seed == 1:
+            raise jax.errors.JaxRuntimeError(message)
+        return whole(trainer, run, checkpoints)
+
+    monkeypatch.setattr(fit.Trainer, "_member", failing)
+    execute(folder, dataclasses.replace(ABLATION, factors={}))
+    assert {run_id: record["status"] for run_id, record in folder.records().items()} == {
+        "baseline,seed=0": "done", "baseline,seed=1": status, "baseline,seed=2": "done"}
+    assert folder.record("baseline,seed=1")["message"] == message
+    assert isinstance(records.read_all(folder.path.parent), pd.DataFrame)
+    assert ("Traceback" in capsys.readouterr().err) == (status == "error")
+
+
+def test_what_has_a_record_is_not_trained_again(folder):
+    execute(folder)
+    assert executor.missing(ABLATION.runs(), folder) == []
+    more = dataclasses.replace(ABLATION, seeds=(0, 1, 2, 3))
+    assert [run.run_id for run in executor.missing(more.runs(), folder)] == ["rate=sound,seed=3", "rate=wild,seed=3"]
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "device"])
+def test_runs_that_would_not_belong_with_those_there_are_refused_before_training(folder, monkeypatch, change):
+    execute(folder)
+    described = executor.environment.describe()
+    if change == "device":
+        monkeypatch.setattr(executor.environment, "describe", lambda: described | {"device": "another"})
+    else:
+        another = dataclasses.replace(small_dataset(), fingerprint="another")
+        monkeypatch.setitem(FOUND, inputs.key(BASE), Inputs(another))
+    with pytest.raises(MixtureError, match=change):
+        execute(folder, dataclasses.replace(ABLATION, seeds=(3,)))
+    assert len(folder.records()) == 6
+
+
+@pytest.mark.parametrize(("change", "field"), [({"fingerprint": "another"}, "data"), ({}, "config.batch_size")])
+def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, change, field):
+    networks = Factor("model.hidden", {"sound": (8,), "stale": (9,)})
+    two_programs = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(1,))
+    run = two_programs.runs()[-1]
+    saved = run
+    if field == "config.batch_size":
+        saved = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
+    trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change))
+    list(trainer.fit([saved], lambda run: folder.checkpoints(run.run_id), Layout(1), Listener()))
+    with pytest.raises(checkpoint.CheckpointError, match=field):
+        execute(folder, two_programs)
+    assert folder.records() == {}, "the sound run was trained first"
+
+
+def needed_bytes(layout):
+    config = ABLATION.runs()[0].config
+    data = small_dataset()
+    return Programs(*train.init(config, 0, data.num_classes, data.image_shape), data, layout).memory_bytes
+
+
+def test_a_cohort_that_runs_out_of_memory_is_split_and_retried(folder):
+    """Four devices share one memory that is enough for two and a half."""
+    total = int(2.5 * needed_bytes(Layout(1)))
+    told = execute(folder, device_memory=lambda devices: total // devices)
+    assert "out of memory with 4 devices, one run on each; going on with 2 devices, one run on each" in told
+    found = folder.records().values()
+    assert sorted(record["status"] for record in found) == ["diverged"] * 3 + ["done"] * 3
+    assert {tuple(record["placement"]["layouts"]) for record in found} == {("2 devices, one run on each",)}
+    assert all(record["placement"]["choice"].endswith("then out of memory") for record in found)
+
+
+def test_runs_under_vmap_are_halved_until_they_fit(folder, monkeypatch):
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(1, members=6), "told to"))
+    limit = needed_bytes(Layout(1, members=3))
+    assert limit < needed_bytes(Layout(1, members=6))
+    told = execute(folder, device_memory=lambda devices: limit)
+    assert "out of memory with 1 device, 6 runs under vmap; going on with 1 device, 3 runs under vmap" in told
+    assert {record["placement"]["layouts"][0] for record in folder.records().values()} == {
+        "1 device, 3 runs under vmap"}
+
+
+def test_a_run_that_cannot_fit_is_recorded_and_the_sweep_goes_on(folder, monkeypatch):
+    """The network of the first cohort is too large, that of the second is not."""
+    networks = Factor("model.hidden", {"large": (4000,), "small": (8,)})
+    ablation = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0, 1))
+    limit = 2 * needed_bytes(Layout(1))
+    execute(folder, ablation, devices=1, device_memory=lambda devices: limit)
+    assert {run_id: record["status"] for run_id, record in folder.records().items()} == {
+        "network=large,seed=0": "oom", "network=large,seed=1": "oom",
+        "network=small,seed=0": "done", "network=small,seed=1": "done"}
+    assert "needs" in folder.record("network=large,seed=0")["message"]
+
+
+def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
+    """What is added later, or resumed, trains as the rest did, whatever a probe would say now."""
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))
+    runs = ABLATION.runs()
+    executor.execute(ABLATION.question, runs, runs[:1], FOUND, folder,
+                     Console(file=io.StringIO()), devices=4)
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: pytest.fail("probed again"))
+    execute(folder)
+    placed = [record["placement"] for record in folder.records().values()]
+    assert len(placed) == 6
+    assert {place["choice"] for place in placed} == {"told to"}
+
+
+def test_a_changed_configuration_is_named_and_stops(folder):
+    execute(folder)
+    changed = dataclasses.replace(ABLATION, base=dataclasses.replace(BASE, batch_size=16))
+    with pytest.raises(records.RecordError, match=r"batch_size: 32 -> 16"):
+        executor.missing(changed.runs(), folder)

@@ -1,0 +1,52 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import models
+from harness.training import exhibits
+from models import CNNConfig, MLPConfig
+
+
+def params(config, shape=(28, 28, 1), seed=0):
+    network = models.build(config, 10, shape, nnx.Rngs(params=jax.random.key(seed)))
+    return nnx.state(network, nnx.Param)
+
+
+def test_the_first_images_the_surest_errors_and_the_most_confused_pair_are_shown():
+    labels = np.zeros(200, np.int32)
+    predicted = labels.copy()
+    predicted[100:140] = 1  # the most confused pair, with little confidence
+    predicted[150:180] = np.arange(30) % 5 + 2
+    probability = np.where(predicted == 0, 0.99, np.where(predicted == 1, 0.3, 0.9))
+    probability[160] = 0.95
+    chosen = exhibits.images_to_show(predicted, probability, labels)
+    assert chosen[:25].tolist() == list(range(25))
+    assert chosen[25] == 160
+    assert ((chosen >= 100) & (chosen < 140)).sum() == exhibits.OF_EACH_PAIR
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert (predicted != labels)[chosen[25:]].all()
+
+
+def test_without_errors_the_first_images_are_shown():
+    labels = np.arange(30) % 3
+    assert exhibits.images_to_show(labels, np.ones(30), labels).tolist() == list(range(25))
+    assert exhibits.images_to_show(labels[:4], np.ones(4), labels[:4]).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("config", "shape", "units"), [
+    (MLPConfig(hidden=(256, 128)), (784, 41), 256),
+    (MLPConfig(hidden=()), (784, 10), 10),
+    (CNNConfig(filters=(100,)), (3, 3, 1, 100), 100),
+])
+def test_the_first_layer_is_kept_as_it_was_and_as_it_became(config, shape, units):
+    initial = params(config)
+    trained = jax.tree.map(lambda leaf: leaf + 1, initial)
+    kept = exhibits.first_layer(initial, trained)
+    assert kept["initial"].shape == kept["trained"].shape == shape
+    assert kept["initial"].size <= exhibits.STORED_WEIGHTS
+    assert kept["units"] == units
+    np.testing.assert_allclose(kept["trained"].astype(float) - 1, kept["initial"].astype(float), atol=1e-3)
+    kernel = next(leaf for path, leaf in nnx.to_flat_state(initial) if path[-1] == "kernel")
+    np.testing.assert_array_equal(kept["initial"], jnp.asarray(kernel[...])[..., :shape[-1]].astype(np.float16))

@@ -1,0 +1,47 @@
+import pytest
+
+from harness.training.layout import Layout, alternatives, compacted, simplest, smaller
+
+
+@pytest.mark.parametrize(("cohort", "devices", "expected"), [
+    (1, 4, Layout(1)), (3, 4, Layout(3)), (9, 4, Layout(4)), (9, 1, Layout(1))])
+def test_members_go_over_devices_first(cohort, devices, expected):
+    assert simplest(cohort, devices, "jit") == expected
+
+
+@pytest.mark.parametrize(("cohort", "devices", "expected"), [
+    (1, 1, [[], []]),
+    (1, 4, [[Layout(1, data=4)], []]),
+    (2, 4, [[Layout(2, data=2)], []]),
+    (4, 4, [[], []]),
+    (6, 4, [[], [Layout(4, members=2)]]),
+    (25, 1, [[], [Layout(1, members=4), Layout(1, members=25)]]),
+    (64, 2, [[], [Layout(2, members=4), Layout(2, members=16), Layout(2, members=32)]]),
+])
+def test_what_may_be_faster(cohort, devices, expected):
+    assert alternatives(cohort, devices, "jit") == expected
+
+
+def test_a_pmap_has_one_axis():
+    assert alternatives(1, 4, "pmap")[0] == [Layout(1, data=4, parallel="pmap")]
+    assert alternatives(2, 4, "pmap")[0] == []
+
+
+def test_smaller_ends_at_a_single_run():
+    layout, seen = Layout(2, members=5), []
+    while layout is not None:
+        seen.append((layout.runs, layout.members))
+        layout = smaller(layout)
+    assert seen == [(2, 5), (2, 2), (2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(("active", "members"), [(8, 4), (5, 4), (4, 2), (3, 2), (2, 1), (1, 1)])
+def test_a_cohort_is_compacted_once_half_of_it_has_ended(active, members):
+    assert compacted(Layout(2, members=4), active) == Layout(2, members=members)
+
+
+def test_a_layout_says_what_it_is():
+    assert str(Layout(1)) == "1 device, one run"
+    assert str(Layout(2, members=4)) == "2 devices, 4 runs under vmap on each"
+    assert str(Layout(2, data=2)) == "4 devices, one run on every 2, batches split"
+    assert str(Layout(1, data=2, parallel="pmap")) == "2 devices, one run on every 2, batches split, by pmap"

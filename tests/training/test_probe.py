@@ -1,0 +1,81 @@
+import types
+
+import jax
+import pytest
+
+from harness.training import probe
+from harness.training.layout import Layout, alternatives, simplest
+from harness.training.programs import OutOfMemoryError
+
+
+def choose(step_s, cohort=16, devices=2, epochs=1000):
+    """Chooses among layouts whose seconds per step are given; what is not given runs out of memory."""
+    built = []
+
+    def build(layout):
+        if layout not in step_s:
+            raise OutOfMemoryError(str(layout))
+        built.append(layout)
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100)
+
+    choice, programs = probe.choose(
+        simplest(cohort, devices, "jit"), alternatives(cohort, devices, "jit"), build,
+        lambda programs: step_s[programs.layout], cohort, epochs)
+    assert programs is None or programs.layout == choice.layout
+    return choice, built
+
+
+ONE, FOUR, EIGHT = (Layout(2, members=number) for number in (1, 4, 8))
+
+
+@pytest.mark.parametrize(("step_s", "expected"), [
+    ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.03}, EIGHT),  # each does more runs per second than the one before
+    ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05}, FOUR),
+    ({ONE: 0.01, FOUR: 0.05, EIGHT: 0.01}, ONE),
+    ({ONE: 0.01, FOUR: 0.038, EIGHT: 0.07}, ONE),  # 5 % faster is a tie
+    ({ONE: 0.01, FOUR: 0.02}, FOUR),  # the last has too little memory
+    ({ONE: 0.01}, ONE),
+])
+def test_the_fastest_layout_wins(step_s, expected):
+    choice, _ = choose(step_s)
+    assert choice.layout == expected
+    assert choice.why.startswith("probed: 2 devices, one run on each: 200.0 steps/s")
+
+
+def test_a_line_is_followed_only_as_long_as_it_gets_faster():
+    _, built = choose({ONE: 0.01, FOUR: 0.05, EIGHT: 0.01})
+    assert built == [ONE, FOUR]
+
+
+def test_a_single_run_may_split_its_batches():
+    split = Layout(1, data=2)
+    assert choose({Layout(1): 0.02, split: 0.01}, cohort=1)[0].layout == split
+    assert choose({Layout(1): 0.02, split: 0.03}, cohort=1)[0].layout == Layout(1)
+
+
+def test_a_short_training_is_not_probed():
+    """8 rounds of 2 runs, 100 steps each of 10 ms: 8 s an epoch."""
+    choice, built = choose({ONE: 0.01, FOUR: 0.001}, epochs=3)
+    assert (choice.layout, built) == (ONE, [ONE])
+    assert choice.why == "not probed: training takes about 24 s"
+    assert choose({ONE: 0.01, FOUR: 0.001}, epochs=4)[0].layout == FOUR
+
+
+def test_nothing_is_compiled_where_there_is_no_choice():
+    choice, built = choose({ONE: 0.01}, cohort=2)
+    assert (choice.layout, built) == (ONE, [])
+
+
+def test_where_even_the_simplest_does_not_fit_it_is_left_to_be_split():
+    choice, built = choose({})
+    assert (choice.layout, built) == (ONE, [])
+
+
+def test_an_error_that_is_not_about_memory_is_not_hidden():
+    def build(layout):
+        if layout != ONE:
+            raise jax.errors.JaxRuntimeError("INTERNAL: broken")
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100)
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
+        probe.choose(ONE, [[FOUR]], build, lambda programs: 1.0, 16, 100)

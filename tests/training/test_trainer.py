@@ -1,0 +1,181 @@
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import pytest
+from small import small_dataset
+from sweeps import Listener
+
+from ablations.spec import Ablation, EarlyStopping, Factor, OptimizerConfig, RunConfig
+from harness.training import checkpoint, probe
+from harness.training import trainer as fit
+from harness.training.layout import Layout
+from harness.training.programs import Programs
+from models import CNNConfig, MLPConfig
+
+MLP = RunConfig(dataset="small", model=MLPConfig(hidden=(8,), dropout=0.2), batch_size=32, epochs=3, validation_size=40)
+CNN = dataclasses.replace(MLP, model=CNNConfig(filters=(4,), batch_norm=True, dropout=0.1))
+
+
+def runs(config, rates=(0.01,), seeds=(0,)):
+    factor = Factor("optimizer.learning_rate", {str(rate): rate for rate in rates})
+    return Ablation("Why?", config, {"rate": factor}, seeds=seeds).runs()
+
+
+def fitted(dataset, chosen, folder, layout=None, stop=lambda: False, save_every_s=1e9, listener=None):
+    """Trains runs side by side and gives their members, by run_id."""
+    trainer = fit.Trainer(dataset, save_every_s, stop)
+    members = trainer.fit(chosen, lambda run: folder / run.run_id, layout or Layout(len(chosen)),
+                          listener or Listener())
+    return {member.run.run_id: member for member in members}
+
+
+def assert_same(one, other):
+    """Bit for bit, in state and test outcome."""
+    for a, b in zip(jax.tree.leaves((one.state, one.test)), jax.tree.leaves((other.state, other.test)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("config", [MLP, CNN], ids=["mlp", "cnn"])
+def test_a_run_does_not_depend_on_who_trains_beside_it(tmp_path, dataset, config):
+    both = runs(config, rates=(0.01, 0.1))
+    together = fitted(dataset, both, tmp_path / "together")
+    for run in both:
+        alone = fitted(dataset, [run], tmp_path / "alone", layout=Layout(2))
+        assert_same(alone[run.run_id], together[run.run_id])
+
+
+def test_a_diverging_run_leaves_its_sibling_alone(tmp_path, dataset):
+    sgd = dataclasses.replace(MLP, optimizer=OptimizerConfig("sgd"))
+    sound, broken = runs(sgd, rates=(0.01, 3e38))
+    together = fitted(dataset, [sound, broken], tmp_path / "together")
+    assert bool(together[broken.run_id].state.diverged)
+    assert not bool(together[sound.run_id].state.diverged)
+    assert_same(fitted(dataset, [sound], tmp_path / "alone", layout=Layout(2))[sound.run_id], together[sound.run_id])
+
+
+@pytest.mark.parametrize("config", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("stop_after", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, dataset, config, stop_after):
+    config = dataclasses.replace(config, early_stopping=EarlyStopping(patience=2), optimizer=OptimizerConfig("adam"))
+    chosen = runs(config, seeds=(0, 1))
+    straight = fitted(dataset, chosen, tmp_path / "straight")
+    epochs = iter(range(1, 9))
+    with pytest.raises(fit.StoppedError):
+        fitted(dataset, chosen, tmp_path / "stopped", stop=lambda: next(epochs) == stop_after)
+    resumed = fitted(dataset, chosen, tmp_path / "stopped")
+    for run in chosen:
+        assert resumed[run.run_id].launches == 2
+        assert_same(resumed[run.run_id], straight[run.run_id])
+
+
+def test_runs_at_different_epochs_resume_side_by_side(tmp_path, dataset):
+    ahead, behind = runs(MLP, seeds=(0, 1))
+    epochs = iter((1, 2))
+    with pytest.raises(fit.StoppedError):
+        fitted(dataset, [ahead], tmp_path / "mixed", layout=Layout(2), stop=lambda: next(epochs) == 2)
+    mixed = fitted(dataset, [ahead, behind], tmp_path / "mixed")
+    straight = fitted(dataset, [ahead, behind], tmp_path / "straight")
+    for run in (ahead, behind):
+        assert_same(mixed[run.run_id], straight[run.run_id])
+
+
+def test_a_checkpoint_of_another_configuration_is_not_resumed(tmp_path, dataset):
+    [run] = runs(MLP)
+    fitted(dataset, [run], tmp_path)
+    other = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
+    with pytest.raises(checkpoint.CheckpointError, match="batch_size: 32 -> 16"):
+        fitted(dataset, [other], tmp_path)
+
+
+@pytest.mark.parametrize("test_examples", [1, 499, 500, 501])
+def test_the_whole_test_set_is_seen(tmp_path, test_examples):
+    data = small_dataset(test=test_examples)
+    [member] = fitted(data, runs(MLP), tmp_path).values()
+    for outcome in member.test.values():
+        assert outcome.sums.examples == len(outcome.predicted) == test_examples
+        assert outcome.sums.correct == (outcome.predicted == data.test.labels).sum()
+
+
+def test_an_example_too_few_is_never_a_result(tmp_path, dataset, monkeypatch):
+    """A count that is off by one must stop everything: break the evaluation and see."""
+    whole = fit.train.evaluate
+
+    def one_short(program, weights, rates, examples, axis_name):
+        return whole(program, weights, rates, jax.tree.map(lambda leaf: leaf[:-1], examples), axis_name)
+
+    monkeypatch.setattr(fit.train, "evaluate", one_short)
+    with pytest.raises(AssertionError, match="39 examples were seen where there are 40"):
+        fitted(dataset, runs(MLP), tmp_path)
+
+
+def test_train_size_limits_the_training_examples(tmp_path, dataset):
+    listener = Listener()
+    fitted(dataset, runs(dataclasses.replace(MLP, train_size=70)), tmp_path, listener=listener)
+    assert [epoch.examples for epochs in listener.seen for epoch in epochs] == [70, 70, 70]
+
+
+def test_a_grid_of_25_runs_compiles_once(tmp_path, dataset, monkeypatch):
+    built = []
+    monkeypatch.setattr(fit, "Programs", lambda *args: built.append(Programs(*args)) or built[-1])
+    chosen = runs(dataclasses.replace(MLP, epochs=1), rates=(0.01, 0.02, 0.03, 0.04, 0.05), seeds=(0, 1, 2, 3, 4))
+    assert len(fitted(dataset, chosen, tmp_path, layout=Layout(4))) == 25
+    assert [programs.compilation.programs for programs in built] == [3]
+
+
+def stopping(patience, epochs=6):
+    """Nothing moves, so a run stops after its first epoch and its patience."""
+    still = OptimizerConfig("sgd", learning_rate=1e-30)
+    return dataclasses.replace(MLP, epochs=epochs, optimizer=still, early_stopping=EarlyStopping(patience=patience))
+
+
+def test_a_free_slot_takes_the_next_run(tmp_path, dataset):
+    """One of two stops early; the third run joins while the other still trains, and all equal their solo runs."""
+    still, moving, next_one = runs(stopping(2), rates=(1e-30, 0.05, 0.02))
+    listener = Listener()
+    together = fitted(dataset, [still, moving, next_one], tmp_path / "together", Layout(2), listener=listener)
+    trained = [sorted(epoch.run.run_id for epoch in epochs) for epochs in listener.seen]
+    assert trained[2] == sorted([still.run_id, moving.run_id])
+    assert trained[3] == sorted([moving.run_id, next_one.run_id])
+    assert together[still.run_id].state.epoch == 3
+    assert sorted(listener.scored) == sorted((run.run_id, True) for run in (still, moving, next_one))
+    for run in (still, moving, next_one):
+        alone = fitted(dataset, [run], tmp_path / "alone", layout=Layout(2))
+        assert_same(alone[run.run_id], together[run.run_id])
+
+
+def test_a_cohort_is_compacted_when_half_of_it_has_stopped(tmp_path, dataset):
+    """Two of three stop after epoch 3; the last goes on alone, on one slot, to the same end."""
+    chosen = runs(stopping(2), rates=(1e-30, 2e-30, 0.05))
+    listener = Listener()
+    together = fitted(dataset, chosen, tmp_path / "together", Layout(1, members=4), listener=listener)
+    assert listener.layouts == [Layout(1, members=4), Layout(1)]
+    last = together[chosen[-1].run_id]
+    assert last.layouts == ["1 device, 4 runs under vmap", "1 device, one run"]
+    [alone] = fitted(dataset, chosen[-1:], tmp_path / "alone").values()
+    assert int(last.state.epoch) == int(alone.state.epoch) > 3
+    np.testing.assert_allclose(last.state.history, alone.state.history, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [Layout(2), Layout(1, members=2)], ids=str)
+def test_a_sibling_that_stops_or_diverges_changes_no_bit(tmp_path, dataset, layout):
+    """The sound run beside a broken one, and beside itself."""
+    sgd = dataclasses.replace(MLP, optimizer=OptimizerConfig("sgd"), epochs=1)
+    sound, broken, other = runs(sgd, rates=(0.01, 3e38, 0.02))
+    beside_broken = fitted(dataset, [sound, broken], tmp_path / "broken", layout)
+    beside_other = fitted(dataset, [sound, other], tmp_path / "other", layout)
+    assert bool(beside_broken[broken.run_id].state.diverged)
+    assert_same(beside_broken[sound.run_id], beside_other[sound.run_id])
+
+
+def test_the_probe_measures_real_programs(tmp_path, dataset, monkeypatch):
+    """With every training worth a probe, the choice is what the fastest of the measured rates says."""
+    monkeypatch.setattr(probe, "WORTHWHILE_S", 0.0)
+    monkeypatch.setattr(probe, "MEASURE_S", 0.01)
+    choice = fit.Trainer(dataset).choose(runs(MLP, seeds=(0, 1, 2, 3)), devices=1, parallel="jit")
+    rates = {name: float(rate.replace(",", "")) for name, rate in
+             re.findall(r"(1 device, [\w ]+): ([\d.,]+) steps/s", choice.why)}
+    assert list(rates) == ["1 device, one run", "1 device, 4 runs under vmap"]
+    faster = rates["1 device, 4 runs under vmap"] > 1.1 * rates["1 device, one run"]
+    assert choice.layout == Layout(1, members=4 if faster else 1)
