@@ -328,8 +328,8 @@ def markdown(table: pd.DataFrame, repetitions: int, seed: int) -> str:
         "points. Every candidate sees the same scores. A candidate is out if an error of the first two columns is "
         "above 5 % by more than three Monte Carlo errors; the other columns tell what bounds it. Noise: variances "
         "relative to the other cells'; seed effect: variance of what a seed does to all cells alike, relative to a "
-        "cell's noise. Caution: see `harness.analysis.headline.standard_error`. All numbers in percent; every scenario is in "
-        "`simulation.csv`.", "",
+        "cell's noise. Caution: see `standard_error` in harness/analysis/headline.py. All numbers in percent; every "
+        "scenario is in `simulation.csv`.", "",
         "## Chance of any false finding, largest over the scenarios, after Holm's correction", "",
         *errors_lines(table), "",
         "## Power, mean over 3, 5 and 10 cells and over true differences of 4 and 6 standard errors", "",

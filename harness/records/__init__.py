@@ -1,5 +1,6 @@
 """What runs leave behind: its form, its place on disk, and what of it may share a table. Imports no other room."""
 
+from harness.records.fields import columns
 from harness.records.files import RecordError, write_atomic
 from harness.records.folder import (
     CURVE_COLUMNS,
@@ -21,7 +22,7 @@ from harness.records.record import (
     Status,
     Timing,
 )
-from harness.records.table import columns, read_all
+from harness.records.table import read_all
 
 __all__ = ["CURVE_COLUMNS", "OWN_RESULTS", "SHIPPED_RESULTS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts",
            "Environment", "Folder", "Placement", "RecordError", "RunRecord", "Scores", "Status", "Timing",

@@ -1,6 +1,6 @@
 """What a run's record states, as types: the run, its data, scores, cost, timing and placement.
 
-`harness.training.executor` fills it in; `harness.records` writes and reads it.
+The docstrings are what results/README.md says of the columns.
 """
 
 import dataclasses
@@ -16,11 +16,13 @@ class Environment:
     """The machine, the versions and the code of a run; None where a record of an earlier schema does not tell.
 
     Attributes:
+      python, harness_version: versions of Python and of this package.
       packages: name -> version.
+      platform: cpu, gpu or tpu.
       device: the CPU's or accelerator's name.
+      device_count: how many of them jax has; on a CPU one per core.
       git_commit: of the harness; None where its folder is not the root of a repository that tracks it.
       git_dirty: whether its code differed from that commit.
-      harness_version: the package's.
       training_code: sha256 over the sources that decide what training computes: networks, specs, the training itself.
       numerics: name -> value of jax's settings that numbers depend on, and XLA_FLAGS.
     """
@@ -39,7 +41,19 @@ class Environment:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetFacts:
-    """The data a run saw: see `harness.data.Dataset`."""
+    """The data a run saw: see `harness.data.Dataset`.
+
+    Attributes:
+      name: of the data set.
+      fingerprint: of the decoded arrays and the split: equal exactly if two runs saw the same examples.
+      pixels: sha256 of the official arrays alone, before the validation split.
+      official: whether the pixels are proven to be the official ones.
+      source: where they came from: archives, prepared, tensorflow or bundled.
+      warnings: what a reader of the results must know.
+      class_names: in the order of labels.
+      image_shape: height, width, channels.
+      train_examples, validation_examples, test_examples: that the run trained on, selected on, was tested on.
+    """
 
     name: str
     fingerprint: str
@@ -59,11 +73,14 @@ class BackboneFacts:
     """The backbone of a transfer network.
 
     Attributes:
-      resolution: height and width in pixels of the images it sees.
+      name: with its width multiplier.
+      resolution: height and width of the images it sees.
       fine_tune: what of it is trained, "none" if it is frozen; see `models.TransferConfig`.
       features_s: seconds that computing the features of all images took, by whichever run came first; None where the
         backbone runs in the training step.
       features_cached: whether this launch found them on disk.
+      weights_file, weights_sha256: what it started from.
+      weights_official: whether the file is proven to be the official one.
     """
 
     name: str
@@ -83,6 +100,8 @@ class Scores:
     Attributes:
       epoch: after which the state was taken, from 1.
       train_loss, train_accuracy: over that epoch's steps, with dropout on and parameters moving.
+      validation_loss, validation_accuracy: after that epoch.
+      test_loss, test_accuracy: after that epoch; read when training is over.
     """
 
     epoch: int
@@ -172,10 +191,16 @@ class RunRecord:
     """States a finished run so that no spec is needed to read it.
 
     Attributes:
-      cell, labels, seed: which run of which cell; labels maps factor to level.
-      config, config_hash: the whole configuration and its sha256.
+      ablation, question: what it belongs to.
+      cell, seed: which run of which cell.
+      labels: factor -> level.
+      config: the whole configuration, such as config.optimizer.learning_rate.
+      config_hash: of the configuration.
       status: "done", "diverged" (a loss was not finite), "oom" or "error".
       message: what went wrong; empty when done.
+      started_at, finished_at: when its launch began to train its cohort, and when it was recorded.
+      epochs_trained: in all launches.
+      stopped_early: whether early stopping ended it.
       best: at the best validation epoch; None unless done.
       last: at the last epoch; None unless done.
       schema: the form of the record, this one; `harness.records.schemas` tells how earlier ones are read.

@@ -1,40 +1,20 @@
 """All records as one table for pandas."""
 
-import dataclasses
 import os
-import typing
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 import pandas as pd
 
 from harness.records.configs import completed
+from harness.records.fields import columns
 from harness.records.folder import Folder, ablations_in
-from harness.records.record import RunRecord
-
-
-def columns() -> dict[str, Any]:
-    """Lists the columns of `read_all` with their types; a name that ends in .* stands for as many as there are."""
-    return {"run_id": str} | dict(_columns(RunRecord, ""))
-
-
-def _columns(record: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, annotated in typing.get_type_hints(record).items():
-        kinds = typing.get_args(annotated)
-        kind = next((part for part in (annotated, *kinds) if dataclasses.is_dataclass(part)), None)
-        if kind is not None:
-            yield from _columns(kind, f"{prefix}{name}.")
-        elif typing.get_origin(annotated) is dict:
-            yield f"{prefix}{name}.*", typing.get_args(annotated)[1]
-        else:
-            yield prefix + name, annotated
 
 
 def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
     """Reads every record into one table, a row per finished run, in the order of ablation and run_id.
 
-    Columns are `run_id` and the record's fields, nested ones joined by a dot, such as `best.test_accuracy`; BUILD.md
-    lists them with their units. All of `columns` are there, whatever the runs came to: what a run has not is missing
+    Columns are `run_id` and the record's fields, nested ones joined by a dot, such as `best.test_accuracy`;
+    results/README.md lists them. All of `columns` are there, whatever the runs came to: what a run has not is missing
     (NaN, or NA among whole numbers); a field that was added to configurations since has its default. Lists stay lists.
 
     Args:

@@ -9,7 +9,7 @@ from harness.analysis.summarize import summarize
 from harness.records import Placement
 from harness.records.configs import as_json
 from harness.records.pooling import MixtureError
-from harness.reporting import answer
+from harness.reporting import answer, captions
 from harness.reporting.tables import report
 
 LEVELS = ["none", "norm", "l2", "both", "late"]
@@ -32,7 +32,7 @@ def summary():
 
 
 def caption(summary):
-    return "\n".join(summary.caption)
+    return "\n".join(captions.caption(summary))
 
 
 def test_rows_are_in_the_plan_s_order_with_every_cell(summary):
@@ -350,14 +350,14 @@ def test_runs_of_other_code_versions_or_settings_meet_only_with_a_line_that_says
     others = runs[3:] if where == "between cells" else [runs[2], runs[3], runs[4]]
     runs = [dataclasses.replace(run, environment=usual | (change if run in others else {})) for run in runs]
     found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
-    [said] = [sentence for sentence in found.caption if sentence.startswith("Runs differ in")]
+    [said] = [sentence for sentence in captions.caption(found) if sentence.startswith("Runs differ in")]
     assert said.startswith(f"Runs differ in {line}.")
     assert ("Averaged all the same in x; y." in said) is (where == "within a cell")
     assert "\u2020 marks" in said
     assert "\u2020" in report.markdown(found).partition("| y ")[2].partition("\n")[0]
     same = [dataclasses.replace(run, environment=usual) for run in runs]
-    assert not any("differ" in sentence for sentence in summarize(
-        "made_up", synthetic.plan({"a": ["x", "y"]}, same), synthetic.as_read(*same)).caption)
+    plain = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, same), synthetic.as_read(*same))
+    assert "Runs differ" not in caption(plain)
 
 
 def test_layouts_that_differ_are_named_as_changing_rounding_alone():

@@ -20,7 +20,7 @@ from tiny_sets import (
 )
 
 from harness import data
-from harness.data import DataError, load, prepared
+from harness.data import DataError, datasets, load, prepared
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def test_validation_is_exact_stratified_disjoint_and_constant(mnist) -> None:
 def test_quotas_follow_the_largest_remainders() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 21])
     # 10 of 101: shares 4.95, 2.97, 2.08.
-    np.testing.assert_array_equal(np.bincount(labels[data.stratified_sample(labels, 10)]), [5, 3, 2])
-    assert len(data.stratified_sample(labels, 100)) == 100
+    np.testing.assert_array_equal(np.bincount(labels[datasets.stratified_sample(labels, 10)]), [5, 3, 2])
+    assert len(datasets.stratified_sample(labels, 100)) == 100
 
 
 def test_the_choice_never_drifts_between_library_versions() -> None:
-    chosen = data.stratified_sample(np.arange(1000) % 10, 100)
+    chosen = datasets.stratified_sample(np.arange(1000) % 10, 100)
     assert hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()[:16] == "51f21aa694446258"
 
 
@@ -171,7 +171,7 @@ def test_the_official_archives_give_the_pinned_set(
     counts = [np.bincount(split.labels, minlength=10) for split in (loaded.train, loaded.validation)]
     np.testing.assert_array_equal(counts[0] + counts[1], train_counts)
     np.testing.assert_allclose(counts[1], np.array(train_counts) / 12, atol=1)
-    assert loaded.pixels == data._OFFICIAL_PIXELS[name]
+    assert loaded.pixels == datasets._OFFICIAL_PIXELS[name]
     assert loaded.fingerprint == fingerprint
     assert loaded.official
     assert not loaded.warnings

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from place import ROOT
 from tiny_sets import LoadArguments, arrays, message, no_decoding, place_mnist
 
-from harness import data
 from harness.data import DataError, archives, decoded, load
 
 
@@ -89,7 +89,8 @@ def test_processes_that_start_at_once_make_one_good_cache(tmp_path: Path, mnist)
     script = textwrap.dedent(
         """
         import os, pathlib, sys, time
-        from harness import archives, data
+        from harness import data
+        from harness.data import archives
         folder, log = pathlib.Path(sys.argv[1]), sys.argv[3]
         files = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
                  "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
@@ -117,7 +118,7 @@ def test_processes_that_start_at_once_make_one_good_cache(tmp_path: Path, mnist)
         str(tmp_path / "shared"),
         str(tmp_path / "log"),
     ]
-    environment = os.environ | {"PYTHONPATH": str(Path(data.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
     processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) for _ in range(3)]
     for process in processes:

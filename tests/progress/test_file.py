@@ -1,15 +1,16 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
-from small import small_dataset
 from sweeps import ABLATION, execute
 
 from harness import records
 from harness.progress import file
 from harness.training import executor
-from harness.training.watcher import Watcher
+from harness.training.layout import Layout
+from harness.training.watcher import Compiled, Epoch, Started, Watcher
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_full_disk_is_told_once_and_training_goes_on(folder, monkeypatch):
 
 
 def test_a_sweep_that_is_broken_off_says_so(folder, monkeypatch):
-    monkeypatch.setattr(executor._Sweep, "train", lambda *args: 1 / 0)
+    monkeypatch.setattr(executor._Cohort, "train", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         execute(folder)
     assert folder.progress()["ended"]
@@ -91,11 +92,10 @@ def test_a_run_that_ran_out_of_memory_starts_again(folder):
     console = Console(file=io.StringIO())
     kept = file.ProgressFile(folder, ABLATION.runs(), console.print)
     [run, *_] = ABLATION.runs()
-    trainer = executor.fit.Trainer(small_dataset())
-    member = trainer._member(run, folder.checkpoints(run.run_id))
-    kept.starting(member)
-    kept.compiled(None)
-    kept.epochs([executor.fit.Epoch(run, 1, dict.fromkeys(records.CURVE_COLUMNS[1:], 0.5), 1.0, 150)])
-    kept.starting(member)
+    started = Started(run, 0, np.zeros((0, 4)), ())
+    kept.starting(started)
+    kept.compiled(Compiled(Layout(1), 1.0, is_new=True))
+    kept.epochs([Epoch(run, 1, dict.fromkeys(records.CURVE_COLUMNS[1:], 0.5), 1.0, 150)])
+    kept.starting(started)
     progress = folder.progress()["runs"][run.run_id]
     assert (progress["state"], progress["epoch"]) == ("starting", 0)

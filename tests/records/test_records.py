@@ -10,7 +10,7 @@ from place import ROOT
 from ablations import get
 from ablations.claim import Claim
 from harness import records
-from harness.records import configs, files
+from harness.records import configs, fields, files
 
 RUN = get("fashion_mlp").runs()[0]
 CURVE = pd.DataFrame([(1, 0.5, 0.8, 0.4, 0.9)], columns=list(records.CURVE_COLUMNS))
@@ -136,39 +136,18 @@ def test_read_all_has_all_columns_in_their_types_whatever_the_runs_came_to(tmp_p
     assert table["best.test_accuracy"].mean() == 0.88, "a run without a score counted"
 
 
-BUILD = (ROOT / "BUILD.md").read_text()
-FROM_PYTHON = BUILD.partition("From Python:")[2].partition("## Decisions")[0]
-UNITS = {"_s": "s", "_bytes": "bytes", "_per_s": "per second", "accuracy": "fraction", "loss": "nats", "_at": "UTC"}
+README = (ROOT / "results" / "README.md").read_text()
 
 
-def documented():
-    """Reads BUILD.md's table: column -> (type, unit)."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in FROM_PYTHON.splitlines()
-            if line.startswith("| `")]
-    return {name: (row[1].partition(", ")[0], row[1].partition(", ")[2]) for row in rows
-            for name in re.findall(r"`([^`]+)`", row[0])}
-
-
-def test_the_documented_columns_are_those_of_the_records():
-    names = {str: "text", int: "whole", float: "number", bool: "yes/no", records.Status: "text"}
-    names |= {kind | None: name for kind, name in names.items() if isinstance(kind, type)}
-    kinds = {name: names.get(kind, "any" if name.endswith("*") else "list") for name, kind in records.columns().items()}
-    kinds |= dict.fromkeys(("labels.*", "environment.packages.*", "environment.numerics.*"), "text")
-    assert {name: kind for name, (kind, _) in documented().items()} == kinds
-
-
-def test_the_documented_units_follow_from_the_names():
-    for name, (_, unit) in documented().items():
-        expected = max((end for end in UNITS if name.endswith(end)), key=len, default="")
-        assert unit.startswith(UNITS.get(expected, "")), name
-        others = ("", "examples", "MACs per example", "epochs", "pixels", "sha256")
-        assert bool(expected) or unit in others, f"{name}: {unit}"
+def test_the_columns_are_documented_from_the_record_s_own_words():
+    assert fields.markdown() in README
+    assert all(field.about for field in fields.fields().values())
 
 
 def test_the_documented_lines_do_what_they_say(monkeypatch):
     """Executed on the shipped records."""
     monkeypatch.chdir(ROOT)
-    code = re.search(r"```python\n(.*?)```", FROM_PYTHON, re.DOTALL).group(1).strip().splitlines()
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1).strip().splitlines()
     scope: dict = {}
     exec("\n".join(code[:2]), scope)
     assert len(code) == 5

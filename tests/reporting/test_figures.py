@@ -27,7 +27,7 @@ def unrendered(monkeypatch):
     def compose(draw, *, vector):
         draw()
         return Picture(b"\x89PNG", b"%PDF" if vector else None)
-    monkeypatch.setattr(figures.plots, "render", compose)
+    monkeypatch.setattr("harness.reporting.figures.style.render", compose)
 
 
 def material(results_dir, *runs, factors=None, **kept):

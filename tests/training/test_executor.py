@@ -1,11 +1,9 @@
 import dataclasses
-import io
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from small import small_dataset
 from sweeps import ABLATION, BASE, FOUND, Listener, execute
 
@@ -18,6 +16,7 @@ from harness.training import checkpoint, executor, probe, train
 from harness.training import trainer as fit
 from harness.training.layout import Layout
 from harness.training.programs import Programs
+from harness.training.watcher import Watcher
 
 
 @pytest.fixture
@@ -96,7 +95,7 @@ def test_runs_that_would_not_belong_with_those_there_are_refused_before_training
     execute(folder)
     described = executor.environment.describe()
     if change == "device":
-        monkeypatch.setattr(executor.environment, "describe", lambda: described | {"device": "another"})
+        monkeypatch.setattr(executor.environment, "describe", lambda: dataclasses.replace(described, device="another"))
     else:
         another = dataclasses.replace(small_dataset(), fingerprint="another")
         monkeypatch.setitem(FOUND, inputs.key(BASE), Inputs(another))
@@ -163,8 +162,7 @@ def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     """What is added later, or resumed, trains as the rest did, whatever a probe would say now."""
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))
     runs = ABLATION.runs()
-    executor.execute(ABLATION.question, runs, runs[:1], FOUND, folder,
-                     Console(file=io.StringIO()), devices=4)
+    executor.execute(executor.Launch(ABLATION.question, runs, folder, devices=4), runs[:1], FOUND, Watcher())
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: pytest.fail("probed again"))
     execute(folder)
     placed = [record["placement"] for record in folder.records().values()]
