@@ -190,13 +190,14 @@ def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Ru
 
 
 def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
-    folder.write_plan(
-        ablation.question,
-        [{"run_id": run.run_id, "cell": run.cell, "labels": run.labels, "seed": run.seed} for run in ablation.runs()],
-        {factor: list(levels.levels) for factor, levels in ablation.factors.items()},
+    folder.write_plan(records.Plan(
+        folder.ablation, ablation.question,
+        {factor: tuple(levels.levels) for factor, levels in ablation.factors.items()},
+        tuple(records.PlannedRun(run.run_id, run.cell, dict(run.labels), run.seed) for run in ablation.runs()),
         # A source claims nothing of runs under other settings.
-        () if ablation.overrides else ablation.claims,
-        [path for factor in ablation.factors.values() for path in factor.paths])
+        () if ablation.overrides else tuple(
+            records.PlannedClaim(**dataclasses.asdict(claim)) for claim in ablation.claims),
+        tuple(path for factor in ablation.factors.values() for path in factor.paths)))
 
 
 def _audience(folder: records.Folder, runs: list[Run], found: Mapping[Hashable, Inputs], console: Console) -> Audience:

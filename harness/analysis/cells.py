@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from harness.analysis.claims import ClaimRow
 from harness.analysis.compare import Comparison
 from harness.analysis.effects import Effects
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Verdict
-from harness.records import Cost, Scores, Timing
+from harness.records import Cost, Layer, Plan, RunRecord, Scores, Timing
 
 METRICS = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
@@ -92,7 +91,7 @@ class CellRow:
     behind_best_p: float | None
     cost: Cost | None
     timing: Timing | None
-    layers: tuple[dict[str, Any], ...]
+    layers: tuple[Layer, ...]
     mixed: tuple[str, ...] = ()
 
 
@@ -119,8 +118,8 @@ class Summary:
     verdict: Verdict
     effects: Effects | None
     claims: tuple[ClaimRow, ...]
-    records: Mapping[str, Mapping[str, Any]]
-    plan: Mapping[str, Any] | None
+    records: Mapping[str, RunRecord]
+    plan: Plan | None
     predictions: int | None
 
 

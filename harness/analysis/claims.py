@@ -6,7 +6,7 @@ Pure. The claims come from the plan, as `ablations.claim.Claim` states them.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -14,18 +14,18 @@ from harness.analysis import predictions as outcomes
 from harness.analysis.classes import class_scores
 from harness.analysis.compare import Predictions
 from harness.analysis.stats import Estimate, estimate, paired_difference
+from harness.records import DatasetFacts, PlannedClaim, RunRecord
 
 Verdict = Literal["holds", "does not hold", "cannot tell", "not measured", "not auditable"]
-Record = Mapping[str, Any]
 PREDICTED = ("macro_precision", "macro_recall", "macro_f1", "predicted_count_deviation", "confusion_share",
              "confusion_rank")
 # The data set's own training images include those held out for validation here.
-_OF_DATA: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
-    "images": lambda data: data["train_examples"] + data["validation_examples"] + data["test_examples"],
-    "training_images": lambda data: data["train_examples"] + data["validation_examples"],
-    "test_images": lambda data: data["test_examples"],
-    "numbers_per_image": lambda data: math.prod(data["image_shape"]),
-    "classes": lambda data: len(data["class_names"]),
+_OF_DATA: Mapping[str, Callable[[DatasetFacts], int]] = {
+    "images": lambda data: data.train_examples + data.validation_examples + data.test_examples,
+    "training_images": lambda data: data.train_examples + data.validation_examples,
+    "test_images": lambda data: data.test_examples,
+    "numbers_per_image": lambda data: math.prod(data.image_shape),
+    "classes": lambda data: len(data.class_names),
 }
 
 
@@ -55,42 +55,43 @@ class ClaimRow:
     verdict: Verdict
 
 
-def check(claims: Sequence[Mapping[str, Any]], cells: Mapping[str, Mapping[str, str]],
-          done: Mapping[str, Sequence[Record]], predictions: Mapping[str, Mapping[int, Predictions]]
+def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]],
+          done: Mapping[str, Sequence[RunRecord]], predictions: Mapping[str, Mapping[int, Predictions]]
           ) -> tuple[ClaimRow, ...]:
     """Holds each claim against each cell that it is about; one that is not auditable is named once.
 
     Args:
-      claims: the plan's; a field that an earlier plan's lack counts as its default.
+      claims: the plan's.
       cells: name -> labels.
       done: cell -> its done records.
       predictions: cell -> seed -> "predicted" and "label", int [test example], of the best validation epoch.
     """
     rows = []
     for claim in claims:
-        about = {cell: labels for cell, labels in cells.items() if claim["labels"].items() <= labels.items()}
-        if claim.get("unaudited"):
+        about = {cell: labels for cell, labels in cells.items() if claim.labels.items() <= labels.items()}
+        if claim.unaudited:
             rows.append(_row(claim, next(iter(about)) if len(about) == 1 else None, None, Estimate(0), "not auditable"))
             continue
         for cell, labels in about.items():
             over = None
-            if claim["over"] is not None:
-                other = {**labels, **claim["over"]}
+            if claim.over is not None:
+                other = {**labels, **claim.over}
                 over = next((name for name, these in cells.items() if these == other), None)
                 if over in (None, cell):
                     continue
-            measured = _measure(claim["metric"], _values(claim, done[cell], predictions[cell]),
+            measured = _measure(claim.metric, _values(claim, done[cell], predictions[cell]),
                                 _values(claim, done[over], predictions[over]) if over else None)
-            judged = verdict(claim["kind"], claim["value"], claim["within"], measured)
+            assert claim.value is not None, "only what is not audited has no figure"
+            judged = verdict(claim.kind, claim.value, claim.within, measured)
             rows.append(_row(claim, cell, over, measured, judged))
     return tuple(rows)
 
 
-def _row(claim: Mapping[str, Any], cell: str | None, over: str | None, measured: Estimate, judged: Verdict) -> ClaimRow:
-    protocol = "; ".join(part for part in (claim.get("unaudited"), claim["protocol"]) if part)
+def _row(claim: PlannedClaim, cell: str | None, over: str | None, measured: Estimate, judged: Verdict) -> ClaimRow:
+    protocol = "; ".join(part for part in (claim.unaudited, claim.protocol) if part)
     return ClaimRow(
-        cell, over, of=tuple(claim.get("of", ())), protocol=protocol, measured=measured, verdict=judged,
-        **{name: claim[name] for name in ("metric", "kind", "value", "within", "state", "source")})
+        cell, over, of=claim.of, protocol=protocol, measured=measured, verdict=judged,
+        **{name: getattr(claim, name) for name in ("metric", "kind", "value", "within", "state", "source")})
 
 
 def verdict(kind: str, value: float, within: float, measured: Estimate) -> Verdict:
@@ -146,28 +147,28 @@ def _measure(metric: str, here: Mapping[int, float], there: Mapping[int, float] 
     return dataclasses.replace(found, low=found.mean, high=found.mean) if not found.sd else found
 
 
-def _values(claim: Mapping[str, Any], records: Sequence[Record], predictions: Mapping[int, Predictions]
+def _values(claim: PlannedClaim, records: Sequence[RunRecord], predictions: Mapping[int, Predictions]
             ) -> dict[int, float]:
     """Reads a claim's metric as seed -> value; what a run does not tell is left out."""
-    known = {record["seed"]: _read(claim, record, predictions.get(record["seed"])) for record in records}
+    known = {record.seed: _read(claim, record, predictions.get(record.seed)) for record in records}
     return {seed: value for seed, value in known.items() if value is not None}
 
 
-def _read(claim: Mapping[str, Any], record: Record, predictions: Predictions | None) -> float | None:
-    metric, of = claim["metric"], claim.get("of", ())
+def _read(claim: PlannedClaim, record: RunRecord, predictions: Predictions | None) -> float | None:
+    metric, of = claim.metric, claim.of
     if metric.endswith(("_loss", "_accuracy")):
-        return record["last" if claim["state"] == "last" else "best"][metric]
+        return getattr(record.last if claim.state == "last" else record.best, metric)
     if metric == "epochs_trained":
-        return record["epochs_trained"]
+        return record.epochs_trained
     if metric in _OF_DATA:
-        return _OF_DATA[metric](record["dataset"])
+        return _OF_DATA[metric](record.dataset)
     if metric in PREDICTED or metric == "smallest_test_class":
-        return None if predictions is None else _predicted(metric, of, record["dataset"]["class_names"], predictions)
-    if not record["cost"]:
+        return None if predictions is None else _predicted(metric, of, record.dataset.class_names, predictions)
+    if not record.cost:
         return None
     if metric.startswith("layer_") or metric.endswith("_held"):
         return _held(metric, of, record)
-    return record["cost"][metric]
+    return getattr(record.cost, metric)
 
 
 def _predicted(metric: str, of: Sequence[str], classes: Sequence[str], predictions: Predictions) -> float | None:
@@ -189,24 +190,25 @@ def _predicted(metric: str, of: Sequence[str], classes: Sequence[str], predictio
     return float(sum(between[place] for place in places) / between.sum()) if between.any() else None
 
 
-def _held(metric: str, of: Sequence[str], record: Record) -> int | None:
+def _held(metric: str, of: Sequence[str], record: RunRecord) -> int | None:
     """Counts the numbers that a layer has, or all that a source counts; None if the layers are not known."""
-    layers = {layer["name"]: layer for layer in record["cost"]["layers"]}
+    assert record.cost is not None, "its caller has looked"
+    layers = {layer.name: layer for layer in record.cost.layers}
     if not layers or not set(of) <= layers.keys():
         return None
     if metric == "layer_parameters":
-        return layers[of[0]]["parameters"]
+        return layers[of[0]].parameters
     if metric == "layer_outputs":
-        return math.prod(layers[of[0]]["output_shape"])
-    data = record["dataset"]
+        return math.prod(layers[of[0]].output_shape)
+    data = record.dataset
     pixels = _OF_DATA["training_images"](data) * _OF_DATA["numbers_per_image"](data)
     held, width = {}, _OF_DATA["numbers_per_image"](data)
     for name, layer in layers.items():
-        out = math.prod(layer["output_shape"])
-        held[name] = record["config"]["batch_size"] * (width + out) if layer["parameters"] else 0
+        out = math.prod(layer.output_shape)
+        held[name] = record.config["batch_size"] * (width + out) if layer.parameters else 0
         width = out
     if metric == "layer_held":
         return held[of[0]]
     activations = sum(held.values())
     return {"pixels_held": pixels, "activations_held": activations,
-            "numbers_held": pixels + record["cost"]["parameters"] + activations}[metric]
+            "numbers_held": pixels + record.cost.parameters + activations}[metric]

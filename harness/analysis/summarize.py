@@ -17,19 +17,17 @@ from harness.analysis.compare import Comparison, Predictions, compare, corrected
 from harness.analysis.effects import Effects, factorial_effects
 from harness.analysis.stats import Estimate, estimate
 from harness.analysis.verdict import Scores, Verdict, decide
-from harness.records import STATUSES, Cost, Timing
+from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Timing
 from harness.records.pooling import refuse_mixtures, unlike
 
-Record = Mapping[str, Any]
 
-
-def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[str, Record], view: View | None = None,
+def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord], view: View | None = None,
               predictions: Mapping[str, Predictions] | None = None) -> Summary:
     """Sums up an ablation.
 
     Args:
       ablation: its name.
-      plan: as `harness.records.Folder.plan` gives it; without one nothing is missing and no baseline is known.
+      plan: without one nothing is missing and no baseline is known.
       records: run_id -> record.
       view: what to show; None means test accuracy of the best validation epoch against the planned baseline.
       predictions: run_id -> "predicted" and "label", int [test example], of the runs where they are known.
@@ -39,23 +37,25 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
       harness.analysis.cells.ViewError: if no cell is the view's baseline.
     """
     view = view or View()
-    refuse_mixtures(records.values(), plan.get("varied", ()) if plan else ())
-    planned = {run["run_id"]: run for run in plan["runs"]} if plan else {}
-    runs = planned | {run_id: record for run_id, record in records.items() if run_id not in planned}
-    cells = {run["cell"]: dict(run["labels"]) for run in runs.values()}
-    names = dict.fromkeys([*(plan["factors"] if plan else ()), *(name for labels in cells.values() for name in labels)])
+    refuse_mixtures(records.values(), plan.varied if plan else ())
+    planned = {run.run_id: run for run in plan.runs} if plan else {}
+    added = {run_id: record for run_id, record in records.items() if run_id not in planned}
+    runs: dict[str, PlannedRun | RunRecord] = {**planned, **added}
+    cells = {run.cell: dict(run.labels) for run in runs.values()}
+    names = dict.fromkeys([*(plan.factors if plan else ()), *(name for labels in cells.values() for name in labels)])
     factors = tuple(name for name in names if len({labels.get(name) for labels in cells.values()}) > 1)
     labels = {cell: _label(cell, of_cell, factors) for cell, of_cell in cells.items()}
     baseline = _baseline(view, plan, cells, labels)
 
-    done: dict[str, list[Record]] = {cell: [] for cell in cells}
+    done: dict[str, list[RunRecord]] = {cell: [] for cell in cells}
     predicted: dict[str, dict[int, Predictions]] = {cell: {} for cell in cells}
     for run_id, record in records.items():
-        if record["status"] == "done":
-            done[record["cell"]].append(record)
+        if record.status == "done":
+            done[record.cell].append(record)
             if predictions and run_id in predictions:
-                predicted[record["cell"]][record["seed"]] = predictions[run_id]
-    scores = {cell: {record["seed"]: record[view.state][view.metric] for record in runs} for cell, runs in done.items()}
+                predicted[record.cell][record.seed] = predictions[run_id]
+    scores = {cell: {record.seed: _score(record, view.state, view.metric) for record in of_cell}
+              for cell, of_cell in done.items()}
     verdict = decide(scores, baseline, -1 if view.is_loss else 1)
     comparisons = _comparisons(scores, predicted, done, baseline, verdict)
     rows = tuple(
@@ -64,14 +64,14 @@ def summarize(ablation: str, plan: Mapping[str, Any] | None, records: Mapping[st
                 **_against(cell, comparison, verdict), **_costs(done[cell]), mixed=tuple(unlike(done[cell])))
         for cell, comparison in zip(cells, comparisons, strict=True))
     return Summary(
-        ablation, plan["question"] if plan else next(iter(records.values()))["question"], view, factors, rows, verdict,
+        ablation, plan.question if plan else next(iter(records.values())).question, view, factors, rows, verdict,
         _effects(plan, factors, cells, scores),
-        claims.check(plan.get("claims", ()) if plan else (), cells, done, predicted),
+        claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions))
 
 
 def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Predictions]],
-                 done: Mapping[str, Sequence[Record]], baseline: str | None, verdict: Verdict
+                 done: Mapping[str, Sequence[RunRecord]], baseline: str | None, verdict: Verdict
                  ) -> list[Comparison | None]:
     """Compares each cell with the baseline, where both have done runs; predictions are the best state's."""
     return corrected([
@@ -81,7 +81,7 @@ def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Prediction
         for cell in scores])
 
 
-def _scores(done: Sequence[Record], scores: Mapping[int, float], view: View) -> dict[str, Any]:
+def _scores(done: Sequence[RunRecord], scores: Mapping[int, float], view: View) -> dict[str, Any]:
     """Estimates what a cell's runs scored."""
     return {
         "score": _estimate(list(scores.values()), view.metric),
@@ -100,19 +100,24 @@ def _against(cell: str, comparison: Comparison | None, verdict: Verdict) -> dict
             "behind_best_p": verdict.behind[cell].holm if cell in verdict.behind else None}
 
 
-def _costs(done: Sequence[Record]) -> dict[str, Any]:
+def _costs(done: Sequence[RunRecord]) -> dict[str, Any]:
     return {"cost": _cost(done), "timing": _timing(done),
-            "layers": next((tuple(record["cost"]["layers"]) for record in done if record["cost"]), ())}
+            "layers": next((record.cost.layers for record in done if record.cost), ())}
 
 
-def _baseline(view: View, plan: Mapping[str, Any] | None, cells: Mapping[str, Mapping[str, str]],
+def _score(record: RunRecord, state: str, metric: str) -> float:
+    """Reads a score of a run that is done."""
+    return getattr(getattr(record, state), metric)
+
+
+def _baseline(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, str]],
               labels: Mapping[str, str]) -> str | None:
     if view.baseline is not None:
         for cell in cells:
             if view.baseline in (cell, labels[cell]):
                 return cell
         raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
-    reference = {name: levels[0] for name, levels in plan["factors"].items()} if plan else None
+    reference = {name: levels[0] for name, levels in plan.factors.items()} if plan else None
     return next((cell for cell, of_cell in cells.items() if of_cell == reference), None)
 
 
@@ -133,10 +138,10 @@ def _judged(comparison: Comparison, cell: str, verdict: Verdict, unlike: tuple[s
                                verdict=side, unlike=unlike)
 
 
-def _unlike(records: Sequence[Record], reference: Sequence[Record]) -> tuple[str, ...]:
+def _unlike(records: Sequence[RunRecord], reference: Sequence[RunRecord]) -> tuple[str, ...]:
     """Lists the facts in which two runs of the same seed differ."""
-    other = {record["seed"]: record for record in reference}
-    pairs = [(record, other[record["seed"]]) for record in records if record["seed"] in other]
+    other = {record.seed: record for record in reference}
+    pairs = [(record, other[record.seed]) for record in records if record.seed in other]
     return tuple(dict.fromkeys(fact for pair in pairs for fact in unlike(pair)))
 
 
@@ -149,49 +154,49 @@ def _estimate(values: Sequence[float], metric: str) -> Estimate:
                                high=found.high if metric.endswith("loss") else min(found.high, 1.0))
 
 
-def _accuracy(records: Sequence[Record], metric: str, *states: str) -> Estimate:
+def _accuracy(records: Sequence[RunRecord], metric: str, *states: str) -> Estimate:
     """Estimates an accuracy; of several states each run's highest."""
-    return _estimate([max(record[state][metric] for state in states) for record in records], metric)
+    return _estimate([max(_score(record, state, metric) for state in states) for record in records], metric)
 
 
-def _effects(plan: Mapping[str, Any] | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]],
+def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]],
              scores: Mapping[str, Mapping[int, float]]) -> Effects | None:
-    if plan is None or len(factors) < 2 or not set(factors) <= plan["factors"].keys():
+    if plan is None or len(factors) < 2 or not set(factors) <= plan.factors.keys():
         return None
-    levels = {name: plan["factors"][name] for name in factors}
-    planned = {tuple(run["labels"].get(name, "") for name in factors) for run in plan["runs"]}
+    levels = {name: plan.factors[name] for name in factors}
+    planned = {tuple(run.labels.get(name, "") for name in factors) for run in plan.runs}
     if not planned.issuperset(itertools.product(*levels.values())):
         return Effects((), (), (), "Main effects and interactions are n/a: not every combination of levels is planned.")
     return factorial_effects(levels, {tuple(labels.get(name, "") for name in factors): scores[cell]
                                       for cell, labels in cells.items()})
 
 
-def _count(cell: str, planned: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, int]:
-    here = [run_id for run_id, run in planned.items() if run["cell"] == cell]
-    status = Counter(record["status"] for record in records.values() if record["cell"] == cell)
+def _count(cell: str, planned: Mapping[str, PlannedRun], records: Mapping[str, RunRecord]) -> dict[str, int]:
+    here = [run_id for run_id, run in planned.items() if run.cell == cell]
+    status = Counter(record.status for record in records.values() if record.cell == cell)
     return {"planned": len(here)} | {name: status[name] for name in STATUSES} | {
         "missing": sum(run_id not in records for run_id in here)}
 
 
-def _cost(records: Sequence[Record]) -> Cost | None:
-    known = [record["cost"] for record in records if record["cost"]]
+def _cost(records: Sequence[RunRecord]) -> Cost | None:
+    known = [record.cost for record in records if record.cost]
     if not known:
         return None
     largest: dict[str, Any] = {
-        field.name: max((cost[field.name] for cost in known if cost.get(field.name) is not None), default=None)
+        field.name: max((value for cost in known if (value := getattr(cost, field.name)) is not None), default=None)
         for field in dataclasses.fields(Cost) if field.name != "layers"}
     return Cost(layers=(), **largest)
 
 
-def _timing(records: Sequence[Record]) -> Timing | None:
-    known = [record["timing"] for record in records if record["timing"]]
+def _timing(records: Sequence[RunRecord]) -> Timing | None:
+    known = [record.timing for record in records if record.timing]
     if not known:
         return None
     # A run that had the machine to itself is faster than one of several: a mean of both would describe neither.
-    most = max(timing["members_at_once"] for timing in known)
-    known = [timing for timing in known if timing["members_at_once"] == most]
+    most = max(timing.members_at_once for timing in known)
+    known = [timing for timing in known if timing.members_at_once == most]
     means: dict[str, Any] = {}
     for field in dataclasses.fields(Timing):
-        values = [timing[field.name] for timing in known if timing.get(field.name) is not None]
+        values = [value for timing in known if (value := getattr(timing, field.name)) is not None]
         means[field.name] = float(np.mean(values)) if values else None
-    return Timing(**(means | {"members_at_once": most, "launches": max(timing["launches"] for timing in known)}))
+    return Timing(**(means | {"members_at_once": most, "launches": max(timing.launches for timing in known)}))

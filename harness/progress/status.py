@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from harness.records import STATUSES, Folder
+from harness.records import STATUSES, Folder, RunRecord
 
 STALE_S = 300.0
 # The order of the rows: what happens now, what went wrong, what has just ended, what is to come.
@@ -65,7 +65,7 @@ class Reader:
 
     def __init__(self, folder: Folder):
         self._folder = folder
-        self._recorded: dict[str, dict[str, Any]] = {}
+        self._recorded: dict[str, RunRecord] = {}
 
     def read(self, now: float) -> Sweep:
         """Reads how the sweep stands.
@@ -76,9 +76,9 @@ class Reader:
         Raises:
           harness.records.RecordError: if a file cannot be read, naming it.
         """
-        plan = self._folder.plan() or {"question": "", "runs": []}
+        plan = self._folder.plan()
         progress = self._folder.progress()
-        planned = [run["run_id"] for run in plan["runs"]]
+        planned = [run.run_id for run in plan.runs] if plan else []
         for run_id in planned:
             if run_id not in self._recorded and (record := self._folder.record(run_id)) is not None:
                 self._recorded[run_id] = record
@@ -90,15 +90,14 @@ class Reader:
                      else _unrecorded(run_id, launched.get(run_id), alive, waited_s) for run_id in planned)
         training = [launched[run.run_id] for run in runs if run.state == "training"]
         return Sweep(
-            self._folder.ablation, plan["question"], runs, news,
+            self._folder.ablation, plan.question if plan else "", runs, news,
             sum(run["examples_per_s"] for run in training),
             _left(progress, waited_s) if progress and alive else None)
 
     def _recorded_run(self, run_id: str) -> RunState:
         record = self._recorded[run_id]
-        best = record.get("best") or {}
-        return RunState(run_id, record["status"], record["epochs_trained"], record["config"].get("epochs"),
-                        best, None, record["finished_at"])
+        return RunState(run_id, record.status, record.epochs_trained, record.config.get("epochs"),
+                        dataclasses.asdict(record.best) if record.best else {}, None, record.finished_at)
 
 
 def latest(folders: Sequence[Folder]) -> Folder:

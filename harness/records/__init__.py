@@ -10,12 +10,14 @@ from harness.records.folder import (
     ablations_in,
     find,
 )
+from harness.records.plan import Plan, PlannedClaim, PlannedRun
 from harness.records.record import (
     STATUSES,
     BackboneFacts,
     Cost,
     DatasetFacts,
     Environment,
+    Layer,
     Placement,
     RunRecord,
     Scores,
@@ -24,6 +26,29 @@ from harness.records.record import (
 )
 from harness.records.table import read_all
 
-__all__ = ["CURVE_COLUMNS", "OWN_RESULTS", "SHIPPED_RESULTS", "STATUSES", "BackboneFacts", "Cost", "DatasetFacts",
-           "Environment", "Folder", "Placement", "RecordError", "RunRecord", "Scores", "Status", "Timing",
-           "ablations_in", "columns", "find", "read_all", "write_atomic"]
+__all__ = [
+    "CURVE_COLUMNS",
+    "OWN_RESULTS",
+    "SHIPPED_RESULTS",
+    "STATUSES",
+    "BackboneFacts",
+    "Cost",
+    "DatasetFacts",
+    "Environment",
+    "Folder",
+    "Layer",
+    "Placement",
+    "Plan",
+    "PlannedClaim",
+    "PlannedRun",
+    "RecordError",
+    "RunRecord",
+    "Scores",
+    "Status",
+    "Timing",
+    "ablations_in",
+    "columns",
+    "find",
+    "read_all",
+    "write_atomic",
+]

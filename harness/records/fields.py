@@ -48,7 +48,7 @@ def _fields(record: Any, prefix: str) -> Iterator[tuple[str, Field]]:
     for name, annotated in typing.get_type_hints(record).items():
         kinds = typing.get_args(annotated)
         kind = next((part for part in (annotated, *kinds) if dataclasses.is_dataclass(part)), None)
-        if kind is not None:
+        if kind is not None and typing.get_origin(annotated) is not tuple:
             yield from _fields(kind, f"{prefix}{name}.")
         elif typing.get_origin(annotated) is dict:
             yield f"{prefix}{name}.*", Field(kinds[1], about.get(name, ""))

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records import schemas
+from harness.records import reading, schemas
 from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_atomic
+from harness.records.plan import Plan
+from harness.records.reading import Kind
 from harness.records.record import RunRecord
 
 # Where launches write, and where reports look first.
@@ -79,30 +81,17 @@ class Folder:
                 temporary.replace(folder / f"{name}.npz")
         write_atomic(folder / "record.json", json_bytes(record))
 
-    def write_plan(self, question: str, runs: Iterable[Mapping[str, Any]], factors: Mapping[str, list[str]],
-                   claims: Iterable[Any] = (), varied: Iterable[str] = ()) -> None:
-        """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned.
+    def write_plan(self, plan: Plan) -> None:
+        """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned."""
+        earlier = self.plan()
+        write_atomic(self.path / "plan.json", json_bytes(plan.joined_by(earlier.runs) if earlier else plan))
 
-        Args:
-          question: the ablation's.
-          runs: {"run_id", "cell", "labels", "seed"} of each planned run, cells in the ablation's order.
-          factors: name -> labels, the reference level first.
-          claims: the source's figures, as `ablations.claim.Claim` states them.
-          varied: paths of the fields that factors set.
-        """
-        planned = {run["run_id"]: dict(run) for run in runs}
-        if earlier := self.plan():
-            planned |= {run["run_id"]: run for run in earlier["runs"] if run["run_id"] not in planned}
-        write_atomic(self.path / "plan.json", json_bytes(
-            {"ablation": self.ablation, "question": question, "factors": factors, "varied": list(varied),
-             "claims": list(claims), "runs": list(planned.values())}))
-
-    def plan(self) -> dict[str, Any] | None:
-        """Reads the plan as given to `write_plan`; None if there is none."""
+    def plan(self) -> Plan | None:
+        """Reads the plan; None if there is none."""
         path = self.path / "plan.json"
         if not path.exists():
             return None
-        return {"claims": [], "varied": []} | read_json(path, ("question", "factors", "runs"))
+        return _as(Plan, {"ablation": self.ablation} | read_json(path, ("question", "factors", "runs")), path)
 
     def layouts(self) -> dict[str, Any]:
         """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""
@@ -129,12 +118,12 @@ class Folder:
         """States how far this launch is, as `progress` reads it."""
         write_atomic(self.path / "progress.json", json.dumps(progress, allow_nan=False).encode())
 
-    def record(self, run_id: str) -> dict[str, Any] | None:
-        """Reads a run's record as JSON in the form of `RunRecord`, whatever its schema; None while it is unfinished."""
+    def record(self, run_id: str) -> RunRecord | None:
+        """Reads a run's record, whatever its schema; None while it is unfinished."""
         path = self.run(run_id) / "record.json"
         return _read_record(path) if path.exists() else None
 
-    def records(self) -> dict[str, dict[str, Any]]:
+    def records(self) -> dict[str, RunRecord]:
         """Reads all records, by run_id in its order."""
         return {run_id: _read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
 
@@ -199,9 +188,16 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
 
 
-def _read_record(path: pathlib.Path) -> dict[str, Any]:
+def _read_record(path: pathlib.Path) -> RunRecord:
     stored = read_json(path, _REQUIRED)
     try:
-        return schemas.migrated(stored)
-    except schemas.SchemaError as error:
+        return reading.checked(reading.structured(RunRecord, schemas.migrated(stored)))
+    except (schemas.SchemaError, reading.FormError) as error:
         raise RecordError(f"{path} {error}; {REMEDY}") from None
+
+
+def _as(kind: type[Kind], stored: Mapping[str, Any], path: pathlib.Path) -> Kind:
+    try:
+        return reading.structured(kind, stored)
+    except reading.FormError as error:
+        raise RecordError(f"{path} {error}; move the file away to have it written again") from None

@@ -3,14 +3,15 @@
 import functools
 import zipfile
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.records.folder import Folder, RecordError
+from harness.records.files import RecordError
+from harness.records.folder import Folder
+from harness.records.plan import Plan
+from harness.records.record import RunRecord
 
-Record = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -26,12 +27,12 @@ class Loaded:
         self._exhibits: dict[str, Arrays | None] = {}
 
     @functools.cached_property
-    def records(self) -> dict[str, Record]:
+    def records(self) -> dict[str, RunRecord]:
         """Reads all records, by run_id."""
         return self.folder.records()
 
     @functools.cached_property
-    def plan(self) -> dict[str, Any] | None:
+    def plan(self) -> Plan | None:
         """Reads the plan."""
         return self.folder.plan()
 
@@ -50,7 +51,7 @@ class Loaded:
         known: dict[str, Arrays] = {}
         for run_id, record in self.records.items():
             path = self.folder.run(run_id) / "predictions.npz"
-            if record["status"] == "done" and path.exists():
+            if record.status == "done" and path.exists():
                 try:
                     stored = self.folder.predictions(run_id)
                 except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

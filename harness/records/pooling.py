@@ -6,19 +6,18 @@ layouts have trained may share a table, which then says so: their numbers may di
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from harness.records.configs import config_differences, differences
-
-Record = Mapping[str, Any]
+from harness.records.record import RunRecord
 
 
 class MixtureError(Exception):
     """Records that may not share a row or a table; the message is one line."""
 
 
-def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> None:
+def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) -> None:
     """Refuses records that would make a mean or a difference of unlike things.
 
     A cell's records must agree in configuration, data and device. Cells that are compared must agree in device, in
@@ -31,53 +30,52 @@ def refuse_mixtures(records: Iterable[Record], varied: Iterable[str] = ()) -> No
     Raises:
       MixtureError: naming the runs and the fields.
     """
-    def device(record: Record) -> Any:
-        return {"environment": {key: record["environment"].get(key) for key in ("platform", "device")}}
+    def device(record: RunRecord) -> Any:
+        return {"environment": {"platform": record.environment.platform, "device": record.environment.device}}
 
-    def data(record: Record) -> Any:
-        return {"dataset": {"fingerprint": record["dataset"]["fingerprint"]}}
+    def data(record: RunRecord) -> Any:
+        return {"dataset": {"fingerprint": record.dataset.fingerprint}}
 
-    def cells_differ(one: Record, other: Record) -> list[str]:
-        return [*config_differences(one["config"], other["config"], "config"),
+    def cells_differ(one: RunRecord, other: RunRecord) -> list[str]:
+        return [*config_differences(one.config, other.config, "config"),
                 *differences(data(one) | device(one), data(other) | device(other))]
 
-    def compared_facts(record: Record) -> Any:
+    def compared_facts(record: RunRecord) -> Any:
         if "precision" in varied:
             return device(record)
-        return {"config": {"precision": record["config"].get("precision")}, **device(record)}
+        return {"config": {"precision": record.config.get("precision")}, **device(record)}
 
-    def data_named(record: Record) -> Any:
-        return record["config"].get("dataset"), record["config"].get("validation_size")
+    def data_named(record: RunRecord) -> Any:
+        return record.config.get("dataset"), record.config.get("validation_size")
 
     records, varied = list(records), set(varied)
     if twice := [name for name, number in Counter(map(_name, records)).items() if number > 1]:
         raise MixtureError(f"more than one record of {'; '.join(twice)}: move all but one out of runs/")
-    _refuse(records, lambda record: record["cell"], cells_differ)
+    _refuse(records, lambda record: record.cell, cells_differ)
     _refuse(records, data_named, _in(data))
     _refuse(records, lambda record: None, _in(compared_facts))
-    _refuse([record for record in records if record.get("backbone")], lambda record: record["backbone"]["name"],
-            _in(lambda record: {"backbone": {"weights_sha256": record["backbone"]["weights_sha256"]}}))
+    _refuse([record for record in records if record.backbone], lambda record: record.backbone and record.backbone.name,
+            _in(lambda record: {"backbone": {
+                "weights_sha256": record.backbone and record.backbone.weights_sha256}}))
 
 
-def kind(record: Record) -> dict[str, str]:
+def kind(record: RunRecord) -> dict[str, str]:
     """Says by what a run was trained, as far as numbers may depend on it: fact -> what it was."""
-    machine, placement = record["environment"], record.get("placement")
-    packages = machine.get("packages", {})
-    dirty = " with uncommitted changes" if machine.get("git_dirty") else ""
-    code = machine.get("training_code") or f"commit {machine.get('git_commit') or 'unknown'}{dirty}"
-    settings = machine.get("numerics") or {}
-    told = {"settings of jax": "recorded" if settings else "not recorded"}
-    return {"training code": code[:19 if code.startswith("commit") else 12] + dirty * code.startswith("commit"),
-            **{name: packages.get(name, "unknown") for name in _VERSIONS},
-            **told, **{f"jax's {name}": value or "none" for name, value in settings.items()},
-            LAYOUT: "; then ".join(placement["layouts"]) if placement else "unknown"}
+    machine = record.environment
+    dirty = " with uncommitted changes" if machine.git_dirty else ""
+    settings = {f"jax's {name}": value or "none" for name, value in machine.numerics.items()}
+    return {"training code": (machine.training_code or "")[:12]
+            or f"commit {(machine.git_commit or 'unknown')[:12]}{dirty}",
+            **{name: machine.packages.get(name, "unknown") for name in _VERSIONS},
+            "settings of jax": "recorded" if settings else "not recorded", **settings,
+            LAYOUT: "; then ".join(record.placement.layouts) if record.placement else "unknown"}
 
 
 _VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 LAYOUT = "layout (which changes rounding alone)"
 
 
-def unlike(records: Iterable[Record]) -> dict[str, dict[str, int]]:
+def unlike(records: Iterable[RunRecord]) -> dict[str, dict[str, int]]:
     """Lists the facts in which records differ: fact -> what it was -> number of records."""
     kinds = [kind(record) for record in records]
     facts = dict.fromkeys(itertools.chain(*kinds))
@@ -85,13 +83,13 @@ def unlike(records: Iterable[Record]) -> dict[str, dict[str, int]]:
     return {fact: dict(values) for fact, values in counts.items() if len(values) > 1}
 
 
-def _in(facts: Callable[[Record], Any]) -> Callable[[Record, Record], list[str]]:
+def _in(facts: Callable[[RunRecord], Any]) -> Callable[[RunRecord, RunRecord], list[str]]:
     return lambda one, other: differences(facts(one), facts(other))
 
 
-def _refuse(records: Iterable[Record], scope: Callable[[Record], Any],
-            differ: Callable[[Record, Record], list[str]]) -> None:
-    first: dict[Any, Record] = {}
+def _refuse(records: Iterable[RunRecord], scope: Callable[[RunRecord], Any],
+            differ: Callable[[RunRecord, RunRecord], list[str]]) -> None:
+    first: dict[Any, RunRecord] = {}
     found = []
     for record in records:
         other = first.setdefault(scope(record), record)
@@ -104,5 +102,5 @@ def _refuse(records: Iterable[Record], scope: Callable[[Record], Any],
                            "or move its folders out of runs/")
 
 
-def _name(record: Record) -> str:
-    return f"{record['cell']},seed={record['seed']}"
+def _name(record: RunRecord) -> str:
+    return f"{record.cell},seed={record.seed}"

@@ -114,6 +114,19 @@ class Scores:
 
 
 @dataclasses.dataclass(frozen=True)
+class Layer:
+    """A row of the layer table: see `models.layers.Row`."""
+
+    name: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    frozen: bool = False
+    beforehand: bool = False
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Cost:
     """What the run's network costs; None where the platform does not tell.
 
@@ -130,9 +143,9 @@ class Cost:
         first device on an accelerator; None where other runs shared it.
     """
 
-    layers: tuple[dict[str, Any], ...]
+    layers: tuple[Layer, ...]
     parameters: int
-    trainable_parameters: int
+    trainable_parameters: int | None
     macs_per_example: int
     parameters_bytes: int
     gradients_bytes: int
@@ -163,7 +176,7 @@ class Timing:
     validate_s: float
     compile_s: float
     throughput_examples_per_s: float
-    end_to_end_examples_per_s: float
+    end_to_end_examples_per_s: float | None
     members_at_once: int
     launches: int
 

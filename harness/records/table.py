@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from harness.records.configs import completed
+from harness.records.configs import as_json, completed
 from harness.records.fields import columns
 from harness.records.folder import Folder, ablations_in
 
@@ -25,8 +25,8 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
       RecordError: if a record cannot be read, naming its file.
     """
     names = ablations_in(results_dir) if ablations is None else ablations
-    rows = [{"run_id": run_id} | {field: value for field, value in record.items() if value is not None}
-            | {"config": completed(record["config"])}
+    rows = [{"run_id": run_id} | {field: value for field, value in as_json(record).items() if value is not None}
+            | {"config": completed(record.config)}
             for name in names for run_id, record in Folder(results_dir, name).records().items()]
     table = pd.json_normalize(rows)
     ordered: list[str] = []

@@ -1,14 +1,11 @@
 """The sentences below a table: what its numbers rest on."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from harness.analysis.cells import MARK, CellRow, Summary, View
-from harness.records import STATUSES
+from harness.records import STATUSES, BackboneFacts, Environment, RunRecord
 from harness.records.pooling import unlike
 from harness.reporting.answer import HEADLINE
-
-Record = Mapping[str, Any]
 
 
 def caption(summary: Summary) -> tuple[str, ...]:
@@ -23,12 +20,12 @@ def caption(summary: Summary) -> tuple[str, ...]:
         _baseline_sentence(rows, view, has_plan=summary.plan is not None),
         *(["Bold is the best mean, where it is clearly ahead of every other cell."]
           if any(row.is_best for row in rows) else []),
-        *_cost_sentences(rows, has_features=any((record.get("backbone") or {}).get("features_s") is not None
-                                                for record in everything)),
+        *_cost_sentences(rows, has_features=any(
+            record.backbone and record.backbone.features_s is not None for record in everything)),
         *_backbone_sentences(everything),
         *_environment_sentences(everything),
-        *_mixture_sentences(rows, [record for record in everything if record["status"] == "done"]),
-        *dict.fromkeys(f"Warning: {text}" for record in everything for text in record["dataset"]["warnings"]),
+        *_mixture_sentences(rows, [record for record in everything if record.status == "done"]),
+        *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
     )
 
 
@@ -38,13 +35,13 @@ _SELECTED = {
 }
 
 
-def _data_sentences(records: Iterable[Record]) -> list[str]:
+def _data_sentences(records: Iterable[RunRecord]) -> list[str]:
     return list(dict.fromkeys(
-        f"Data: {data['name']} ({data['source']}), {data['train_examples']:,} training, "
-        f"{data['validation_examples']:,} validation and {data['test_examples']:,} test examples of "
-        f"{' x '.join(map(str, data['image_shape']))} in {len(data['class_names'])} classes, "
-        f"fingerprint {data['fingerprint'][:12]}."
-        for data in (record["dataset"] for record in records)))
+        f"Data: {data.name} ({data.source}), {data.train_examples:,} training, "
+        f"{data.validation_examples:,} validation and {data.test_examples:,} test examples of "
+        f"{' x '.join(map(str, data.image_shape))} in {len(data.class_names)} classes, "
+        f"fingerprint {data.fingerprint[:12]}."
+        for data in (record.dataset for record in records)))
 
 
 def _coverage(summary: Summary) -> str:
@@ -60,9 +57,9 @@ def _coverage(summary: Summary) -> str:
     counts += [f"{total(status)} {'failed' if status == 'error' else status} ({where(status)})"
                for status in (*STATUSES[1:], "missing") if total(status)]
     planned = f"{total('planned')} planned" if plan else "no plan, so what is missing is unknown"
-    unplanned = len(records.keys() - {run["run_id"] for run in plan["runs"]}) if plan else 0
+    unplanned = len(records.keys() - {run.run_id for run in plan.runs}) if plan else 0
     extra = f"; {unplanned} of them outside the plan" if unplanned else ""
-    seeds = sorted({record["seed"] for record in records.values() if record["status"] == "done"})
+    seeds = sorted({record.seed for record in records.values() if record.status == "done"})
     return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds done: {', '.join(map(str, seeds)) or 'none'}."
 
 
@@ -109,32 +106,29 @@ def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]
                if has_features else "")]
 
 
-def _backbone_sentences(records: Iterable[Record]) -> list[str]:
-    def text(record: Record) -> str:
-        backbone = record["backbone"]
-        trained = "frozen" if backbone["fine_tune"] == "none" else f"trained from {backbone['fine_tune']} on"
-        official = "" if backbone["weights_official"] else ", not proven official"
-        features = "" if backbone["features_s"] is None else (
-            f"; the features of all images took {backbone['features_s']:,.0f} s, once for all runs")
-        return (f"Backbone: {backbone['name']} at {backbone['resolution']} px, {trained}; weights "
-                f"{backbone['weights_file']} (sha256 {backbone['weights_sha256'][:12]}{official}){features}.")
+def _backbone_sentences(records: Iterable[RunRecord]) -> list[str]:
+    def text(backbone: BackboneFacts) -> str:
+        trained = "frozen" if backbone.fine_tune == "none" else f"trained from {backbone.fine_tune} on"
+        official = "" if backbone.weights_official else ", not proven official"
+        features = "" if backbone.features_s is None else (
+            f"; the features of all images took {backbone.features_s:,.0f} s, once for all runs")
+        return (f"Backbone: {backbone.name} at {backbone.resolution} px, {trained}; weights {backbone.weights_file} "
+                f"(sha256 {backbone.weights_sha256[:12]}{official}){features}.")
 
-    return list(dict.fromkeys(text(record) for record in records if record.get("backbone")))
-
-
-def _environment_sentences(records: Iterable[Record]) -> list[str]:
-    def text(environment: Mapping[str, Any]) -> str:
-        commit = (environment.get("git_commit") or "")[:12]
-        commit = commit or f"unknown (version {environment.get('harness_version')})"
-        dirty = " with uncommitted changes" if environment.get("git_dirty") else ""
-        return (f"Device: {environment.get('device_count', 1)} x {environment.get('device')} "
-                f"({environment.get('platform')}); jax {environment.get('packages', {}).get('jax', 'unknown')}; "
-                f"commit {commit}{dirty}.")
-
-    return list(dict.fromkeys(text(record["environment"]) for record in records))
+    return list(dict.fromkeys(text(record.backbone) for record in records if record.backbone))
 
 
-def _mixture_sentences(rows: Sequence[CellRow], records: Sequence[Record]) -> list[str]:
+def _environment_sentences(records: Iterable[RunRecord]) -> list[str]:
+    def text(machine: Environment) -> str:
+        commit = (machine.git_commit or "")[:12] or f"unknown (version {machine.harness_version})"
+        dirty = " with uncommitted changes" if machine.git_dirty else ""
+        return (f"Device: {machine.device_count} x {machine.device} ({machine.platform}); jax "
+                f"{machine.packages.get('jax', 'unknown')}; commit {commit}{dirty}.")
+
+    return list(dict.fromkeys(text(record.environment) for record in records))
+
+
+def _mixture_sentences(rows: Sequence[CellRow], records: Sequence[RunRecord]) -> list[str]:
     """Names in what the runs of one experiment differ that may change numbers besides the seed."""
     found = []
     for fact, values in unlike(records).items():

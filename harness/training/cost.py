@@ -10,7 +10,7 @@ from flax import nnx
 from ablations.spec import Run, SpecError
 from harness.data import inputs
 from harness.data.inputs import Inputs
-from harness.records import Cost
+from harness.records import Cost, Layer
 from harness.training import cohort, train
 from harness.training.train import Program, TrainState
 from models import TransferConfig
@@ -41,7 +41,7 @@ def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[
     outputs = sum(math.prod(row.output_shape) for row in rows if not row.frozen)
     activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
     return Cost(
-        layers=tuple(row._asdict() for row in rows), parameters=sum(row.parameters for row in rows),
+        layers=tuple(Layer(**row._asdict()) for row in rows), parameters=sum(row.parameters for row in rows),
         trainable_parameters=sum(row.parameters for row in rows if not row.frozen),
         macs_per_example=sum(row.macs for row in rows), parameters_bytes=parameters, gradients_bytes=gradients,
         optimizer_bytes=optimizer, activations_bytes=activations,

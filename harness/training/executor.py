@@ -95,7 +95,7 @@ def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
     for run in runs:
         if (record := folder.record(run.run_id)) is None:
             absent.append(run)
-        elif changes := configs.config_differences(record["config"], configs.as_json(run.config)):
+        elif changes := configs.config_differences(record.config, configs.as_json(run.config)):
             raise records.RecordError(
                 f"{folder.run(run.run_id)} was recorded with another configuration ({'; '.join(changes)}); "
                 "move the folder away, or give the changed ablation a name of its own")
@@ -169,7 +169,8 @@ def _check(folder: records.Folder, cohorts: Sequence[tuple[Sequence[Run], _Cohor
     """Refuses now what would be refused after hours of training, and tells what tables will mark."""
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
     joined = [*folder.records().values(), *intended]
-    pooling.refuse_mixtures(joined, (folder.plan() or {}).get("varied", ()))
+    plan = folder.plan()
+    pooling.refuse_mixtures(joined, plan.varied if plan else ())
     if differing := [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]:
         watcher.told(f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will "
                      "say where both meet")

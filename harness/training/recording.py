@@ -39,12 +39,9 @@ class Recorder:
     machine: records.Environment
     start: Callable[[Run], tuple[train.Program, train.TrainState, Any]]
 
-    def intended(self, run: Run) -> dict[str, Any]:
-        """Says of a run what its record will say, as far as it matters for which other records it may join."""
-        return {"cell": run.cell, "seed": run.seed, "config": configs.as_json(run.config),
-                "dataset": {"fingerprint": self.inputs.dataset.fingerprint},
-                "environment": configs.as_json(self.machine),
-                "backbone": configs.as_json(self.inputs.facts(run.config.model))}
+    def intended(self, run: Run) -> records.RunRecord:
+        """Says of a run what its record will say, as far as that is known before it is trained."""
+        return self._record(run, "error", "not trained yet", now())
 
     def failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
         """Records a run that could not be trained."""

@@ -16,7 +16,7 @@ from harness.analysis import claims
 from harness.analysis.cells import METRICS
 from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
-from harness.records import Cost
+from harness.records import Cost, Layer
 from harness.records.configs import as_json
 from harness.reporting.render import DASH, shortened
 from harness.reporting.tables import evidence
@@ -50,7 +50,7 @@ def test_a_claim_is_judged_by_where_the_interval_lies(kind, value, within, measu
 def summary(*stated, accuracies=((0.95, 0.951, 0.952), (0.97, 0.972, 0.974))):
     runs = [synthetic.record({"a": level}, seed, value) for level, values in zip("xy", accuracies, strict=True)
             for seed, value in enumerate(values)]
-    plan = synthetic.plan({"a": ["x", "y"]}, runs) | {"claims": as_json(stated)}
+    plan = synthetic.plan({"a": ["x", "y"]}, runs, claims=stated)
     return summarize("made_up", plan, synthetic.as_read(*runs))
 
 
@@ -81,7 +81,7 @@ def test_counts_are_exact_and_one_run_suffices():
 def claimed(*stated, runs, predictions=None):
     """Holds claims against runs of one cell, or of cells that the factor "a" tells apart."""
     levels = list(dict.fromkeys(run.labels["a"] for run in runs))
-    plan = synthetic.plan({"a": levels}, runs) | {"claims": as_json(stated)}
+    plan = synthetic.plan({"a": levels}, runs, claims=stated)
     return summarize("made_up", plan, synthetic.as_read(*runs), predictions=predictions)
 
 
@@ -90,7 +90,7 @@ def test_numbers_are_counted_as_the_source_counts_them():
     layers = [("dense_1", 256, 200_960), ("dropout_2", 256, 0), ("dense_3", 128, 32_896), ("dense_4", 10, 1_290)]
     run = synthetic.record({"a": "x"}, 0, 0.9)
     counted = dataclasses.replace(run.cost, parameters=235_146, layers=tuple(
-        {"name": name, "output_shape": [width], "parameters": parameters} for name, width, parameters in layers))
+        Layer(name, (width,), parameters, 0) for name, width, parameters in layers))
     stated = [Claim("someone", metric, value, of=of) for metric, value, of in (
         ("pixels_held", 47_040_000, ()), ("activations_held", 199_936, ()), ("numbers_held", 47_475_082, ()),
         ("layer_held", 133_120, ("dense_1",)), ("layer_held", 49_152, ("dense_3",)), ("layer_held", 0, ("dropout_2",)),
@@ -106,7 +106,7 @@ def test_numbers_are_counted_as_the_source_counts_them():
 
 def test_a_layer_that_is_not_there_is_not_measured():
     run = synthetic.record({"a": "x"}, 0, 0.9)
-    layers = ({"name": "dense_1", "output_shape": [10], "parameters": 7_850},)
+    layers = (Layer("dense_1", (10,), 7_850, 0),)
     run = dataclasses.replace(run, cost=dataclasses.replace(run.cost, layers=layers))
     there, gone = claimed(*(Claim("someone", "layer_parameters", 7_850, of=(name,)) for name in ("dense_1", "dense_9")),
                           runs=[run]).claims
@@ -205,19 +205,21 @@ def test_the_table_names_what_was_measured_and_its_unit():
         "best validation epoch.", "Confusion rank"]
 
 
-def test_a_plan_of_before_there_were_more_fields_still_reads():
+def test_a_plan_of_before_there_were_more_fields_still_reads(tmp_path):
     runs = [synthetic.record({"a": "x"}, seed, 0.95 + seed / 1000) for seed in range(3)]
-    [claim] = as_json([Claim("someone", "test_accuracy", 0.9, "at_least")])
-    del claim["of"], claim["unaudited"]
-    plan = synthetic.plan({"a": ["x"]}, runs) | {"claims": [claim]}
-    [row] = summarize("made_up", plan, synthetic.as_read(*runs)).claims
+    folder = synthetic.write(
+        tmp_path, synthetic.plan({"a": ["x"]}, runs, claims=[Claim("someone", "test_accuracy", 0.9, "at_least")]))
+    stored = json.loads((folder.path / "plan.json").read_text())
+    del stored["claims"][0]["of"], stored["claims"][0]["unaudited"]
+    (folder.path / "plan.json").write_text(json.dumps(stored))
+    [row] = summarize("made_up", folder.plan(), synthetic.as_read(*runs)).claims
     assert (row.verdict, row.of, row.protocol) == ("holds", (), "")
 
 
 def test_what_is_not_measured_says_so():
     runs = [synthetic.record({"a": level}, 0, None, status="oom") for level in "xy"]
     stated = [Claim("someone", metric, 0.5, "at_least") for metric in ("test_accuracy", "parameters")]
-    plan = synthetic.plan({"a": ["x", "y"]}, runs) | {"claims": as_json(stated)}
+    plan = synthetic.plan({"a": ["x", "y"]}, runs, claims=stated)
     assert {row.verdict for row in summarize("made_up", plan, synthetic.as_read(*runs)).claims} == {"not measured"}
 
 

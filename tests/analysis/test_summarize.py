@@ -7,7 +7,6 @@ import synthetic
 from harness.analysis.cells import METRICS, View, ViewError
 from harness.analysis.summarize import summarize
 from harness.records import Placement
-from harness.records.configs import as_json
 from harness.records.pooling import MixtureError
 from harness.reporting import answer, captions
 from harness.reporting.tables import report
@@ -29,6 +28,15 @@ def planned_and_records():
 @pytest.fixture
 def summary():
     return summarize("made_up", *planned_and_records())
+
+
+def changed_in(records, where, change):
+    """Changes the records that a condition picks."""
+    return {name: change(record) if where(record) else record for name, record in records.items()}
+
+
+def is_both(record):
+    return record.labels["regularizer"] == "both"
 
 
 def caption(summary):
@@ -98,7 +106,7 @@ def test_a_missing_baseline_is_stated(case):
     if case == "no plan":
         plan, reason = None, "without a plan the baseline is unknown"
     elif case == "baseline not planned":
-        plan["factors"]["regularizer"] = ["other", *LEVELS]
+        plan = dataclasses.replace(plan, factors={"regularizer": ("other", *LEVELS)})
         reason = "no planned cell has all reference levels"
     else:
         records = {name: record for name, record in records.items() if "none" not in name}
@@ -137,9 +145,9 @@ def test_only_factors_that_vary_are_named():
 def test_caption_states_what_the_numbers_rest_on():
     plan, records = planned_and_records()
     warning = "the pixels differ from the official archives (*sic*)"
-    for record in records.values():
-        record["dataset"]["warnings"] = [warning]
-        record["environment"] |= {"git_dirty": True}
+    records = changed_in(records, lambda record: True, lambda record: dataclasses.replace(
+        record, dataset=dataclasses.replace(record.dataset, warnings=(warning,)),
+        environment=dataclasses.replace(record.environment, git_dirty=True)))
     text = caption(summarize("made_up", plan, records))
     for fact in ("fashion_mnist", "55,000 training, 5,000 validation and 10,000 test", "Seeds done: 0, 1, 2.",
                  "95 % t interval", "AMD EPYC, 2 cores", "jax 0.10.2",
@@ -157,8 +165,8 @@ MIXTURES = {
     "precision": ({"config": CONFIG | {"precision": "bfloat16"}}, "config.precision"),
     "any setting": ({"config": CONFIG | {"batch_size": 256}}, "config.batch_size: 128 -> 256"),
     "pixels": ({"dataset": dataclasses.replace(synthetic.DATASET, fingerprint="e" * 64)}, "dataset.fingerprint"),
-    "platform": ({"environment": synthetic.ENVIRONMENT | {"platform": "gpu"}}, "environment.platform"),
-    "device": ({"environment": synthetic.ENVIRONMENT | {"device": "NVIDIA H200"}}, "environment.device"),
+    "platform": ({"environment": dataclasses.replace(synthetic.ENVIRONMENT, platform="gpu")}, "environment.platform"),
+    "device": ({"environment": dataclasses.replace(synthetic.ENVIRONMENT, device="NVIDIA H200")}, "environment.device"),
 }
 
 
@@ -175,16 +183,15 @@ def test_unlike_runs_in_a_cell_are_refused_by_name(case):
 
 def test_cells_on_other_pixels_under_one_name_are_refused():
     plan, records = planned_and_records()
-    for name, record in records.items():
-        if "both" in name:
-            record["dataset"]["fingerprint"] = "e" * 64
+    records = changed_in(records, is_both, lambda record: dataclasses.replace(
+        record, dataset=dataclasses.replace(record.dataset, fingerprint="e" * 64)))
     with pytest.raises(MixtureError, match=r"regularizer=both,seed=0 differ in dataset\.fingerprint"):
         summarize("made_up", plan, records)
 
 
 def test_a_run_recorded_twice_is_refused():
     plan, records = planned_and_records()
-    twice = {"copy of seed 0": as_json(synthetic.record({"regularizer": "none"}, 0, 0.9))}
+    twice = {"copy of seed 0": synthetic.record({"regularizer": "none"}, 0, 0.9)}
     with pytest.raises(MixtureError, match="more than one record of regularizer=none,seed=0"):
         summarize("made_up", plan, records | twice)
 
@@ -213,9 +220,8 @@ def test_a_cell_without_evidence_against_it_keeps_the_best_from_being_marked():
 
 def test_cells_on_other_devices_are_not_compared():
     plan, records = planned_and_records()
-    for name, record in records.items():
-        if "both" in name:
-            record["environment"] = record["environment"] | {"device": "NVIDIA H200"}
+    records = changed_in(records, is_both, lambda record: dataclasses.replace(
+        record, environment=dataclasses.replace(record.environment, device="NVIDIA H200")))
     with pytest.raises(MixtureError, match=r"regularizer=both,seed=0 differ in environment\.device"):
         summarize("made_up", plan, records)
 
@@ -224,11 +230,11 @@ def test_cells_of_other_precision_are_compared_only_if_a_factor_varies_it():
     runs = [synthetic.record({"precision": level}, seed, 0.9) for level in ("float32", "bfloat16") for seed in (0, 1)]
     records = synthetic.as_read(*runs)
     for record in records.values():
-        record["config"]["precision"] = record["labels"]["precision"]
+        record.config["precision"] = record.labels["precision"]
     plan = synthetic.plan({"precision": ["float32", "bfloat16"]}, runs)
     with pytest.raises(MixtureError, match=r"differ in config\.precision: \"float32\" -> \"bfloat16\""):
         summarize("made_up", plan, records)
-    found = summarize("made_up", plan | {"varied": ["precision"]}, records)
+    found = summarize("made_up", dataclasses.replace(plan, varied=("precision",)), records)
     assert found.rows[1].difference.n == 2
 
 
@@ -269,9 +275,9 @@ def test_the_last_epoch_s_scores_can_be_selected():
 def test_of_a_loss_the_lowest_is_best():
     runs = [synthetic.record({"a": level}, seed, 0.9) for level in "xy" for seed in range(3)]
     records = synthetic.as_read(*runs)
-    for record in records.values():
-        record["best"]["test_loss"] = (0.30 if record["labels"]["a"] == "y" else 0.5) + 0.001 * record["seed"] ** 2
-    records["a=y,seed=2"]["best"]["test_loss"] += 0.001
+    losses = {"x": (0.5, 0.501, 0.504), "y": (0.30, 0.301, 0.305)}
+    records = changed_in(records, lambda record: True, lambda record: dataclasses.replace(
+        record, best=dataclasses.replace(record.best, test_loss=losses[record.labels["a"]][record.seed])))
     found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), records, View(metric="test_loss"))
     assert [row.is_best for row in found.rows] == [False, True]
     assert found.rows[1].score.mean == pytest.approx(0.302, abs=1e-12)
@@ -282,7 +288,8 @@ def test_of_a_loss_the_lowest_is_best():
 def test_optimistic_readings_are_each_run_s_better_one():
     runs = [synthetic.record({}, seed, 0.9) for seed in range(2)]
     records = synthetic.as_read(*runs)
-    records["baseline,seed=1"]["last"] |= {"test_accuracy": 0.95, "validation_accuracy": 0.5}
+    records = changed_in(records, lambda record: record.seed == 1, lambda record: dataclasses.replace(
+        record, last=dataclasses.replace(record.last, test_accuracy=0.95, validation_accuracy=0.5)))
     [row] = summarize("made_up", synthetic.plan({}, runs), records).rows
     assert row.optimistic_test_accuracy.mean == pytest.approx((0.90 + 0.95) / 2)
     assert row.optimistic_validation_accuracy.mean == pytest.approx(0.91)
@@ -309,8 +316,8 @@ def test_a_missing_cell_leaves_a_note_in_the_place_of_effects():
 
 def test_a_design_that_is_no_factorial_says_so():
     plan, records = factorial()
-    plan["runs"] = [run for run in plan["runs"] if run["cell"] != "norm=yes,drop=yes"]
-    records = {name: record for name, record in records.items() if record["cell"] != "norm=yes,drop=yes"}
+    plan = dataclasses.replace(plan, runs=tuple(run for run in plan.runs if run.cell != "norm=yes,drop=yes"))
+    records = {name: record for name, record in records.items() if record.cell != "norm=yes,drop=yes"}
     assert "not every combination" in summarize("made_up", plan, records).effects.note
     assert summarize("made_up", None, records).effects is None
 
@@ -323,7 +330,7 @@ def test_predictions_of_shared_examples_are_compared_where_they_are_known():
     plan, records = planned_and_records()
     label = np.array([0, 1, 0], np.uint8)
     known = {name: {"predicted": np.array([0, 1, "norm" in name], np.uint8), "label": label} for name, record
-             in records.items() if record["status"] == "done" and record["cell"].endswith(("none", "norm"))}
+             in records.items() if record.status == "done" and record.cell.endswith(("none", "norm"))}
     found = summarize("made_up", plan, records, predictions=known)
     norm, both = found.rows[1].comparison.shared, found.rows[3].comparison.shared
     assert (norm.pairs, norm.gained, norm.lost) == (2, 0.0, 1.0)
@@ -344,11 +351,12 @@ BY_OTHER_MEANS = {
 def test_runs_of_other_code_versions_or_settings_meet_only_with_a_line_that_says_so(case, where):
     """One line under the table, which names what differs, and a mark on every difference across it."""
     change, line = BY_OTHER_MEANS[case]
-    usual = synthetic.ENVIRONMENT | {"training_code": "d" * 64, "numerics": {"xla_flags": ""}}
+    usual = dataclasses.replace(synthetic.ENVIRONMENT, training_code="d" * 64, numerics={"xla_flags": ""})
     runs = [synthetic.record({"a": level}, seed, 0.9 + 0.01 * place + 0.001 * seed)
             for place, level in enumerate("xy") for seed in range(3)]
     others = runs[3:] if where == "between cells" else [runs[2], runs[3], runs[4]]
-    runs = [dataclasses.replace(run, environment=usual | (change if run in others else {})) for run in runs]
+    runs = [dataclasses.replace(run, environment=dataclasses.replace(usual, **(change if run in others else {})))
+            for run in runs]
     found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
     [said] = [sentence for sentence in captions.caption(found) if sentence.startswith("Runs differ in")]
     assert said.startswith(f"Runs differ in {line}.")

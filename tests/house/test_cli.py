@@ -157,10 +157,10 @@ def test_devices_and_parallel_say_how_runs_lie(tmp_path):
     done = run(tmp_path, *QUICK, "--devices=4", "--parallel=pmap")
     assert done.returncode == 0, done.stderr
     for record in records.Folder(tmp_path, NAME).records().values():
-        placed = record["placement"]
+        placed = record.placement
         assert placed["layouts"] == ["3 devices, one run on each, by pmap"]
         assert placed["cache_hits"] + placed["cache_misses"] == placed["compiled_programs"] == 3
-        assert record["environment"]["device_count"] == 4
+        assert record.environment.device_count == 4
 
 
 def test_the_list_names_every_ablation(tmp_path):
@@ -196,11 +196,11 @@ def test_a_dense_net_learns_the_real_fashion_mnist(tmp_path):
                f"--data_dir={os.environ['HARNESS_DATA_DIR']}")
     assert done.returncode == 0, done.stderr
     [record] = records.Folder(tmp_path, "fashion_mlp,epochs=2").records().values()
-    assert record["dataset"]["official"]
-    sizes = [record["dataset"][f"{split}_examples"] for split in ("train", "validation", "test")]
+    assert record.dataset.official
+    sizes = [getattr(record.dataset, f"{split}_examples") for split in ("train", "validation", "test")]
     assert sizes == [55_000, 5_000, 10_000]
-    assert 0.83 < record["best"]["test_accuracy"] < 0.90
-    assert record["cost"]["parameters"] == 235_146
+    assert 0.83 < record.best.test_accuracy < 0.90
+    assert record.cost.parameters == 235_146
 
 
 TRANSFER = ("--ablation=cifar10_transfer_width", "--set=dataset=digits", "--set=validation_size=200",
@@ -217,12 +217,12 @@ def test_heads_train_on_features_of_real_weights_that_are_computed_once(tmp_path
         assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / name).glob("*/runs/*/record.json")
         record = json.loads(path.read_text())
-        assert record["backbone"]["features_cached"] is cached
-        assert record["backbone"]["weights_file"].endswith("_0.35_224_no_top.h5")
-        assert record["backbone"]["features_s"] > 0
-        assert record["timing"]["end_to_end_examples_per_s"] < record["timing"]["throughput_examples_per_s"]
-        assert any("are not proven to be the official file" in warning for warning in record["dataset"]["warnings"])
-        assert record["best"]["test_accuracy"] > 0.5, "ten classes of tiny digits, three epochs"
+        assert record.backbone.features_cached is cached
+        assert record.backbone.weights_file.endswith("_0.35_224_no_top.h5")
+        assert record.backbone.features_s > 0
+        assert record.timing.end_to_end_examples_per_s < record.timing.throughput_examples_per_s
+        assert any("are not proven to be the official file" in warning for warning in record.dataset.warnings)
+        assert record.best.test_accuracy > 0.5, "ten classes of tiny digits, three epochs"
 
 
 def test_a_file_that_is_no_weights_is_one_line_and_fails(tmp_path):

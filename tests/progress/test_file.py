@@ -45,7 +45,7 @@ def test_it_follows_every_run_from_waiting_to_its_record(folder, monkeypatch):
     assert seen[-1]["ended"]
     assert not seen[-2]["ended"]
     assert {run: progress["state"] for run, progress in seen[-1]["runs"].items()} == {
-        run: record["status"] for run, record in folder.records().items()}
+        run: record.status for run, record in folder.records().items()}
     # Three sound runs of two epochs, and a first epoch of each that diverges.
     assert seen[-1]["trained_epochs"] == 9
     curve = folder.curve("rate=sound,seed=0").iloc[-1]

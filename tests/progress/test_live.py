@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import os
 import re
@@ -64,7 +65,7 @@ def test_what_trains_comes_first_and_what_does_not_fit_is_counted(folder):
 def test_names_are_shown_and_never_obeyed(tmp_path, hostile):
     run = synthetic.record({"f": "a"}, 0, 0.9)
     planned = plan([run], question=hostile)
-    planned["runs"][0]["run_id"] = hostile
+    planned = dataclasses.replace(planned, runs=(dataclasses.replace(planned.runs[0], run_id=hostile),))
     text = drawn(synthetic.write(tmp_path, planned))
     assert "\x1b" not in text
     assert hostile[:8].replace("\x1b", "") in text.replace("\x1b", "")

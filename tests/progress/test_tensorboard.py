@@ -60,17 +60,18 @@ def test_a_run_has_its_curve_its_outcome_its_weights_and_its_pictures(folder):
         read = events(folder, run_id)
         assert_as_the_curve(read, folder.curve(run_id))
         for name in ("best", "last"):
-            epoch, accuracy = record[name]["epoch"], record[name]["test_accuracy"]
+            epoch, accuracy = getattr(record, name).epoch, getattr(record, name).test_accuracy
             assert points(read, f"test/{name}_accuracy") == [(epoch, pytest.approx(accuracy, abs=1e-7))]
-            assert points(read, f"test/{name}_loss") == [(epoch, pytest.approx(record[name]["test_loss"], abs=1e-6))]
+            loss = getattr(record, name).test_loss
+            assert points(read, f"test/{name}_loss") == [(epoch, pytest.approx(loss, abs=1e-6))]
         # What is counted of the network agrees with what is drawn of it.
         weights = [read.Histograms(tag)[0].histogram_value for tag in read.Tags()["histograms"]]
         assert len(weights) == 4
-        assert sum(histogram.num for histogram in weights) == record["cost"]["parameters"]
+        assert sum(histogram.num for histogram in weights) == record.cost.parameters
         assert all(sum(histogram.bucket) == histogram.num for histogram in weights)
         for tag in ("first_layer/filters", "test/most_confident_mistakes"):
             [event] = read.Images(tag)
-            assert event.step == record["best"]["epoch"]
+            assert event.step == record.best.epoch
             assert Image.open(io.BytesIO(event.encoded_image_string)).size == (event.width, event.height)
 
 
@@ -107,10 +108,10 @@ def test_tensorboard_compares_the_grid_on_its_hparams_page(folder):
     assert rows.keys() == found.keys()
     for run_id, (hyperparameters, status, metrics) in rows.items():
         record = found[run_id]
-        assert hyperparameters == {"rate": record["labels"]["rate"], "seed": record["seed"]}
-        assert status == ("STATUS_SUCCESS" if record["status"] == "done" else "STATUS_FAILURE")
-        if record["status"] == "done":
-            assert metrics["test/best_accuracy"] == pytest.approx(record["best"]["test_accuracy"], abs=1e-7)
+        assert hyperparameters == {"rate": record.labels["rate"], "seed": record.seed}
+        assert status == ("STATUS_SUCCESS" if record.status == "done" else "STATUS_FAILURE")
+        if record.status == "done":
+            assert metrics["test/best_accuracy"] == pytest.approx(record.best.test_accuracy, abs=1e-7)
 
 
 class Killer(Watcher):

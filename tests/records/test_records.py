@@ -17,13 +17,16 @@ CURVE = pd.DataFrame([(1, 0.5, 0.8, 0.4, 0.9)], columns=list(records.CURVE_COLUM
 PREDICTIONS = {"predicted": np.asarray([1, 2], np.uint8), "probability": np.asarray([0.5, 0.9], np.float16)}
 
 
+MACHINE = records.Environment("3.11.7", {"jax": "0.10.2"}, "cpu", "a CPU", 1, None, False)
+
+
 def record(**changes):
     config = configs.as_json(RUN.config)
     facts = records.DatasetFacts("fashion_mnist", "f", "p", True, "archives", (), ("a", "b"), (28, 28, 1), 10, 5, 2)
     scores = records.Scores(1, 0.5, 0.8, 0.4, 0.9, 0.45, 0.88)
     return dataclasses.replace(records.RunRecord(
         ablation="fashion_mlp", question="Why?", cell=RUN.cell, labels=dict(RUN.labels), seed=0, config=config,
-        config_hash=configs.config_hash(config), dataset=facts, environment={"platform": "cpu"}, status="done",
+        config_hash=configs.config_hash(config), dataset=facts, environment=MACHINE, status="done",
         message="", started_at="t", finished_at="t", epochs_trained=1, best=scores, last=scores), **changes)
 
 
@@ -34,7 +37,7 @@ def folder(tmp_path):
 
 def test_what_is_written_is_what_is_read(folder):
     folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
-    assert folder.record(RUN.run_id) == configs.as_json(record())
+    assert folder.record(RUN.run_id) == record()
     pd.testing.assert_frame_equal(folder.curve(RUN.run_id), CURVE)
     for name, values in folder.predictions(RUN.run_id).items():
         np.testing.assert_array_equal(values, PREDICTIONS[name])
@@ -45,7 +48,7 @@ def test_a_record_is_never_overwritten(folder):
     folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
     with pytest.raises(records.RecordError, match="never overwritten"):
         folder.write(RUN.run_id, record(seed=1), CURVE, PREDICTIONS)
-    assert folder.record(RUN.run_id)["seed"] == 0
+    assert folder.record(RUN.run_id).seed == 0
 
 
 def test_a_crash_before_the_record_leaves_the_run_unfinished(folder, monkeypatch):
@@ -165,19 +168,40 @@ def test_the_documented_lines_do_what_they_say(monkeypatch):
 
 
 def test_a_plan_grows_and_forgets_nothing(folder):
-    def plan(seed):
-        return {"run_id": f"x,seed={seed}", "cell": "x", "labels": {}, "seed": seed}
+    def plan(*seeds):
+        runs = tuple(records.PlannedRun(f"x,seed={seed}", "x", {}, seed) for seed in seeds)
+        return records.Plan("fashion_mlp", "Why?", {"f": ("a",)}, runs)
 
     assert folder.plan() is None
-    folder.write_plan("Why?", [plan(0), plan(1)], {"f": ["a"]})
-    folder.write_plan("Why?", [plan(1), plan(2)], {"f": ["a"]})
-    assert sorted(run["seed"] for run in folder.plan()["runs"]) == [0, 1, 2]
+    folder.write_plan(plan(0, 1))
+    folder.write_plan(plan(1, 2))
+    assert sorted(run.seed for run in folder.plan().runs) == [0, 1, 2]
 
 
 def test_a_plan_carries_claims_and_one_written_before_there_were_any_has_none(folder):
-    folder.write_plan("Why?", [], {"f": ["a"]}, [Claim("someone", "parameters", 7, labels={"f": "a"})], ["precision"])
-    assert folder.plan()["varied"] == ["precision"]
-    [claim] = folder.plan()["claims"]
-    assert (claim["source"], claim["value"], claim["labels"], claim["over"]) == ("someone", 7, {"f": "a"}, None)
+    claim = records.PlannedClaim(**dataclasses.asdict(Claim("someone", "parameters", 7, labels={"f": "a"})))
+    plan = records.Plan("fashion_mlp", "Why?", {"f": ("a",)}, (), (claim,), ("precision",))
+    folder.write_plan(plan)
+    assert folder.plan() == plan
     (folder.path / "plan.json").write_text('{"question": "Why?", "factors": {}, "runs": []}')
-    assert folder.plan()["claims"] == folder.plan()["varied"] == []
+    assert folder.plan().claims == folder.plan().varied == ()
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"best": {"test_accuracy": 1.2}}, "best.test_accuracy = 1.2, which is no fraction"),
+    ({"best": {"test_loss": -1.0}}, "best.test_loss = -1.0, which is no cross-entropy"),
+    ({"best": {"epoch": "one"}}, r"epoch"), ({"seed": "0"}, "seed"), ({"status": "finished"}, "status"),
+    ({"config": {"batch_size": 1}}, "config_hash"), ({"best": None}, "is done and has no scores"),
+    ({"environment": {"device": None}}, "device")])
+def test_a_record_of_another_form_is_refused_in_one_line(folder, change, told):
+    """Types all the way down, ranges, and the hash of the configuration."""
+    folder.write(RUN.run_id, record(), CURVE, {})
+    path = folder.run(RUN.run_id) / "record.json"
+    stored = json.loads(path.read_text())
+    for name, value in change.items():
+        stored[name] = stored[name] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(stored))
+    with pytest.raises(records.RecordError, match=told) as caught:
+        folder.records()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

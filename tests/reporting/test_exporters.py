@@ -66,7 +66,7 @@ def test_a_run_is_described_in_the_columns_of_the_records(results):
     assert first.metrics["best.test_accuracy"] == 0.9
     assert first.metrics["cost.parameters"] == 1_234_567
     assert first.tags["dataset.fingerprint"] == "f" * 64
-    assert first.tags["environment.git_commit"] == synthetic.ENVIRONMENT["git_commit"]
+    assert first.tags["environment.git_commit"] == synthetic.ENVIRONMENT.git_commit
     assert [path.name for path in first.files] == ["record.json", "curve.csv", "predictions.npz"]
     assert (failed.done, failed.tags["status"], failed.tags["message"]) == (False, "diverged", "stopped")
     assert "best.test_accuracy" not in failed.metrics

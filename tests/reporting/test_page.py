@@ -13,6 +13,7 @@ from pages import HOSTILE, PNG, Column, Picture, Table, built, hostile_page, inv
 
 from harness.analysis.summarize import summarize
 from harness.analysis.verdict import Verdict
+from harness.records.configs import as_json
 from harness.reporting import answer, rounded
 from harness.reporting.page import cells, index, page, shell
 from harness.reporting.page import runs as page_runs
@@ -99,7 +100,7 @@ def test_every_run_is_told_whole_and_what_recurs_is_kept_once():
     records = synthetic.as_read(*runs)
     data = data_of(built(runs, "abc"))
     assert [run["id"] for run in data["runs"]] == list(records)
-    for run, record in zip(data["runs"], records.values(), strict=True):
+    for run, record in zip(data["runs"], map(as_json, records.values()), strict=True):
         assert {name: data["shared"][place] for name, place in run["shared"].items()} == {
             name: record[name] for name in ("config", "dataset", "environment", "cost")}
         assert (run["seed"], run["status"], run["best"]) == (record["seed"], record["status"], record["best"])
@@ -181,14 +182,15 @@ def test_what_no_mean_contains_is_said_on_top():
     ("mlp,gone=1", {}, ["--set=gone=1"]),
 ])
 def test_the_command_names_the_run_and_its_overrides(ablation, config, expected):
-    record = {"ablation": ablation, "seed": 3, "config": config}
+    record = synthetic.record({}, 3, 0.9, ablation=ablation)
+    record = dataclasses.replace(record, config=config)
     words = shlex.split(page_runs.command("option=a b; rm -rf,seed=3", record))
     assert words == ["python", "-m", "harness.run", "--ablation=mlp", *expected, "--seeds=3",
                      "--only=option=a b; rm -rf,seed=3", "--results_dir=again"]
 
 
 def test_the_command_is_one_that_harness_run_understands(tmp_path):
-    record = {"ablation": "quickstart,epochs=2", "seed": 1, "config": {"epochs": 2}}
+    record = dataclasses.replace(synthetic.record({}, 1, 0.9, ablation="quickstart,epochs=2"), config={"epochs": 2})
     words = shlex.split(page_runs.command("network=mlp,regularizer=dropout,seed=1", record))
     done = subprocess.run([sys.executable, *words[1:-1], f"--results_dir={tmp_path}", "--dry_run"], capture_output=True,
                           text=True, check=False, timeout=120)

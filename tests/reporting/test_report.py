@@ -166,7 +166,7 @@ def test_a_mistake_is_one_line_and_fails(results, args, line):
 
 
 def test_a_mixture_stops_the_report(results):
-    elsewhere = synthetic.ENVIRONMENT | {"device": "NVIDIA H200"}
+    elsewhere = dataclasses.replace(synthetic.ENVIRONMENT, device="NVIDIA H200")
     synthetic.write(results, None, synthetic.record({"regularizer": "norm"}, 2, 0.9, environment=elsewhere))
     with pytest.raises(MixtureError, match=r"environment\.device"):
         render(results)

@@ -15,9 +15,7 @@ from reports import plain, render, table_rows
 
 from ablations.claim import Claim
 from harness.analysis.summarize import summarize
-from harness.records import RecordError
-from harness.records.configs import as_json
-from harness.records.record import BackboneFacts
+from harness.records import BackboneFacts, Layer, RecordError
 from harness.reporting import answer, rounded
 from harness.reporting.render import printable
 from harness.reporting.tables import report
@@ -33,7 +31,7 @@ LONG = "very long " * 500
 def hostile(tmp_path_factory):
     """Every text of a record or plan is an attack on some format: the folder, and what the terminal shows."""
     labels = [f"{text}" for text in HOSTILE]
-    layers = tuple({"name": text, "output_shape": [7], "parameters": 1, "macs": 2} for text in (*HOSTILE, LONG))
+    layers = tuple(Layer(text, (7,), 1, 2) for text in (*HOSTILE, LONG))
     dataset = dataclasses.replace(synthetic.DATASET, class_names=(*HOSTILE, LONG))
     runs = [synthetic.record({"[b]=f|": text, "=g": level}, seed, 0.9 + 0.001 * place + 0.002 * seed * place, epochs=2,
                              question=" ".join(HOSTILE),
@@ -42,8 +40,8 @@ def hostile(tmp_path_factory):
     runs = [dataclasses.replace(run, cost=dataclasses.replace(run.cost, layers=layers)) for run in runs]
     claims = [Claim(text, "parameters", 1, protocol=f"{text} {LONG}") for text in HOSTILE]
     plan = synthetic.plan({"[b]=f|": labels, "=g": ["@a", "$b"]}, runs, " ".join([*HOSTILE, LONG]))
-    folder = synthetic.write(tmp_path_factory.mktemp("hostile"), plan | {"claims": as_json(claims)}, *runs,
-                             with_predictions=True)
+    plan = dataclasses.replace(plan, claims=synthetic.claimed(*claims))
+    folder = synthetic.write(tmp_path_factory.mktemp("hostile"), plan, *runs, with_predictions=True)
     return folder.path, render(folder.path.parent, width=200)[1]
 
 
@@ -166,7 +164,8 @@ def write_eventful(results_dir):
             written.append(run if status == "done" else synthetic.record(run.labels, run.seed, None, status=status))
     claims = [Claim("the notebook", "test_accuracy", 0.99, "at_least"),
               Claim("the notebook", "parameters", 1_234_567, labels={"norm": "no", "drop": "0"})]
-    return synthetic.write(results_dir, plan | {"claims": as_json(claims)}, *written, with_predictions=True).path
+    plan = dataclasses.replace(plan, claims=synthetic.claimed(*claims))
+    return synthetic.write(results_dir, plan, *written, with_predictions=True).path
 
 
 @pytest.fixture(scope="module")
@@ -258,8 +257,7 @@ def test_damaged_predictions_are_named(tmp_path):
 
 
 def test_layers_are_listed_with_their_total_once_per_network(tmp_path):
-    layers = ({"name": "conv_1", "output_shape": [13, 13, 4], "parameters": 40, "macs": 27_040},
-              {"name": "dense_2", "output_shape": [10], "parameters": 6_770, "macs": 6_760})
+    layers = (Layer("conv_1", (13, 13, 4), 40, 27_040), Layer("dense_2", (10,), 6_770, 6_760))
     runs = [synthetic.record({"a": level}, 0, 0.9, ablation="nets") for level in "xyz"]
     runs = [dataclasses.replace(run, cost=dataclasses.replace(run.cost, layers=layers[:2 - (place == 2)]))
             for place, run in enumerate(runs)]

@@ -27,30 +27,30 @@ def folder(tmp_path):
 def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(folder):
     told = execute(folder)
     found = folder.records()
-    assert {run_id: record["status"] for run_id, record in found.items()} == {
+    assert {run_id: record.status for run_id, record in found.items()} == {
         f"rate={level},seed={seed}": status for level, status in (("sound", "done"), ("wild", "diverged"))
         for seed in (0, 1, 2)}
     wild, sound = found["rate=wild,seed=0"], found["rate=sound,seed=0"]
-    assert wild["message"] == "loss not finite in epoch 1"
-    assert (wild["best"], wild["last"], wild["epochs_trained"]) == (None, None, 1)
+    assert wild.message == "loss not finite in epoch 1"
+    assert (wild.best, wild.last, wild.epochs_trained) == (None, None, 1)
     assert len(folder.curve("rate=wild,seed=0")) == 1
     assert "6 runs] rate=wild,seed=0: diverged" in told
-    assert sound["timing"]["members_at_once"] == 4
-    assert sound["best"]["validation_accuracy"] == folder.curve("rate=sound,seed=0")["validation_accuracy"].max()
+    assert sound.timing.members_at_once == 4
+    assert sound.best.validation_accuracy == folder.curve("rate=sound,seed=0")["validation_accuracy"].max()
 
 
 def test_a_record_agrees_with_its_predictions_and_its_curve(folder):
     execute(folder)
     labels = small_dataset().test.labels
     for run_id, record in folder.records().items():
-        if record["status"] == "done":
+        if record.status == "done":
             predictions = folder.predictions(run_id)
             predicted = predictions["predicted"]
             assert predicted.dtype == predictions["label"].dtype == "uint8"
             assert (predictions["label"] == labels).all()
-            assert record["best"]["test_accuracy"] == (predicted == labels).mean()
-            row = folder.curve(run_id).iloc[record["best"]["epoch"] - 1]
-            assert row["validation_loss"] == record["best"]["validation_loss"]
+            assert record.best.test_accuracy == (predicted == labels).mean()
+            row = folder.curve(run_id).iloc[record.best.epoch - 1]
+            assert row["validation_loss"] == record.best.validation_loss
 
 
 def test_the_first_seed_of_each_cell_keeps_images_and_its_first_layer(folder):
@@ -76,9 +76,9 @@ def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch
 
     monkeypatch.setattr(fit.Trainer, "_member", failing)
     execute(folder, dataclasses.replace(ABLATION, factors={}))
-    assert {run_id: record["status"] for run_id, record in folder.records().items()} == {
+    assert {run_id: record.status for run_id, record in folder.records().items()} == {
         "baseline,seed=0": "done", "baseline,seed=1": status, "baseline,seed=2": "done"}
-    assert folder.record("baseline,seed=1")["message"] == message
+    assert folder.record("baseline,seed=1").message == message
     assert isinstance(records.read_all(folder.path.parent), pd.DataFrame)
     assert ("Traceback" in capsys.readouterr().err) == (status == "error")
 
@@ -131,9 +131,9 @@ def test_a_cohort_that_runs_out_of_memory_is_split_and_retried(folder):
     told = execute(folder, device_memory=lambda devices: total // devices)
     assert "out of memory with 4 devices, one run on each; going on with 2 devices, one run on each" in told
     found = folder.records().values()
-    assert sorted(record["status"] for record in found) == ["diverged"] * 3 + ["done"] * 3
-    assert {tuple(record["placement"]["layouts"]) for record in found} == {("2 devices, one run on each",)}
-    assert all(record["placement"]["choice"].endswith("then out of memory") for record in found)
+    assert sorted(record.status for record in found) == ["diverged"] * 3 + ["done"] * 3
+    assert {tuple(record.placement.layouts) for record in found} == {("2 devices, one run on each",)}
+    assert all(record.placement.choice.endswith("then out of memory") for record in found)
 
 
 def test_runs_under_vmap_are_halved_until_they_fit(folder, monkeypatch):
@@ -142,7 +142,7 @@ def test_runs_under_vmap_are_halved_until_they_fit(folder, monkeypatch):
     assert limit < needed_bytes(Layout(1, members=6))
     told = execute(folder, device_memory=lambda devices: limit)
     assert "out of memory with 1 device, 6 runs under vmap; going on with 1 device, 3 runs under vmap" in told
-    assert {record["placement"]["layouts"][0] for record in folder.records().values()} == {
+    assert {record.placement.layouts[0] for record in folder.records().values()} == {
         "1 device, 3 runs under vmap"}
 
 
@@ -152,10 +152,10 @@ def test_a_run_that_cannot_fit_is_recorded_and_the_sweep_goes_on(folder, monkeyp
     ablation = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0, 1))
     limit = 2 * needed_bytes(Layout(1))
     execute(folder, ablation, devices=1, device_memory=lambda devices: limit)
-    assert {run_id: record["status"] for run_id, record in folder.records().items()} == {
+    assert {run_id: record.status for run_id, record in folder.records().items()} == {
         "network=large,seed=0": "oom", "network=large,seed=1": "oom",
         "network=small,seed=0": "done", "network=small,seed=1": "done"}
-    assert "needs" in folder.record("network=large,seed=0")["message"]
+    assert "needs" in folder.record("network=large,seed=0").message
 
 
 def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
@@ -165,9 +165,9 @@ def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     executor.execute(executor.Launch(ABLATION.question, runs, folder, devices=4), runs[:1], FOUND, Watcher())
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: pytest.fail("probed again"))
     execute(folder)
-    placed = [record["placement"] for record in folder.records().values()]
+    placed = [record.placement for record in folder.records().values()]
     assert len(placed) == 6
-    assert {place["choice"] for place in placed} == {"told to"}
+    assert {place.choice for place in placed} == {"told to"}
 
 
 def test_a_changed_configuration_is_named_and_stops(folder):

@@ -6,15 +6,14 @@ lowest seed: the folder stays small and shows the answer.
 
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import predictions
 from harness.analysis.cells import CellRow, Summary, ranked
-from harness.records import RecordError
-from harness.records.loaded import Arrays, Loaded, Record
+from harness.records import DatasetFacts, RecordError, RunRecord
+from harness.records.loaded import Arrays, Loaded
 from harness.reporting import answer
 from harness.reporting.figures.style import short
 
@@ -27,16 +26,22 @@ class Material:
     summary: Summary
 
     @property
-    def found(self) -> dict[str, Record]:
+    def found(self) -> dict[str, RunRecord]:
         """Gives the records, by run_id."""
         return self.loaded.records
 
     @functools.cached_property
     def done(self) -> dict[str, list[str]]:
         """Gives the done runs of each cell, the lowest seed first."""
-        runs = sorted((run for run, record in self.found.items() if record["status"] == "done"),
-                      key=lambda run: self.found[run]["seed"])
-        return {row.cell: [run for run in runs if self.found[run]["cell"] == row.cell] for row in self.summary.rows}
+        runs = sorted((run for run, record in self.found.items() if record.status == "done"),
+                      key=lambda run: self.found[run].seed)
+        return {row.cell: [run for run in runs if self.found[run].cell == row.cell] for row in self.summary.rows}
+
+    def accuracy(self, run: str) -> float:
+        """Gives the test accuracy of a done run."""
+        best = self.found[run].best
+        assert best is not None, "done runs have scores"
+        return best.test_accuracy
 
     @functools.cached_property
     def curves(self) -> dict[str, list[pd.DataFrame]]:
@@ -55,14 +60,14 @@ class Material:
         return baseline + [row for row in self.ranked if not row.is_baseline][:1]
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> DatasetFacts:
         """Gives the facts of the data set, the same in all done runs."""
-        return self.found[self.done[self.ranked[0].cell][0]]["dataset"]
+        return self.found[self.done[self.ranked[0].cell][0]].dataset
 
     @functools.cached_property
     def classes(self) -> list[str]:
         """Names the classes, not yet inert."""
-        return list(map(str, self.data["class_names"]))
+        return list(map(str, self.data.class_names))
 
     @functools.cached_property
     def predictions(self) -> dict[str, list[Arrays]]:

@@ -39,7 +39,7 @@ _SEEDS = "mean over seeds, band from the lowest to the highest"
 def _learning_curves(material: Material, metric: style.Metric) -> Sketch | str:
     text = []
     for row in material.shown:
-        end = np.mean([material.found[run]["last"][f"validation_{metric}"] for run in material.done[row.cell]])
+        end = np.mean([getattr(material.found[run].last, f"validation_{metric}") for run in material.done[row.cell]])
         text.append(f"{short(row.label, 60)} {f'{100 * end:.2f} %' if metric == 'accuracy' else f'{end:.3f}'}")
     return Sketch(
         f"learning curves, {metric}",
@@ -64,7 +64,7 @@ def _effects(material: Material) -> Sketch | str:
     drawn, cells = plots_cells.rows_drawn(material.summary), len(material.summary.rows)
     sure = [row for row in material.ranked if row.comparison and row.comparison.verdict != "unclear"]
     text = "; ".join(f"{short(row.label, 60)} {100 * (row.difference.mean or 0.0):+.2f}" for row in sure[:8])
-    accuracies = {cell: [material.found[run]["best"]["test_accuracy"] for run in runs]
+    accuracies = {cell: [material.accuracy(run) for run in runs]
                   for cell, runs in material.done.items()}
     return Sketch(
         "accuracy per cell and difference from the baseline",
@@ -214,7 +214,7 @@ def _weights(material: Material) -> Sketch | str:
 def _filters(material: Material) -> Sketch | str:
     if isinstance(found := _kernels(material), str):
         return found
-    before, after = (images.as_pictures(kernel, material.data["image_shape"]) for kernel in found[:2])
+    before, after = (images.as_pictures(kernel, material.data.image_shape) for kernel in found[:2])
     if before is None or after is None:
         return "the first layer's weights do not lie over an image"
     return Sketch(
@@ -227,7 +227,7 @@ def _filters(material: Material) -> Sketch | str:
 def _run(material: Material) -> str:
     assert material.exhibit is not None
     row, run, _ = material.exhibit
-    return f"{short(row.label, 60)}, seed {material.found[run]['seed']}"
+    return f"{short(row.label, 60)}, seed {material.found[run].seed}"
 
 
 _PICTURES: dict[str, Callable[[Material], Sketch | str]] = {

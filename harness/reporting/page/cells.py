@@ -10,9 +10,9 @@ from typing import Any
 
 from harness.analysis.cells import CellRow, Summary
 from harness.analysis.stats import Estimate
+from harness.records import RunRecord
 from harness.reporting import rounded
 from harness.reporting.answer import sentences
-from harness.reporting.page.runs import Record
 from harness.reporting.render import DASH
 from harness.reporting.tables import columns
 
@@ -31,7 +31,7 @@ def name(summary: Summary, row: CellRow) -> str:
     return f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label
 
 
-def key_facts(summary: Summary, records: Mapping[str, Record]) -> list[tuple[str, str]]:
+def key_facts(summary: Summary, records: Mapping[str, RunRecord]) -> list[tuple[str, str]]:
     """Lists what a reader wants to know before the numbers."""
     def distinct(values: Any) -> str:
         return ", ".join(dict.fromkeys(map(str, values))) or "n/a"
@@ -41,10 +41,10 @@ def key_facts(summary: Summary, records: Mapping[str, Record]) -> list[tuple[str
     return [
         ("Runs done", f"{done} of {planned}" if planned else f"{done}"),
         ("Cells", f"{len(summary.rows)}"),
-        ("Seeds", distinct(sorted({record["seed"] for record in found}))),
-        ("Data", distinct(record["dataset"]["name"] for record in found)),
-        ("Device", distinct(record["environment"].get("device") for record in found)),
-        ("Commit", distinct(str(record["environment"].get("git_commit") or "unknown")[:12] for record in found)),
+        ("Seeds", distinct(sorted({record.seed for record in found}))),
+        ("Data", distinct(record.dataset.name for record in found)),
+        ("Device", distinct(record.environment.device for record in found)),
+        ("Commit", distinct((record.environment.git_commit or "unknown")[:12] for record in found)),
     ]
 
 

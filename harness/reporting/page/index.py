@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.analysis.cells import Summary
+from harness.records import RunRecord
 from harness.reporting import rounded
 from harness.reporting.page import cells
-from harness.reporting.page.runs import Record
 from harness.reporting.page.shell import render
 from harness.reporting.render import DASH
 
@@ -28,7 +28,7 @@ class Entry:
 
     ablation: str
     summary: Summary | None
-    records: Mapping[str, Record]
+    records: Mapping[str, RunRecord]
     has_page: bool
     problem: str = ""
 
@@ -59,7 +59,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "cell": cells.name(entry.summary, best) if entry.summary and best else DASH,
         "accuracy": rounded.percent(best.test_accuracy) if best else DASH,
         "order": best.test_accuracy.mean if best else -1,
-        "data": distinct(record["dataset"]["name"] for record in found),
-        "device": distinct(record["environment"].get("device") for record in found),
-        "finished": max((record["finished_at"] for record in found), default=DASH)[:10],
+        "data": distinct(record.dataset.name for record in found),
+        "device": distinct(record.environment.device for record in found),
+        "finished": max((record.finished_at for record in found), default=DASH)[:10],
     }

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import pandas as pd
 
 from harness.analysis.cells import Summary
+from harness.records import RunRecord
 from harness.reporting.captions import caption
 from harness.reporting.page import cells
-from harness.reporting.page.runs import Record, runs_json
+from harness.reporting.page.runs import runs_json
 from harness.reporting.page.shell import image, render
 
 _SCRIPTS = ("dom.js", "tables.js", "charts.js", "effects.js", "curves.js", "details.js", "gallery.js", "report.js")
@@ -57,7 +58,7 @@ class Table(Protocol):
     def notes(self) -> Sequence[str]: ...
 
 
-def ablation_page(summary: Summary, records: Mapping[str, Record], curves: Mapping[str, pd.DataFrame],
+def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Mapping[str, pd.DataFrame],
                   figures: Sequence[Figure], details: Sequence[Table] = ()) -> bytes:
     """Builds an ablation's page.
 

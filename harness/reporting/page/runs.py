@@ -12,10 +12,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from harness.records import CURVE_COLUMNS
+from harness.records import CURVE_COLUMNS, RunRecord
+from harness.records.configs import as_json
 from harness.reporting.page.shell import intern
 
-Record = Mapping[str, Any]
 # Shown in the row or by the page, or of no use to a reader.
 _ELSEWHERE = {"ablation", "question", "cell", "labels", "seed", "status", "message", "best", "last", "schema"}
 # Alike in many runs, so kept once.
@@ -23,19 +23,20 @@ _SHARED = ("config", "dataset", "environment", "cost", "placement")
 _DIGITS = 5  # after the point, of a curve's value
 
 
-def runs_json(records: Mapping[str, Record], cells: Mapping[str, int],
+def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
               curves: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Describes runs for the page.
 
     Args:
-      records: run_id -> record.
+      found: run_id -> record.
       cells: cell -> its row in the table.
       curves: run_id -> learning curve, of as many runs as have one.
 
     Returns:
       "runs", one object per record, by cell and seed; "shared", values they refer to by position; "curve_columns".
     """
-    records = dict(sorted(records.items(), key=lambda item: (cells[item[1]["cell"]], item[1]["seed"])))
+    ordered = sorted(found.items(), key=lambda item: (cells[item[1].cell], item[1].seed))
+    records = {run_id: as_json(record) for run_id, record in ordered}
     parts = {(run_id, name): record[name] for run_id, record in records.items() for name in _SHARED
              if record.get(name) is not None}
     shared, where = intern(parts)
@@ -48,7 +49,7 @@ def runs_json(records: Mapping[str, Record], cells: Mapping[str, int],
             "message": record["message"],
             "best": record["best"],
             "last": record["last"],
-            "command": command(run_id, record),
+            "command": command(run_id, found[run_id]),
             "folder": f"runs/{quote(run_id, safe='')}/",
             "shared": {name: where[run_id, name] for name in _SHARED if (run_id, name) in where},
             "more": {name: value for name, value in record.items() if name not in _ELSEWHERE and name not in _SHARED},
@@ -59,11 +60,11 @@ def runs_json(records: Mapping[str, Record], cells: Mapping[str, int],
     }
 
 
-def command(run_id: str, record: Record) -> str:
+def command(run_id: str, record: RunRecord) -> str:
     """Writes the command that trains one run again, into a folder where it has no record yet."""
-    name, *overrides = record["ablation"].split(",")
-    arguments = [f"--ablation={name}", *(f"--set={_override(setting, record['config'])}" for setting in overrides),
-                 f"--seeds={record['seed']}", f"--only={run_id}", "--results_dir=again"]
+    name, *overrides = record.ablation.split(",")
+    arguments = [f"--ablation={name}", *(f"--set={_override(setting, record.config)}" for setting in overrides),
+                 f"--seeds={record.seed}", f"--only={run_id}", "--results_dir=again"]
     return " ".join(["python -m harness.run", *map(shlex.quote, arguments)])
 
 

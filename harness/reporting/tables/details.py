@@ -10,6 +10,7 @@ from typing import Any
 from harness.analysis.cells import CellRow, Summary
 from harness.analysis.classes import ClassScores, class_scores
 from harness.analysis.compare import Predictions
+from harness.records import Layer, RunRecord
 from harness.records.text import printable
 from harness.reporting.render import DASH, Column, Table
 from harness.reporting.rounded import count, single, size
@@ -18,7 +19,7 @@ _MEMORY = ("parameters_bytes", "gradients_bytes", "optimizer_bytes", "activation
            "compiled_bytes", "measured_peak_bytes")
 
 
-def class_rows(summary: Summary, records: Mapping[str, Mapping[str, Any]], predictions: Mapping[str, Predictions]
+def class_rows(summary: Summary, records: Mapping[str, RunRecord], predictions: Mapping[str, Predictions]
                ) -> dict[str, tuple[int, list[ClassScores]]]:
     """Scores the classes of each cell that has predictions.
 
@@ -27,9 +28,9 @@ def class_rows(summary: Summary, records: Mapping[str, Mapping[str, Any]], predi
     """
     runs: dict[str, list[str]] = {}
     for run_id in predictions:
-        runs.setdefault(records[run_id]["cell"], []).append(run_id)
+        runs.setdefault(records[run_id].cell, []).append(run_id)
     return {row.cell: (len(runs[row.cell]), class_scores([predictions[run_id] for run_id in runs[row.cell]],
-                                                         records[runs[row.cell][0]]["dataset"]["class_names"]))
+                                                         records[runs[row.cell][0]].dataset.class_names))
             for row in summary.rows if row.cell in runs}
 
 
@@ -79,11 +80,11 @@ def layers(summary: Summary) -> list[Table]:
                Column("activations\nper example"), Column("MACs"))
     found = [memory]
     for rows, cells in _networks(summary):
-        shown = tuple((layer["name"], _trained(layer),
-                       " x ".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}",
-                       f"{math.prod(layer['output_shape']):,}", f"{layer['macs']:,}") for layer in rows)
-        totals = (sum(layer["parameters"] for layer in rows),
-                  sum(math.prod(layer["output_shape"]) for layer in rows), sum(layer["macs"] for layer in rows))
+        shown = tuple((layer.name, _trained(layer),
+                       " x ".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
+                       f"{math.prod(layer.output_shape):,}", f"{layer.macs:,}") for layer in rows)
+        totals = (sum(layer.parameters for layer in rows),
+                  sum(math.prod(layer.output_shape) for layer in rows), sum(layer.macs for layer in rows))
         found.append(Table(
             f"Layers of {'; '.join(printable(row.label) for row in cells)}", columns,
             (*shown, ("total", "", "", *(f"{total:,}" for total in totals))),
@@ -94,15 +95,15 @@ def layers(summary: Summary) -> list[Table]:
 
 def layer_records(summary: Summary) -> list[dict[str, Any]]:
     """Gives the layers as one row per cell and layer."""
-    return [{"cell": row.cell, "layer": layer["name"], "trained": not layer.get("frozen"),
-             "output_shape": " x ".join(map(str, layer["output_shape"])),
-             "parameters": layer["parameters"], "activations_per_example": math.prod(layer["output_shape"]),
-             "macs_per_example": layer["macs"]} for row in summary.rows for layer in row.layers]
+    return [{"cell": row.cell, "layer": layer.name, "trained": not layer.frozen,
+             "output_shape": " x ".join(map(str, layer.output_shape)),
+             "parameters": layer.parameters, "activations_per_example": math.prod(layer.output_shape),
+             "macs_per_example": layer.macs} for row in summary.rows for layer in row.layers]
 
 
-def _networks(summary: Summary) -> list[tuple[tuple[dict[str, Any], ...], list[CellRow]]]:
+def _networks(summary: Summary) -> list[tuple[tuple[Layer, ...], list[CellRow]]]:
     """Groups cells whose networks have the same layers."""
-    found: list[tuple[tuple[dict[str, Any], ...], list[CellRow]]] = []
+    found: list[tuple[tuple[Layer, ...], list[CellRow]]] = []
     for row in (row for row in summary.rows if row.layers):
         same = next((cells for layers, cells in found if layers == row.layers), None)
         if same is None:
@@ -112,8 +113,8 @@ def _networks(summary: Summary) -> list[tuple[tuple[dict[str, Any], ...], list[C
     return found
 
 
-def _trained(layer: Mapping[str, Any]) -> str:
-    return "no, computed beforehand" if layer.get("beforehand") else "no" if layer.get("frozen") else "yes"
+def _trained(layer: Layer) -> str:
+    return "no, computed beforehand" if layer.beforehand else "no" if layer.frozen else "yes"
 
 
 def _bytes(row: CellRow, name: str) -> str:

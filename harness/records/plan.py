@@ -1,0 +1,55 @@
+"""What an ablation has planned, as types: its runs, its factors, what its source claims."""
+
+import dataclasses
+from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """A run that is to be trained: see `record.RunRecord`."""
+
+    run_id: str
+    cell: str
+    labels: dict[str, str]
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedClaim:
+    """What a source states, as `ablations.claim.Claim` has it; what an earlier plan lacks has its default."""
+
+    source: str
+    metric: str
+    value: float | None
+    kind: str
+    within: float
+    state: str
+    labels: dict[str, str]
+    over: dict[str, str] | None
+    protocol: str
+    of: tuple[str, ...] = ()
+    unaudited: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a launch has planned.
+
+    Attributes:
+      factors: name -> labels, the reference level first.
+      runs: cells in the ablation's order.
+      claims: the source's figures.
+      varied: paths of the fields that factors set.
+    """
+
+    ablation: str
+    question: str
+    factors: dict[str, tuple[str, ...]]
+    runs: tuple[PlannedRun, ...]
+    claims: tuple[PlannedClaim, ...] = ()
+    varied: tuple[str, ...] = ()
+
+    def joined_by(self, earlier: Iterable[PlannedRun]) -> "Plan":
+        """Keeps the runs of an earlier plan that this one has not."""
+        known = {run.run_id for run in self.runs}
+        return dataclasses.replace(self, runs=(*self.runs, *(run for run in earlier if run.run_id not in known)))
