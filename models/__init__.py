@@ -7,7 +7,7 @@ from flax import nnx
 
 from models import cnn, mlp, transfer
 from models.cnn import CNNConfig
-from models.layers import HyperParam, Mode, Network, Row, Shape
+from models.layers import Mode, Network, Row, Shape, Traced
 from models.mlp import MLPConfig
 from models.transfer import TransferConfig
 
@@ -16,8 +16,19 @@ ModelConfig = MLPConfig | CNNConfig | TransferConfig
 FAMILIES: dict[type, Callable[..., Network]] = {
     MLPConfig: mlp.build, CNNConfig: cnn.build, TransferConfig: transfer.build}
 
-__all__ = ["FAMILIES", "CNNConfig", "HyperParam", "MLPConfig", "Mode", "ModelConfig", "Network", "Row", "Shape",
-           "TransferConfig", "build"]
+__all__ = [
+    "FAMILIES",
+    "CNNConfig",
+    "MLPConfig",
+    "Mode",
+    "ModelConfig",
+    "Network",
+    "Row",
+    "Shape",
+    "Traced",
+    "TransferConfig",
+    "build",
+]
 
 
 def build(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs, backbone: Any = None) -> Network:

@@ -72,7 +72,7 @@ class Mode:
     places: UInt32[Array, " batch"] | None = None
 
 
-class HyperParam(nnx.Variable):
+class Traced(nnx.Variable):
     """A hyperparameter inside the model that is traced: changing its value compiles nothing anew."""
 
 
@@ -200,7 +200,7 @@ class Dropout(nnx.Module):
     """
 
     def __init__(self, rate: float, index: int):
-        self.rate = HyperParam(jnp.float32(rate))
+        self.rate = Traced(jnp.float32(rate))
         self.index = index  # its place in the network: every dropout draws from a key of its own
 
     def __call__(self, x: Array, mode: Mode) -> Array:
@@ -226,7 +226,7 @@ class Penalty(nnx.Module):
 
     def __init__(self, l1_kernel: float, l2_kernel: float, l1_bias: float, l2_bias: float):
         strengths = {"l1_kernel": l1_kernel, "l2_kernel": l2_kernel, "l1_bias": l1_bias, "l2_bias": l2_bias}
-        self.strengths = nnx.data({name: HyperParam(jnp.float32(value)) for name, value in strengths.items() if value})
+        self.strengths = nnx.data({name: Traced(jnp.float32(value)) for name, value in strengths.items() if value})
 
     def __call__(self, layers: Sequence[nnx.Module]) -> Float[Array, ""]:
         total = jnp.zeros(())

@@ -20,13 +20,13 @@ from models.layers import (
     BatchNorm,
     Dense,
     Dropout,
-    HyperParam,
     Layer,
     Mode,
     Network,
     Penalty,
     Row,
     Shape,
+    Traced,
 )
 from models.mobilenet_v2 import Backbone, MobileNetV2Config
 from models.options import choice, flag, fraction, positive, traced
@@ -92,7 +92,7 @@ class TransferConfig:
         return mobilenet_v2.last_filters(self.width)
 
 
-class Frozen(HyperParam):
+class Frozen(Traced):
     """A weight that is loaded and never updated: no gradient is taken, and no optimizer state kept."""
 
 

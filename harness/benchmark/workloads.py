@@ -130,8 +130,8 @@ def size(workload: Workload) -> tuple[int, int]:
     if workload.task == "forward":
         rows = nnx.eval_shape(lambda: mobilenet_v2.build(_backbone(workload), nnx.Rngs(0))).rows(workload.image_shape)
         return sum(row.parameters for row in rows), 2 * sum(row.macs for row in rows)
-    program, state, rates = train.abstract_init(workload.config, workload.num_classes, workload.image_shape)
-    rows = program.network(state.weights, rates["model"]).rows(workload.image_shape)
+    program, state, traced = train.abstract_init(workload.config, workload.num_classes, workload.image_shape)
+    rows = program.network(state.weights, traced["model"]).rows(workload.image_shape)
     macs = [row.macs for row in rows if row.macs]
     return sum(row.parameters for row in rows), 6 * sum(macs) - 2 * macs[0]
 

@@ -17,7 +17,7 @@ from models import TransferConfig
 from models.transfer import Frozen
 
 
-def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[int, ...],
+def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple[int, ...],
             compiled_bytes: int | None = None, measured_peak_bytes: int | None = None) -> Cost:
     """Counts a run's parameters and operations, and estimates the memory of a training step.
 
@@ -31,10 +31,10 @@ def measure(program: Program, state: TrainState, rates: Any, input_shape: tuple[
       measured_peak_bytes: see `harness.training.memory`; None if that cannot be told of this run.
     """
     config = program.config
-    rows = program.network(state.weights, rates["model"]).rows(input_shape)
+    rows = program.network(state.weights, traced["model"]).rows(input_shape)
     number_bytes = 2 if config.precision == "bfloat16" else 4
     # A frozen backbone that runs in the step is held beside the weights.
-    parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(rates["model"], Frozen))
+    parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(traced["model"], Frozen))
                   + 4 * sum(row.parameters for row in rows if row.beforehand))
     optimizer = tree_bytes(state.opt_state)
     gradients = tree_bytes(state.weights.params)

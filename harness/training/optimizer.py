@@ -12,12 +12,12 @@ from ablations.spec import OptimizerConfig
 from models.transfer import is_backbone
 
 
-def build(config: OptimizerConfig, rates: Mapping[str, Float[Array, ""]]) -> optax.GradientTransformation:
+def build(config: OptimizerConfig, traced: Mapping[str, Float[Array, ""]]) -> optax.GradientTransformation:
     """Builds the optimizer.
 
     Args:
       config: says which parts there are; a rate of 0 leaves its part out.
-      rates: "learning_rate", "momentum", "weight_decay", and for a fine-tuned backbone "fine_tune", the share of the
+      traced: "learning_rate", "momentum", "weight_decay", and for a fine-tuned backbone "fine_tune", the share of the
         learning rate at which it moves; these values are used, not the config's.
 
     Source: Kingma and Ba 2015, algorithm 1, with epsilon 1e-7. Keras has the same number in the form of their section
@@ -27,12 +27,12 @@ def build(config: OptimizerConfig, rates: Mapping[str, Float[Array, ""]]) -> opt
     if config.kind == "adam":
         parts.append(optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-7))
     elif config.momentum:
-        parts.append(optax.trace(decay=rates["momentum"]))
+        parts.append(optax.trace(decay=traced["momentum"]))
     if config.weight_decay:
-        parts.append(optax.add_decayed_weights(rates["weight_decay"]))
-    parts.append(optax.scale_by_learning_rate(rates["learning_rate"]))
-    if "fine_tune" in rates:
-        parts.append(optax.masked(optax.scale(rates["fine_tune"]), _in_backbone))
+        parts.append(optax.add_decayed_weights(traced["weight_decay"]))
+    parts.append(optax.scale_by_learning_rate(traced["learning_rate"]))
+    if "fine_tune" in traced:
+        parts.append(optax.masked(optax.scale(traced["fine_tune"]), _in_backbone))
     return optax.chain(*parts)
 
 

@@ -76,15 +76,15 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Ca
     return Choice(best.layout, f"probed: {told}"), best
 
 
-def seconds_per_step(programs: Programs, states: Any, rates: Any) -> float:
+def seconds_per_step(programs: Programs, states: Any, traced: Any) -> float:
     """Times a training step of all slots together. Consumes the states."""
-    states, sums = programs.train(states, rates, 1)
+    states, sums = programs.train(states, traced, 1)
     jax.block_until_ready(sums)
     best, steps = float("inf"), 1
     for _ in range(2):
         while True:
             started = time.perf_counter()
-            states, sums = programs.train(states, rates, steps)
+            states, sums = programs.train(states, traced, steps)
             jax.block_until_ready((states, sums))
             elapsed = time.perf_counter() - started
             if elapsed > MEASURE_S or steps == programs.steps_per_epoch:

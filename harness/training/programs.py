@@ -62,7 +62,8 @@ def compiler_options(rows: Sequence[Row]) -> dict[str, str]:
 class Programs:
     """Trains, validates and tests as many runs of one cohort at once as the layout has slots.
 
-    States and rates are stacked, a run per slot, and stay on the devices; a slot whose run has ended is passed over.
+    States and traced values are stacked, a run per slot, and stay on the devices; a slot whose run has ended is passed
+    over.
 
     Attributes:
       layout: how the slots lie on the devices.
@@ -71,13 +72,13 @@ class Programs:
       memory_bytes: per device, arguments, outputs and temporaries of the training epoch; None if not told.
     """
 
-    def __init__(self, program: train.Program, state: train.TrainState, rates: Any, dataset: Dataset, layout: Layout,
+    def __init__(self, program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset, layout: Layout,
                  memory_limit: int | None = None):
         """Compiles the training epoch; validation and test are compiled when they are first used.
 
         Args:
           program: the cohort's.
-          state, rates: of any one of its runs, for their shapes.
+          state, traced: of any one of its runs, for their shapes.
           dataset: what is copied to the devices.
           memory_limit: bytes that each device has; None if that is not known.
 
@@ -86,8 +87,8 @@ class Programs:
         """
         self.layout = layout
         self.compilation = Compilation()
-        self._program, self._dataset, self._one = program, dataset, (state, rates)
-        self._options = compiler_options(program.network(state.weights, rates["model"]).rows(dataset.image_shape))
+        self._program, self._dataset, self._one = program, dataset, (state, traced)
+        self._options = compiler_options(program.network(state.weights, traced["model"]).rows(dataset.image_shape))
         devices = np.array(jax.devices()[:layout.devices])
         if layout.parallel == "pmap":  # it has one axis, and every argument a row per device
             self._mesh, self._own = Mesh(devices, ("device",)), P("device")
@@ -96,7 +97,7 @@ class Programs:
         size = len(dataset.train.labels[:program.config.train_size])
         self.steps_per_epoch = train.steps_per_epoch(program.config, size)
         self._train, memory = self._compile(
-            train.train_epoch, (state, rates), dataset.train, size, self._copied(jnp.int32(0)))
+            train.train_epoch, (state, traced), dataset.train, size, self._copied(jnp.int32(0)))
         self.memory_bytes = None if memory is None else (
             memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
             + memory.temp_size_in_bytes)
@@ -105,7 +106,7 @@ class Programs:
                                    f"has {memory_limit / 2**20:,.0f} MiB")
 
     def put(self, trees: Sequence[Any]) -> Any:
-        """Stacks a state (or rates) per slot on the devices."""
+        """Stacks a state, or traced values, per slot on the devices."""
         return jax.device_put(
             jax.tree.map(lambda *leaves: self._laid_out(np.stack([np.asarray(leaf) for leaf in leaves])), *trees),
             NamedSharding(self._mesh, self._own))
@@ -115,25 +116,25 @@ class Programs:
         host = jax.tree.map(self._flat, jax.device_get(stacked))
         return [jax.tree.map(lambda leaf, slot=slot: leaf[slot], host) for slot in range(self.layout.slots)]
 
-    def train(self, states: Any, rates: Any, steps: int | None = None) -> tuple[Any, Any]:
+    def train(self, states: Any, traced: Any, steps: int | None = None) -> tuple[Any, Any]:
         """Trains each slot's run for an epoch, or some of its steps: see `train.train_epoch`. Consumes the states."""
-        return self._train(states, rates, self._copied(jnp.int32(steps or self.steps_per_epoch)))
+        return self._train(states, traced, self._copied(jnp.int32(steps or self.steps_per_epoch)))
 
-    def validate(self, states: Any, rates: Any, sums: Any) -> tuple[Any, Any]:
-        """Ends each slot's epoch: see `train.validate`. Consumes the states."""
-        return self._validate(states, rates, sums)
+    def end_epoch(self, states: Any, traced: Any, sums: Any) -> tuple[Any, Any]:
+        """Ends each slot's epoch: see `train.end_epoch`. Consumes the states."""
+        return self._end_epoch(states, traced, sums)
 
-    def test(self, states: Any, rates: Any) -> Any:
+    def test(self, states: Any, traced: Any) -> Any:
         """Scores each slot's run: see `train.score_test`."""
-        return self._test(states, rates)
+        return self._test(states, traced)
 
     def compile_all(self) -> None:
         """Compiles what is not compiled yet, so that no epoch's time holds it."""
-        self._validate, self._test  # noqa: B018
+        self._end_epoch, self._test  # noqa: B018
 
     @functools.cached_property
-    def _validate(self) -> Callable[..., Any]:
-        return self._compile(train.validate, (*self._one, train.no_sums()), self._dataset.validation)[0]
+    def _end_epoch(self) -> Callable[..., Any]:
+        return self._compile(train.end_epoch, (*self._one, train.no_sums()), self._dataset.validation)[0]
 
     @functools.cached_property
     def _test(self) -> Callable[..., Any]:

@@ -29,7 +29,7 @@ class Recorder:
       cohort: all of its runs.
       inputs: what they read.
       machine: what they train on.
-      start: builds a run before its first step: program, state and rates.
+      start: builds a run before its first step: program, state and traced values.
     """
 
     question: str
@@ -100,7 +100,7 @@ class Recorder:
                 throughput_examples_per_s=round(examples / statistics.median(member.epochs_s), 1),
                 end_to_end_examples_per_s=round(examples * epochs / (features_s + train_s + member.validate_s), 1),
                 members_at_once=member.at_once, launches=member.launches),
-            "cost": cost.measure(member.program, member.state, member.rates, self.inputs.examples.image_shape,
+            "cost": cost.measure(member.program, member.state, member.traced, self.inputs.examples.image_shape,
                                  member.programs.memory_bytes, peak_bytes),
             "placement": records.Placement(
                 layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,

@@ -98,10 +98,10 @@ class Program:
     graph: Any
     config: RunConfig
 
-    def network(self, weights: Weights, model_rates: Any) -> models.Network:
-        """Puts a network together from its structure, weights and rates."""
+    def network(self, weights: Weights, in_model: Any) -> models.Network:
+        """Puts a network together from its structure, weights and traced values."""
         # A copy, since the forward pass updates the statistics at a deeper trace level than they come from.
-        return nnx.merge(self.graph, weights.params, weights.statistics, model_rates, copy=True)
+        return nnx.merge(self.graph, weights.params, weights.statistics, in_model, copy=True)
 
 
 def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape, backbone: Any = None
@@ -113,7 +113,7 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
       backbone: with its weights, for a transfer network; None draws them at random.
 
     Returns:
-      the program, the state, and the rates: the run's traced values.
+      the program, the state, and the run's traced values.
 
     Raises:
       ValueError: if the config does not fit the images.
@@ -122,23 +122,23 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
         raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
     key = jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), INIT)
     network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key), backbone)
-    graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.HyperParam)
-    params, statistics, model_rates = parts
+    graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.Traced)
+    params, statistics, in_model = parts
     tuned = config.optimizer
-    rates: dict[str, Any] = {
-        "model": model_rates, "learning_rate": jnp.float32(tuned.learning_rate),
+    traced: dict[str, Any] = {
+        "model": in_model, "learning_rate": jnp.float32(tuned.learning_rate),
         "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
         "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
     if isinstance(config.model, models.TransferConfig) and not config.model.is_frozen:
-        rates["fine_tune"] = jnp.float32(config.model.fine_tune_rate)
+        traced["fine_tune"] = jnp.float32(config.model.fine_tune_rate)
     weights = Weights(params, statistics)
     worst = jnp.float32(-jnp.inf)
     state = TrainState(
-        weights=weights, opt_state=optimizer.build(tuned, rates).init(params), seed=jnp.int32(seed),
+        weights=weights, opt_state=optimizer.build(tuned, traced).init(params), seed=jnp.int32(seed),
         epoch=jnp.int32(0), step=jnp.int32(0), best=jax.tree.map(jnp.copy, weights), best_value=worst,
         best_epoch=jnp.int32(0), anchor=jnp.copy(worst), waited=jnp.int32(0), stopped=jnp.bool_(False),
         diverged=jnp.bool_(False), history=jnp.full((config.epochs, len(HISTORY)), jnp.nan))
-    return Program(graph, config), state, rates
+    return Program(graph, config), state, traced
 
 
 def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape) -> tuple[Program, TrainState, Any]:
@@ -146,12 +146,12 @@ def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape
     programs = []
 
     def build() -> tuple[TrainState, Any]:
-        program, state, rates = init(config, 0, num_classes, input_shape)
+        program, state, traced = init(config, 0, num_classes, input_shape)
         programs.append(program)
-        return state, rates
+        return state, traced
 
-    state, rates = jax.eval_shape(build)
-    return programs[0], state, rates
+    state, traced = jax.eval_shape(build)
+    return programs[0], state, traced
 
 
 def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:
@@ -159,7 +159,7 @@ def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:
     return ~state.stopped & ~state.diverged & (state.epoch < config.epochs)
 
 
-def train_step(program: Program, state: TrainState, rates: Any, batch: Examples, mask: Bool[Array, " batch"],
+def train_step(program: Program, state: TrainState, traced: Any, batch: Examples, mask: Bool[Array, " batch"],
                axis_name: str | None = None) -> tuple[TrainState, Sums]:
     """Updates the weights on one batch.
 
@@ -178,7 +178,7 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
     if config.augment.shift_px or config.augment.flip:
         images = augment(images, _key(state.seed, AUGMENT, state.step), places, config.augment)
     mix = _as_it_is if not config.augment.mixup else mixup(
-        _key(state.seed, MIXUP, state.step), rates["mixup"], places, mask, axis_name)
+        _key(state.seed, MIXUP, state.step), traced["mixup"], places, mask, axis_name)
     mode = models.Mode(True, _key(state.seed, DROPOUT, state.step), mask, axis_name, places)
     count, shards = mask.sum(), 1
     params, statistics = state.weights
@@ -188,9 +188,9 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
         params, statistics = lax.pcast((params, statistics), axis_name, to="varying")
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
-        network = program.network(*_cast(Weights(params, statistics), rates["model"], config.precision))
+        network = program.network(*_cast(Weights(params, statistics), traced["model"], config.precision))
         logits = network(mix(images).astype(config.precision), mode).astype(jnp.float32)
-        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), rates["label_smoothing"])
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), traced["label_smoothing"])
         losses = optax.softmax_cross_entropy(logits, mix(targets))
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
         share = jnp.where(mask, losses, 0).sum() / count + network.penalty() / shards
@@ -200,13 +200,13 @@ def train_step(program: Program, state: TrainState, rates: Any, batch: Examples,
     if axis_name:
         gradient, sums = lax.psum((gradient, sums), axis_name)
         statistics = lax.pmean(statistics, axis_name)  # equal on all devices already; the mean says so to shard_map
-    updates, opt_state = optimizer.build(config.optimizer, rates).update(
+    updates, opt_state = optimizer.build(config.optimizer, traced).update(
         gradient, state.opt_state, state.weights.params)
     params = optax.apply_updates(state.weights.params, updates)
     return state._replace(weights=Weights(params, statistics), opt_state=opt_state, step=state.step + 1), sums
 
 
-def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples, steps: Int[Array, ""],
+def train_epoch(program: Program, state: TrainState, traced: Any, train: Examples, steps: Int[Array, ""],
                 axis_name: str | None = None) -> tuple[TrainState, Sums]:
     """Trains on every example once, in an order drawn from the seed and the epoch; a finished run stays as it is.
 
@@ -228,7 +228,7 @@ def train_epoch(program: Program, state: TrainState, rates: Any, train: Examples
         def step(number: Array, carried: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
             state, total = carried
             batch = Examples(train.images[order[number]], train.labels[order[number]])
-            state, sums = train_step(program, state, rates, batch, real[number], axis_name)
+            state, sums = train_step(program, state, traced, batch, real[number], axis_name)
             return state, jax.tree.map(jnp.add, total, sums)
 
         return lax.fori_loop(0, steps, step, (state, no_sums()))
@@ -244,7 +244,7 @@ def steps_per_epoch(config: RunConfig, size: int) -> int:
     return -(-size // config.batch_size)
 
 
-def validate(program: Program, state: TrainState, rates: Any, trained: Sums, validation: Examples,
+def end_epoch(program: Program, state: TrainState, traced: Any, trained: Sums, validation: Examples,
              axis_name: str | None = None) -> tuple[TrainState, Sums]:
     """Ends an epoch: scores the validation set, keeps the best weights, and applies early stopping.
 
@@ -259,8 +259,8 @@ def validate(program: Program, state: TrainState, rates: Any, trained: Sums, val
     stopping = config.early_stopping
     monitor = stopping.monitor if stopping else "validation_accuracy"
 
-    def end_epoch(state: TrainState) -> tuple[TrainState, Sums]:
-        sums = evaluate(program, state.weights, rates, validation, axis_name).sums
+    def ended(state: TrainState) -> tuple[TrainState, Sums]:
+        sums = evaluate(program, state.weights, traced, validation, axis_name).sums
         row = jnp.stack([*_means(trained), *_means(sums)])
         history = state.history.at[state.epoch].set(row)
         epoch = state.epoch + 1
@@ -279,15 +279,15 @@ def validate(program: Program, state: TrainState, rates: Any, trained: Sums, val
     def rest(state: TrainState) -> tuple[TrainState, Sums]:
         return state, no_sums()
 
-    return lax.cond(is_active(state, config), end_epoch, rest, state)
+    return lax.cond(is_active(state, config), ended, rest, state)
 
 
-def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples, axis_name: str | None = None
+def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None = None
              ) -> TestResult:
     """Scores every example exactly once, in order; with `axis_name`, split over that mesh axis."""
     size = examples.labels.shape[0]
     order, real = _batches(jnp.arange(size), -(-size // EVALUATION_BATCH), EVALUATION_BATCH, axis_name)
-    network = program.network(*_cast(weights, rates["model"], program.config.precision))
+    network = program.network(*_cast(weights, traced["model"], program.config.precision))
 
     def score(chosen: tuple[Array, Array]) -> TestResult:
         batch, mask = chosen
@@ -306,12 +306,12 @@ def evaluate(program: Program, weights: Weights, rates: Any, examples: Examples,
     return TestResult(sums, *(values[:, :EVALUATION_BATCH].reshape(-1)[:size] for values in outcomes))
 
 
-def score_test(program: Program, state: TrainState, rates: Any, examples: Examples, axis_name: str | None = None
+def score_test(program: Program, state: TrainState, traced: Any, examples: Examples, axis_name: str | None = None
                ) -> dict[str, TestResult]:
     """Scores the test set with the best and with the last weights of a run that has ended, of any other nothing."""
     def score(state: TrainState) -> TestResult:
         both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, state.weights)
-        return lax.map(lambda weights: evaluate(program, weights, rates, examples, axis_name), both)
+        return lax.map(lambda weights: evaluate(program, weights, traced, examples, axis_name), both)
 
     def rest(state: TrainState) -> TestResult:
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(score, state))
@@ -356,9 +356,9 @@ def _scaled(images: Array) -> Array:
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images  # features are as they are
 
 
-def _cast(weights: Weights, model_rates: Any, precision: str) -> tuple[Weights, Any]:
-    """Casts the parameters that are multiplied; running statistics and rates keep their range in float32."""
-    return Weights(jax.tree.map(lambda leaf: leaf.astype(precision), weights.params), weights.statistics), model_rates
+def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:
+    """Casts the parameters that are multiplied; running statistics and traced values keep their range in float32."""
+    return Weights(jax.tree.map(lambda leaf: leaf.astype(precision), weights.params), weights.statistics), in_model
 
 
 def _sums(logits: Array, labels: Array, mask: Array) -> Sums:

@@ -34,7 +34,7 @@ class Member:
     Attributes:
       checkpoints: the folder of its checkpoints.
       origin: what a checkpoint must agree with to be resumed: configuration, data, machine.
-      rates: its traced values.
+      traced: values of its config that the program takes as inputs.
       state: as of the last time it was copied from the devices; at the end, the final one.
       epochs_s: seconds that each epoch's training took, over all launches.
       validate_s: seconds in validation, over all launches.
@@ -50,7 +50,7 @@ class Member:
     origin: dict[str, Any]
     program: train.Program
     state: train.TrainState
-    rates: Any
+    traced: Any
     epochs_s: list[float] = dataclasses.field(default_factory=list)
     validate_s: float = 0.0
     launches: int = 1
@@ -143,14 +143,14 @@ class Trainer:
           runs: all that are to be trained, now or later.
         """
         start = self.start(runs[0])
-        _, state, rates = start
+        _, state, traced = start
 
         def build(layout: Layout) -> Programs:
             return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
 
         def measure(programs: Programs) -> float:
-            states, all_rates = (programs.put([one] * programs.layout.slots) for one in (state, rates))
-            return probe.seconds_per_step(programs, states, all_rates)
+            states, all_traced = (programs.put([one] * programs.layout.slots) for one in (state, traced))
+            return probe.seconds_per_step(programs, states, all_traced)
 
         choice, self._built = probe.choose(
             simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel), build, measure,
@@ -202,12 +202,12 @@ class Trainer:
         Returns:
           the members that ended, with their test results.
         """
-        states, rates = _put(programs, slots)
+        states, traced = _put(programs, slots)
         while all(member.active for member in slots):
-            states = self._train_an_epoch(programs, slots, states, rates, watcher)
+            states = self._train_an_epoch(programs, slots, states, traced, watcher)
             self._save(programs, slots, states)
         ended = [member for member in slots if not member.active]
-        results = programs.take(programs.test(states, rates))
+        results = programs.take(programs.test(states, traced))
         for member, result in zip(slots, results, strict=False):
             if member in ended:
                 for outcome in result.values():
@@ -215,14 +215,14 @@ class Trainer:
                 member.test = result
         return ended
 
-    def _train_an_epoch(self, programs: Programs, slots: Sequence[Member], states: Any, rates: Any, watcher: Watcher
+    def _train_an_epoch(self, programs: Programs, slots: Sequence[Member], states: Any, traced: Any, watcher: Watcher
                         ) -> Any:
         """Trains and validates every slot once, and tells what came of it; the weights stay on the devices."""
         started = time.perf_counter()
-        states, sums = programs.train(states, rates)
+        states, sums = programs.train(states, traced)
         trained = programs.take(sums)
         trained_at = time.perf_counter()
-        states, sums = programs.validate(states, rates, sums)
+        states, sums = programs.end_epoch(states, traced, sums)
         validated = programs.take(sums)
         validated_at = time.perf_counter()
         now = programs.take({name: getattr(states, name) for name in ("epoch", "history", "stopped", "diverged")})
@@ -262,8 +262,8 @@ class Trainer:
     def _member(self, run: Run, checkpoints: pathlib.Path) -> Member:
         """Builds a run from its latest checkpoint, or from its start if there is none."""
         self.check(run, checkpoints)
-        program, state, rates = self.start(run)
-        member = Member(run, checkpoints, self._origin(run), program, state, rates)
+        program, state, traced = self.start(run)
+        member = Member(run, checkpoints, self._origin(run), program, state, traced)
         if restored := checkpoint.restore(checkpoints, state):
             member.state, progress = restored
             member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
@@ -271,10 +271,10 @@ class Trainer:
         return member
 
     def start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:
-        """Builds a run before its first step: program, state and rates."""
-        program, state, rates = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
+        """Builds a run before its first step: program, state and traced values."""
+        program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
                                            self.backbone)
-        return program, *jax.device_get((state, rates))
+        return program, *jax.device_get((state, traced))
 
     def _origin(self, run: Run) -> dict[str, Any]:
         machine = environment.describe()
@@ -285,7 +285,7 @@ class Trainer:
 
 
 def _put(programs: Programs, slots: Sequence[Member]) -> tuple[Any, Any]:
-    """Lays the members' states and rates out over the slots; those to spare get a run that rests."""
+    """Lays the members' states and traced values out over the slots; those to spare get a run that rests."""
     spare = programs.layout.slots - len(slots)
     idle = slots[0].state._replace(stopped=jnp.bool_(True))
     for member in slots:
@@ -293,7 +293,7 @@ def _put(programs: Programs, slots: Sequence[Member]) -> tuple[Any, Any]:
         if member.active and (told := str(programs.layout)) not in member.layouts[-1:]:
             member.layouts.append(told)
     return (programs.put([member.state for member in slots] + [idle] * spare),
-            programs.put([member.rates for member in slots] + [slots[0].rates] * spare))
+            programs.put([member.traced for member in slots] + [slots[0].traced] * spare))
 
 
 def _check_seen(examples: int, labels: np.ndarray) -> None:

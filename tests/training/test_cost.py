@@ -10,8 +10,8 @@ MLP = RunConfig(dataset="fashion_mnist", model=MLPConfig(hidden=(256, 128)), bat
 
 
 def measured(config):
-    program, state, rates = train.init(config, 0, 10, (28, 28, 1))
-    return cost.measure(program, state, rates, (28, 28, 1))
+    program, state, traced = train.init(config, 0, 10, (28, 28, 1))
+    return cost.measure(program, state, traced, (28, 28, 1))
 
 
 def test_the_dense_net_costs_what_hand_arithmetic_says():

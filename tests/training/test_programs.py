@@ -38,7 +38,7 @@ def trained(config, layout, rates):
     for _ in range(config.epochs):
         states, sums = programs.train(states, put_rates)
         assert [int(slot.examples) for slot in programs.take(sums)] == [150] * len(rates) + [0] * spare
-        states, _ = programs.validate(states, put_rates, sums)
+        states, _ = programs.end_epoch(states, put_rates, sums)
     return list(zip(programs.take(states), programs.take(programs.test(states, put_rates)), strict=True))[:len(rates)]
 
 

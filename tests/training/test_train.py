@@ -35,37 +35,37 @@ def assert_close(one, other, atol=1e-5):
 
 
 def whole_epoch(program):
-    def epoch(state, rates, split):
+    def epoch(state, traced, split):
         steps = train.steps_per_epoch(program.config, split.labels.shape[0])
-        return train.train_epoch(program, state, rates, split, steps)
+        return train.train_epoch(program, state, traced, split, steps)
 
     return jax.jit(epoch)
 
 
 def run_epochs(config, dataset, seed=0):
-    program, state, rates = start(config, dataset, seed)
+    program, state, traced = start(config, dataset, seed)
     epoch = whole_epoch(program)
-    validate = jax.jit(functools.partial(train.validate, program))
+    end_epoch = jax.jit(functools.partial(train.end_epoch, program))
     for _ in range(config.epochs):
-        state, sums = epoch(state, rates, examples(dataset.train))
-        state, _ = validate(state, rates, sums, examples(dataset.validation))
-    return program, state, rates
+        state, sums = epoch(state, traced, examples(dataset.train))
+        state, _ = end_epoch(state, traced, sums, examples(dataset.validation))
+    return program, state, traced
 
 
 def test_one_batch_larger_than_the_data_takes_one_exact_step(dataset):
     """The padding of a batch changes neither the gradient nor the totals."""
     config = dataclasses.replace(PLAIN, batch_size=157, optimizer=OptimizerConfig("sgd", learning_rate=0.5))
-    program, state, rates = start(config, dataset)
+    program, state, traced = start(config, dataset)
     split = examples(dataset.train)
 
     def loss(params):
-        network = program.network(train.Weights(params, state.weights.statistics), rates["model"])
+        network = program.network(train.Weights(params, state.weights.statistics), traced["model"])
         logits = network(split.images / 255, Mode())
         return optax.softmax_cross_entropy_with_integer_labels(logits, split.labels).mean()
 
     value, gradient = jax.value_and_grad(loss)(state.weights.params)
     expected = jax.tree.map(lambda w, g: w - 0.5 * g, state.weights.params, gradient)
-    trained, sums = whole_epoch(program)(state, rates, split)
+    trained, sums = whole_epoch(program)(state, traced, split)
     assert int(sums.examples) == 150
     np.testing.assert_allclose(sums.loss / 150, value, rtol=1e-5)
     assert_close(trained.weights.params, expected, atol=1e-6)
@@ -74,20 +74,20 @@ def test_one_batch_larger_than_the_data_takes_one_exact_step(dataset):
 def test_an_epoch_sees_every_example_once(dataset):
     """With a learning rate too small to matter, the epoch's loss is the mean over the whole set."""
     config = dataclasses.replace(PLAIN, optimizer=OptimizerConfig("sgd", learning_rate=1e-30))
-    program, state, rates = start(config, dataset)
+    program, state, traced = start(config, dataset)
     split = examples(dataset.train)
-    _, sums = whole_epoch(program)(state, rates, split)
-    whole = train.evaluate(program, state.weights, rates, split).sums
+    _, sums = whole_epoch(program)(state, traced, split)
+    whole = train.evaluate(program, state.weights, traced, split).sums
     assert (int(sums.examples), int(sums.correct)) == (150, int(whole.correct))
     np.testing.assert_allclose(sums.loss, whole.loss, rtol=1e-5)
 
 
 def test_evaluation_sees_every_example_once_in_order(dataset):
     """1,007 examples fill no whole number of batches."""
-    program, state, rates = start(CNN, dataset)
+    program, state, traced = start(CNN, dataset)
     split = examples(dataset.test)
-    result = jax.jit(functools.partial(train.evaluate, program))(state.weights, rates, split)
-    logits = program.network(state.weights, rates["model"])(split.images / 255, Mode())
+    result = jax.jit(functools.partial(train.evaluate, program))(state.weights, traced, split)
+    logits = program.network(state.weights, traced["model"])(split.images / 255, Mode())
     assert int(result.sums.examples) == 1007
     np.testing.assert_array_equal(result.predicted, logits.argmax(-1))
     np.testing.assert_allclose(result.probability, jax.nn.softmax(logits).max(-1), atol=1e-5)
@@ -113,10 +113,10 @@ def test_each_traced_value_matters_and_compiles_nothing_anew(dataset, change):
     base = dataclasses.replace(PLAIN, label_smoothing=0.1, augment=AugmentConfig(mixup=0.2),
                                model=MLPConfig(hidden=(8,), dropout=0.2, l2_kernel=0.01),
                                optimizer=OptimizerConfig("sgd", 0.1, momentum=0.5, weight_decay=0.01))
-    program, state, rates = start(base, dataset)
+    program, state, traced = start(base, dataset)
     epoch = whole_epoch(program)
     split = examples(dataset.train)
-    first, _ = epoch(state, rates, split)
+    first, _ = epoch(state, traced, split)
     other = start(functools.reduce(lambda config, item: with_value(config, *item), change.items(), base), dataset)
     second, _ = epoch(other[1], other[2], split)
     assert epoch._cache_size() == 1
@@ -126,17 +126,17 @@ def test_each_traced_value_matters_and_compiles_nothing_anew(dataset, change):
 def test_sgd_with_momentum_moves_as_keras_defines_it(dataset):
     """v <- momentum * v - rate * gradient; w <- w + v."""
     config = dataclasses.replace(PLAIN, batch_size=150, optimizer=OptimizerConfig("sgd", 0.1, momentum=0.9))
-    program, state, rates = start(config, dataset)
+    program, state, traced = start(config, dataset)
     split = examples(dataset.train)
 
     def loss(params):
-        logits = program.network(train.Weights(params, state.weights.statistics), rates["model"])(split.images / 255)
+        logits = program.network(train.Weights(params, state.weights.statistics), traced["model"])(split.images / 255)
         return optax.softmax_cross_entropy_with_integer_labels(logits, split.labels).mean()
 
     expected = state.weights.params
     velocity = jax.tree.map(jnp.zeros_like, expected)
     for _ in range(3):
-        state, _ = whole_epoch(program)(state._replace(epoch=jnp.int32(0)), rates, split)
+        state, _ = whole_epoch(program)(state._replace(epoch=jnp.int32(0)), traced, split)
         velocity = jax.tree.map(lambda v, g: 0.9 * v - 0.1 * g, velocity, jax.grad(loss)(expected))
         expected = jax.tree.map(jnp.add, expected, velocity)
     assert_close(state.weights.params, expected, atol=1e-5)
@@ -145,8 +145,8 @@ def test_sgd_with_momentum_moves_as_keras_defines_it(dataset):
 def test_adam_is_the_paper_s_algorithm_with_epsilon_after_bias_correction():
     """Over gradients down to epsilon, where its place matters; the reference is written out in float64."""
     config = OptimizerConfig(learning_rate=1e-3)
-    rates = {name: jnp.float32(getattr(config, name)) for name in ("learning_rate", "momentum", "weight_decay")}
-    adam, scale = optimizer.build(config, rates), np.array([1.0, 1e-3, 1e-6, 1e-7])
+    traced = {name: jnp.float32(getattr(config, name)) for name in ("learning_rate", "momentum", "weight_decay")}
+    adam, scale = optimizer.build(config, traced), np.array([1.0, 1e-3, 1e-6, 1e-7])
     weights = jnp.zeros(4)
     state = adam.init(weights)
     expected, first, second = (np.zeros(4) for _ in range(3))
@@ -180,30 +180,30 @@ def test_an_improvement_below_min_delta_does_not_reset_the_patience(dataset):
 
 def test_the_best_weights_are_those_of_the_best_validation_epoch(dataset):
     config = dataclasses.replace(PLAIN, epochs=6, optimizer=OptimizerConfig(learning_rate=0.3))
-    program, state, rates = run_epochs(config, dataset)
+    program, state, traced = run_epochs(config, dataset)
     accuracy = state.history[:, train.HISTORY.index("validation_accuracy")]
     assert int(state.best_epoch) == int(accuracy.argmax()) + 1
-    best = train.evaluate(program, state.best, rates, examples(dataset.validation)).sums
+    best = train.evaluate(program, state.best, traced, examples(dataset.validation)).sums
     np.testing.assert_allclose(best.correct / best.examples, accuracy.max(), rtol=1e-6)
     assert int(state.best_epoch) < config.epochs, "this test needs a best epoch that is not the last"
-    tested = train.score_test(program, state, rates, examples(dataset.test))
+    tested = train.score_test(program, state, traced, examples(dataset.test))
     for name, weights in (("best", state.best), ("last", state.weights)):
         np.testing.assert_array_equal(
-            tested[name].probability, train.evaluate(program, weights, rates, examples(dataset.test)).probability)
+            tested[name].probability, train.evaluate(program, weights, traced, examples(dataset.test)).probability)
     assert (tested["best"].probability != tested["last"].probability).any()
 
 
 def test_the_test_set_is_read_by_runs_that_have_ended_alone(dataset):
-    program, state, rates = start(PLAIN, dataset)
-    unread = train.score_test(program, state, rates, examples(dataset.test))
+    program, state, traced = start(PLAIN, dataset)
+    unread = train.score_test(program, state, traced, examples(dataset.test))
     assert all((leaf == 0).all() for leaf in leaves(unread))
-    ended = train.score_test(program, state._replace(epoch=jnp.int32(2)), rates, examples(dataset.test))
+    ended = train.score_test(program, state._replace(epoch=jnp.int32(2)), traced, examples(dataset.test))
     assert int(ended["last"].sums.examples) == 1007
 
 
 def test_a_part_of_an_epoch_takes_so_many_steps(dataset):
-    program, state, rates = start(PLAIN, dataset)
-    after, sums = train.train_epoch(program, state, rates, examples(dataset.train), 2)
+    program, state, traced = start(PLAIN, dataset)
+    after, sums = train.train_epoch(program, state, traced, examples(dataset.train), 2)
     assert (int(after.step), int(sums.examples)) == (2, 64)
 
 
@@ -215,12 +215,12 @@ def test_a_diverged_run_is_marked_and_rests(dataset):
 
 
 def test_the_order_of_examples_follows_from_seed_and_epoch_alone(dataset):
-    program, state, rates = start(dataclasses.replace(PLAIN, epochs=9), dataset)
+    program, state, traced = start(dataclasses.replace(PLAIN, epochs=9), dataset)
     epoch = whole_epoch(program)
 
     def trained(seed, number):
         """The weights differ in nothing but the order of the batches."""
-        after, _ = epoch(state._replace(seed=jnp.int32(seed), epoch=jnp.int32(number)), rates, examples(dataset.train))
+        after, _ = epoch(state._replace(seed=jnp.int32(seed), epoch=jnp.int32(number)), traced, examples(dataset.train))
         return np.concatenate([leaf.ravel() for leaf in leaves(after.weights.params)])
 
     np.testing.assert_array_equal(trained(3, 1), trained(3, 1))
@@ -231,10 +231,10 @@ def test_the_order_of_examples_follows_from_seed_and_epoch_alone(dataset):
 def test_augmentation_happens_in_training_alone(dataset):
     config = dataclasses.replace(PLAIN, augment=AugmentConfig(shift_px=2, flip=True),
                                  optimizer=OptimizerConfig("sgd", learning_rate=1e-30))
-    program, state, rates = start(config, dataset)
+    program, state, traced = start(config, dataset)
     split = examples(dataset.train)
-    _, sums = whole_epoch(program)(state, rates, split)
-    whole = train.evaluate(program, state.weights, rates, split).sums
+    _, sums = whole_epoch(program)(state, traced, split)
+    whole = train.evaluate(program, state.weights, traced, split).sums
     assert abs(float(sums.loss - whole.loss)) > 1e-3
 
 
@@ -244,25 +244,26 @@ def test_four_devices_take_the_step_of_one(dataset, config, form):
     """The last device's share is half padding, so no mean of the devices' means would do."""
     # Not Adam: it turns a rounding error around a gradient of zero into a whole step.
     config = dataclasses.replace(config, optimizer=OptimizerConfig("sgd", learning_rate=0.1))
-    program, state, rates = start(config, dataset)
+    program, state, traced = start(config, dataset)
     batch = examples(dataset.train)
     batch = jax.tree.map(lambda leaf: leaf[:32], batch)
     mask = jnp.arange(32) < 28
     step = functools.partial(train.train_step, program)
-    expected, expected_sums = jax.jit(step)(state, rates, batch, mask)
+    expected, expected_sums = jax.jit(step)(state, traced, batch, mask)
     assert jax.device_count() == 4
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharded = functools.partial(step, axis_name="data")
     if form == "pmap":
         split = jax.tree.map(lambda leaf: leaf.reshape(4, 8, *leaf.shape[1:]), (batch, mask))
-        got, sums = jax.pmap(sharded, axis_name="data", in_axes=(None, None, 0, 0))(state, rates, *split)
+        got, sums = jax.pmap(sharded, axis_name="data", in_axes=(None, None, 0, 0))(state, traced, *split)
         got, sums = jax.tree.map(lambda leaf: leaf[-1], (got, sums))
     elif form == "shard_map":
         specs = (P(), P(), P("data"), P("data"))
-        got, sums = jax.jit(jax.shard_map(sharded, mesh=mesh, in_specs=specs, out_specs=P()))(state, rates, batch, mask)
+        whole = jax.shard_map(sharded, mesh=mesh, in_specs=specs, out_specs=P())
+        got, sums = jax.jit(whole)(state, traced, batch, mask)
     else:
         batch, mask = jax.device_put((batch, mask), NamedSharding(mesh, P("data")))
-        got, sums = jax.jit(step)(state, rates, batch, mask)
+        got, sums = jax.jit(step)(state, traced, batch, mask)
     assert_close(got.weights, expected.weights)
     assert_close(sums, expected_sums, atol=1e-4)
     assert int(sums.examples) == 28

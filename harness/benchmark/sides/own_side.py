@@ -50,7 +50,7 @@ class Side:
     def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
         self.layout = Layout(**(settings or self.calibrate()))
         self.programs = trainer.Trainer(self.dataset).programs(self.layout, self.runs[0])
-        self.states, self.rates = self._fresh()
+        self.states, self.traced = self._fresh()
         self.time()
         return {"compile_s": self.programs.compilation.seconds, "work": len(self.runs) * self.examples}
 
@@ -58,7 +58,7 @@ class Side:
         """Trains as many at once as there are slots, until each run has had an epoch."""
         started = time.perf_counter()
         for _ in range(0, len(self.runs), self.layout.slots):
-            self.states, sums = self.programs.train(self.states, self.rates)
+            self.states, sums = self.programs.train(self.states, self.traced)
             jax.block_until_ready(sums)
         jax.block_until_ready(self.states)
         return time.perf_counter() - started
@@ -69,11 +69,11 @@ class Side:
 
     def learn(self) -> dict[str, float]:
         """Trains as many runs as there are slots; tells the one that learned least."""
-        states, rates = self._fresh()
+        states, traced = self._fresh()
         for _ in range(self.epochs):
-            states, _ = self.programs.train(states, rates)
+            states, _ = self.programs.train(states, traced)
         ended = [state._replace(epoch=np.int32(EPOCHS)) for state in self.programs.take(states)]
-        tested = self.programs.take(self.programs.test(self.programs.put(ended), rates))
+        tested = self.programs.take(self.programs.test(self.programs.put(ended), traced))
         sums = [result["last"].sums for result in tested]
         scores = [{"loss": float(total.loss) / int(total.examples),
                    "accuracy": int(total.correct) / int(total.examples)} for total in sums]
@@ -85,4 +85,4 @@ class Side:
         starts = [train.init(config, seed, self.dataset.num_classes, self.dataset.image_shape)
                   for seed in range(self.layout.slots)]
         return (self.programs.put([state for _, state, _ in starts]),
-                self.programs.put([rates for _, _, rates in starts]))
+                self.programs.put([traced for _, _, traced in starts]))

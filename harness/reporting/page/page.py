@@ -4,58 +4,21 @@ The same records give the same bytes. Text from records is escaped by the templa
 text, so that none of it is ever markup.
 """
 
-from collections.abc import Container, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from harness.analysis.cells import Summary
 from harness.records import RunRecord
 from harness.reporting.captions import caption
+from harness.reporting.figures.figures import Figure
 from harness.reporting.page import cells
 from harness.reporting.page.runs import runs_json
 from harness.reporting.page.shell import image, render
+from harness.reporting.render import Table
 
 _SCRIPTS = ("dom.js", "tables.js", "charts.js", "effects.js", "curves.js", "details.js", "gallery.js", "report.js")
-
-
-class Figure(Protocol):
-    """A picture with what it shows."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def caption(self) -> str: ...
-    @property
-    def png(self) -> bytes: ...
-
-
-class Column(Protocol):
-    """A column of a table."""
-
-    @property
-    def header(self) -> str: ...
-    @property
-    def is_text(self) -> bool: ...
-
-
-class Table(Protocol):
-    """A table of text: sentences above it and below it, rows, and the (row, column) places in bold."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def lead(self) -> Sequence[str]: ...
-    @property
-    def columns(self) -> Sequence[Column]: ...
-    @property
-    def rows(self) -> Sequence[Sequence[str]]: ...
-    @property
-    def bold(self) -> Container[tuple[int, int]]: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
 
 
 def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Mapping[str, pd.DataFrame],
