@@ -20,9 +20,9 @@ class PlannedClaim:
 
     source: str
     metric: str
-    value: float | None
+    value: int | float | None
     kind: str
-    within: float
+    within: int | float
     state: str
     labels: dict[str, str]
     over: dict[str, str] | None

@@ -11,6 +11,7 @@ import pytest
 from place import ROOT
 
 from harness import records
+from harness.records.configs import config_hash
 
 QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
 NAME = "quickstart,epochs=20"
@@ -135,6 +136,7 @@ def test_a_record_of_another_configuration_stops_the_launch(straight, tmp_path):
     path = next((results / NAME / "runs").glob("*/record.json"))
     record = json.loads(path.read_text())
     record["config"]["batch_size"] = 7
+    record["config_hash"] = config_hash(record["config"])
     path.write_text(json.dumps(record))
     failed = run(results, *QUICK)
     assert failed.returncode == 1
@@ -215,8 +217,8 @@ def test_heads_train_on_features_of_real_weights_that_are_computed_once(tmp_path
     for name, cached in (("first", False), ("second", True)):
         done = run(tmp_path / name, *TRANSFER, weights, **cache)
         assert done.returncode == 0, done.stderr
-        (path,) = (tmp_path / name).glob("*/runs/*/record.json")
-        record = json.loads(path.read_text())
+        [folder] = records.find([tmp_path / name])[0]
+        [record] = folder.records().values()
         assert record.backbone.features_cached is cached
         assert record.backbone.weights_file.endswith("_0.35_224_no_top.h5")
         assert record.backbone.features_s > 0
