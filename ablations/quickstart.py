@@ -21,5 +21,6 @@ ABLATION = Ablation(
             "l2": (False, 0.0, 0.001),
         }),
     },
+    within=("network",),
     seeds=(0, 1, 2),
 )

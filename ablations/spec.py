@@ -200,6 +200,8 @@ class Ablation:
       base: the run that the factors change.
       factors: name -> Factor; the cell of all reference levels is the baseline.
       design: "full_factorial", or "one_at_a_time": the baseline and each other level of each factor alone.
+      within: factors at whose levels cells are compared: each cell with the one that has the same levels of these and
+        the reference levels of all others. Without any, all cells are compared with the baseline.
       seeds: every cell is trained once with each, so that cells can be compared in pairs.
       overrides: path -> value, set in every run after its factors; a derived ablation differs in these.
       claims: figures that the ablation's source states, shown beside what is measured.
@@ -212,6 +214,7 @@ class Ablation:
     base: RunConfig
     factors: Mapping[str, Factor] = dataclasses.field(default_factory=dict)
     design: str = "full_factorial"
+    within: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
@@ -221,6 +224,9 @@ class Ablation:
             raise SpecError("an ablation needs a question")
         if self.design not in ("full_factorial", "one_at_a_time"):
             raise SpecError(f"design must be one of full_factorial, one_at_a_time; not {self.design!r}")
+        if not isinstance(self.within, tuple) or not set(self.within) < set(self.factors) | {""}:
+            raise SpecError(f"within must be some of the factors {', '.join(self.factors)}, and not all; not "
+                            f"{self.within!r}")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
         if not distinct or any(not 0 <= seed < 2**31 for seed in self.seeds):
             raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, not {self.seeds!r}")

@@ -197,7 +197,7 @@ def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
         # A source claims nothing of runs under other settings.
         () if ablation.overrides else tuple(
             records.PlannedClaim(**dataclasses.asdict(claim)) for claim in ablation.claims),
-        tuple(path for factor in ablation.factors.values() for path in factor.paths)))
+        tuple(path for factor in ablation.factors.values() for path in factor.paths), ablation.within))
 
 
 def _audience(folder: records.Folder, runs: list[Run], found: Mapping[Hashable, Inputs], console: Console) -> Audience:

@@ -55,6 +55,8 @@ class CellRow:
 
     Attributes:
       label: names the cell by what varies in this ablation.
+      is_baseline: others are compared with it.
+      baseline: the cell that it is compared with; None where it is compared with none.
       runs: status -> number of runs, with "planned" and "missing"; all but "done" are counted and never averaged.
       score: in the view's metric; `test_accuracy` unless another is asked for.
       test_accuracy, validation_accuracy: of the state that the view selects.
@@ -63,7 +65,7 @@ class CellRow:
       optimistic_test_accuracy: the higher of the two readings of the test set, run by run.
       interquartile_mean: of the score.
       difference: in score from the baseline, paired by seed; n = 0 for the baseline itself or without one.
-      comparison: all that is known of that difference; None for the baseline, without one, or without a done run.
+      comparison: all that is known of that difference; None for a baseline, without one, or without a done run.
       is_best: has the best mean, and is clearly ahead of every other cell; see `harness.analysis.verdict`.
       behind_best_p: the headline test's corrected p value of being behind the cell with the best mean; None for that
         cell, and where seeds cannot tell.
@@ -77,6 +79,7 @@ class CellRow:
     label: str
     labels: dict[str, str]
     is_baseline: bool
+    baseline: str | None
     is_best: bool
     runs: dict[str, int]
     score: Estimate
@@ -103,7 +106,7 @@ class Summary:
       factors: names of those that vary.
       rows: in the plan's order; cells outside the plan follow in the order of their runs' names.
       verdict: what the rows answer.
-      effects: of a full factorial; None where fewer than two factors vary or nothing is planned.
+      effects: of a full factorial, or of cells that make the changes of two others at once; None without either.
       claims: each claim of the source for each cell it is about.
       records: run_id -> record, all that the rows are of.
       plan: what was planned; None where nobody knows.

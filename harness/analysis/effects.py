@@ -1,152 +1,191 @@
-"""Main effects and two-way interactions of a full factorial, with seeds as blocks.
+"""What the factors of an ablation do: each level on average over the others, and two changes together.
 
-Pure. The noise is what is left when each cell's and each seed's mean are taken out.
+Pure. `tests/effects_simulation.py` compares the test with others; what came out lies in `results/headline_test`.
 """
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-from harness.analysis.stats import Estimate
+from harness.analysis.headline import Contrast
+from harness.analysis.stats import holm
+from harness.records.configs import differences
 
 Cell = tuple[str, ...]
-
-# With equal noise, 8 or 9 cells and 3 seeds, a ratio as large comes up in one table of a hundred.
-_UNEQUAL = 4.0
+Seeds = Mapping[int, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Effect:
-    """How far a level, or two levels together, moves the mean.
+class Margin:
+    """A level against its factor's reference level, on average over all levels of the other factors.
 
     Attributes:
-      factors, levels, references: one entry of each for a main effect, two for an interaction.
-      estimate: of a main effect the mean at the level less the mean at the reference level, over all levels of the
-        other factors; of an interaction that difference at the second factor's level less the same at its reference.
-        `n` counts seeds, `sd` is that of the noise.
-      p: of its t test; None without noise to judge by.
+      contrast: corrected over all margins of the ablation.
     """
 
-    factors: tuple[str, ...]
-    levels: tuple[str, ...]
-    references: tuple[str, ...]
-    estimate: Estimate
-    p: float | None
+    factor: str
+    level: str
+    reference: str
+    contrast: Contrast
 
 
 @dataclasses.dataclass(frozen=True)
-class Term:
-    """Whether a factor, or two together, matter at all: one line of the analysis of variance.
+class Together:
+    """How far two changes together are from the sum of both alone.
 
     Attributes:
-      f, degrees, residual_degrees, p: the F test; f and p are None without noise to judge by.
+      parts: the two changes: each a factor and its level, or a cell that differs from the baseline by it.
+      references: the levels that stand for no change; None where the parts are cells.
+      alone, together: what the first change does without the second, and with it.
+      contrast: together less alone; corrected over all such pairs of the ablation.
     """
 
-    factors: tuple[str, ...]
-    f: float | None
-    degrees: int
-    residual_degrees: int
-    p: float | None
+    parts: tuple[tuple[str, str], tuple[str, str]] | tuple[str, str]
+    references: tuple[str, str] | None
+    alone: float
+    together: float
+    contrast: Contrast
 
 
 @dataclasses.dataclass(frozen=True)
 class Effects:
-    """All effects, or why there are none.
+    """What factors do, as far as the cells that are done tell.
 
     Attributes:
-      seeds: that every cell has; the others are left out.
+      margins: each level on average; of a full factorial alone.
+      together: pairs of changes.
       note: what is missing; empty if nothing is.
     """
 
-    effects: tuple[Effect, ...]
-    terms: tuple[Term, ...]
-    seeds: tuple[int, ...]
-    note: str
+    margins: tuple[Margin, ...] = ()
+    together: tuple[Together, ...] = ()
+    note: str = ""
 
 
-def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Mapping[int, float]]) -> Effects:
+def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds]) -> Effects:
     """Estimates every main effect and two-way interaction from the seeds that all cells have.
 
     Args:
       factors: name -> levels, the reference level first; two factors or more.
       values: cell -> seed -> value; a cell is one level of each factor, in the factors' order.
-
-    Source: randomised complete blocks, Montgomery, Design and Analysis of Experiments, ch. 4 and 5.
     """
-    cells = list(itertools.product(*factors.values()))
-    present = [set(values.get(cell, ())) for cell in cells]
-    seeds = tuple(sorted(set.intersection(*present)))
-    everywhere = set.union(*present)
+    cells = {cell: values.get(cell, {}) for cell in itertools.product(*factors.values())}
+    everywhere = set().union(*cells.values())
+    seeds = sorted(everywhere.intersection(*cells.values()))
     short = [", ".join(f"{name}={level}" for name, level in zip(factors, cell, strict=True))
-             for cell, here in zip(cells, present, strict=True) if here != everywhere or not here]
+             for cell, here in cells.items() if here.keys() != everywhere or not here]
     named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
     if not seeds:
-        return Effects((), (), (), f"Effects are n/a: no seed is done in every cell; short of runs: {named}.")
+        return Effects(note=f"Effects are n/a: no seed is done in every cell; short of runs: {named}.")
     left_out = ", ".join(map(str, sorted(everywhere - set(seeds))))
     note = (f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: {left_out}, "
             f"missing from {named}.") if left_out else ""
-    shape = tuple(map(len, factors.values()))
-    table = np.array([[values[cell][seed] for seed in seeds] for cell in cells])
-    note = " ".join(filter(None, [note, _unequal(factors, cells, table)]))
-    return Effects(*_analyse(factors, table.reshape(*shape, len(seeds))), seeds, note)
+    return Effects(_margins(factors, cells), _interactions(factors, cells), note)
 
 
-def _unequal(factors: Mapping[str, Sequence[str]], cells: Sequence[Cell], table: np.ndarray) -> str:
-    """Warns of a cell whose seeds scatter far more than the others': pooled noise then describes none of them."""
-    if table.shape[1] < 2:
-        return ""
-    spread = np.std(table, axis=1, ddof=1)
-    worst = int(np.argmax(spread))
-    ratio = spread[worst] / max(float(np.median(spread)), 1e-12)
-    if ratio < _UNEQUAL:
-        return ""
-    name = ", ".join(f"{factor}={level}" for factor, level in zip(factors, cells[worst], strict=True))
-    return (f"Noise is unequal: seeds of {name} scatter {ratio:.0f} times as far as those of the median cell, so that "
-            "the intervals are too wide for effects without it and too narrow for those with it.")
+def _margins(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds]) -> tuple[Margin, ...]:
+    """Compares each level with its factor's reference level, on average over the others."""
+    table, cells = _table(values), list(values)
+    found = []
+    for axis, (name, levels) in enumerate(factors.items()):
+        for level in levels[1:]:
+            sides = np.array([_side(cell[axis], level, levels[0]) for cell in cells])
+            found.append(Margin(name, level, levels[0], across(table, sides * len(levels) / len(cells))))
+    return tuple(dataclasses.replace(one, contrast=contrast) for one, contrast in _corrected(found))
 
 
-def _analyse(factors: Mapping[str, Sequence[str]], table: np.ndarray) -> tuple[tuple[Effect, ...], tuple[Term, ...]]:
-    """Analyses [level of each factor..., seed]."""
-    names, axes, seeds = list(factors), range(table.ndim - 1), table.shape[-1]
-    cells = table.size // seeds
-    noise = (table - table.mean(axis=-1, keepdims=True) - table.mean(axis=tuple(axes), keepdims=True) + table.mean())
-    degrees = (cells - 1) * (seeds - 1)
-    # Differences below rounding are no noise to judge by.
+def _interactions(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds]) -> tuple[Together, ...]:
+    """Says of each two levels of two factors how far their effects are from adding up."""
+    table, cells, names = _table(values), list(values), list(factors)
+    found = []
+    for pair in itertools.combinations(range(len(names)), 2):
+        # The factor with fewer levels is the one whose effect is followed over the other's.
+        first, second = sorted(pair, key=lambda axis: len(factors[names[axis]]))
+        one, two = factors[names[first]], factors[names[second]]
+        for level, other in itertools.product(one[1:], two[1:]):
+            share = len(one) * len(two) / len(cells)
+            change = np.array([_side(cell[first], level, one[0]) for cell in cells]) * share
+            there, here = (change * np.array([cell[second] == at for cell in cells]) for at in (two[0], other))
+            found.append(_together(((names[first], level), (names[second], other)), (one[0], two[0]),
+                                   table, there, here))
+    return tuple(dataclasses.replace(one, contrast=contrast) for one, contrast in _corrected(found))
+
+
+def sums(configs: Mapping[str, Mapping[str, Any]], baselines: Mapping[str, str], values: Mapping[str, Seeds]
+         ) -> tuple[Together, ...]:
+    """Finds cells that make the changes of two others at once, and says how far these are from adding up.
+
+    Args:
+      configs: cell -> its configuration, of the cells that are known.
+      baselines: cell -> the cell that it is compared with, itself for a baseline.
+      values: cell -> seed -> value, of the same cells.
+    """
+    changes = {cell: frozenset(differences(configs[base], configs[cell])) for cell, base in baselines.items()
+               if cell in configs and base in configs}
+    cells = {(baselines[cell], changed): cell for cell, changed in changes.items()}
+    found = []
+    for first, second in itertools.combinations([cell for cell in changes if changes[cell]], 2):
+        base = baselines[first]
+        whole = cells.get((base, changes[first] | changes[second]))
+        paths = [change.partition(":")[0] for cell in (first, second) for change in changes[cell]]
+        if baselines[second] != base or whole is None or len(set(paths)) < len(paths):
+            continue
+        table = _table({cell: values[cell] for cell in (base, first, second, whole)})
+        if table.size:
+            found.append(_together((first, second), None, table, np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])))
+    return tuple(dataclasses.replace(one, contrast=contrast) for one, contrast in _corrected(found))
+
+
+def across(table: np.ndarray, weights: np.ndarray) -> Contrast:
+    """Tests a contrast of many cells: Welch's test for more than two, less what a seed does to all cells.
+
+    Each cell has a noise variance of its own, estimated from what is left of its runs besides cell and seed means: a
+    cell that scatters far more than the others widens the contrasts that it enters, and hardly those of the others.
+
+    Args:
+      table: [cell, seed]. Below two seeds, or without noise, there is no p value.
+      weights: [cell], their sum zero.
+
+    Source: Welch 1947 and Satterthwaite 1946, for a linear combination of means.
+    """
+    cells, seeds = table.shape
+    mean = float(weights @ table.mean(axis=1))
+    if seeds < 2:
+        return Contrast(seeds, mean)
+    noise = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
+    # Seed means take one cell's worth of noise with them.
+    variance = weights**2 * np.sum(noise**2, axis=1) / (seeds - 1) * cells / (cells - 1)
     rounding = 8 * np.finfo(float).eps * max(1.0, float(np.max(np.abs(table))))
-    variance = float(np.sum(noise**2)) / degrees if degrees and np.max(np.abs(noise)) > rounding else 0.0
+    if math.sqrt(np.sum(variance)) <= rounding:
+        return Contrast(seeds, mean)
+    degrees = (seeds - 1) * max(1.0, float(np.sum(variance)**2 / np.sum(variance**2)) * (cells - 1) / cells)
+    error = math.sqrt(float(np.sum(variance)) / seeds)
+    half_width = float(special.stdtrit(degrees, 0.975)) * error
+    return Contrast(seeds, mean, mean - half_width, mean + half_width, degrees,
+                    p=float(2 * special.stdtr(degrees, -abs(mean) / error)))
 
-    def effect(which: tuple[int, ...], at: tuple[int, ...]) -> Effect:
-        means = table.mean(axis=tuple(axis for axis in range(table.ndim) if axis not in which))
-        corners = itertools.product(*((0, level) for level in at))
-        size = sum((-1) ** corner.count(0) * means[corner] for corner in corners)
-        per_corner = table.size / math.prod(means.shape)
-        error = math.sqrt(variance * 2 ** len(which) / per_corner)
-        low = high = p = None
-        if error:
-            half_width = float(special.stdtrit(degrees, 0.975)) * error
-            low, high = float(size) - half_width, float(size) + half_width
-            p = float(2 * special.stdtr(degrees, -abs(float(size)) / error))
-        return Effect(
-            tuple(names[axis] for axis in which),
-            tuple(factors[names[axis]][level] for axis, level in zip(which, at, strict=True)),
-            tuple(factors[names[axis]][0] for axis in which),
-            Estimate(seeds, float(size), math.sqrt(variance) if degrees else None, low, high), p)
 
-    def term(which: tuple[int, ...]) -> Term:
-        means = table.mean(axis=tuple(axis for axis in range(table.ndim) if axis not in which))
-        for axis in range(means.ndim):
-            means = means - means.mean(axis=axis, keepdims=True)
-        own = math.prod(size - 1 for size in means.shape)
-        per_mean = table.size / math.prod(means.shape)
-        f = float(np.sum(means**2)) * per_mean / own / variance if variance else None
-        p = float(special.fdtrc(own, degrees, f)) if f is not None else None
-        return Term(tuple(names[axis] for axis in which), f, own, degrees, p)
+def _together(parts: Any, references: tuple[str, str] | None, table: np.ndarray, there: np.ndarray, here: np.ndarray
+              ) -> Together:
+    means = table.mean(axis=1)
+    return Together(parts, references, float(there @ means), float(here @ means), across(table, here - there))
 
-    subsets = [*itertools.combinations(axes, 1), *itertools.combinations(axes, 2)]
-    effects = tuple(effect(which, at) for which in subsets
-                    for at in itertools.product(*(range(1, table.shape[axis]) for axis in which)))
-    return effects, tuple(term(which) for which in subsets)
+
+def _corrected(found: Sequence[Any]) -> list[tuple[Any, Contrast]]:
+    corrected = holm([one.contrast.p for one in found])
+    return [(one, dataclasses.replace(one.contrast, holm=p)) for one, p in zip(found, corrected, strict=True)]
+
+
+def _side(level: str, here: str, there: str) -> int:
+    return (level == here) - (level == there)
+
+
+def _table(values: Mapping[Any, Seeds]) -> np.ndarray:
+    """Lays values out as [cell, seed], over the seeds that all cells have."""
+    seeds = sorted(set.intersection(*(set(of) for of in values.values())))
+    return np.array([[of[seed] for seed in seeds] for of in values.values()], float)

@@ -39,16 +39,27 @@ class Contrast:
     p: float | None = None
     holm: float | None = None
 
+    @property
+    def detectable(self) -> float | None:
+        """Gives the true difference that as many seeds show with power 0.8 at the 5 % level, uncorrected.
 
-def against(scores: Mapping[str, Mapping[int, float]], reference: str) -> dict[str, Contrast]:
-    """Compares every other cell with the reference cell.
+        The noise is what was seen. Source: the shifted t distribution, an approximation of the noncentral one.
+        """
+        if self.mean is None or self.high is None or self.degrees is None:
+            return None
+        edge = float(special.stdtrit(self.degrees, 0.975))
+        return (self.high - self.mean) / edge * (edge + float(special.stdtrit(self.degrees, 0.8)))
+
+
+def against(scores: Mapping[str, Mapping[int, float]], reference: str | Mapping[str, str]) -> dict[str, Contrast]:
+    """Compares every other cell with the reference cell, or each cell with its own.
 
     With two cells this is the paired t test. A comparison has no p value below two pairs, nor where neither its own
     runs nor those of other cells scatter.
 
     Args:
       scores: cell -> seed -> value; cells may lack seeds, and their order does not matter.
-      reference: one of the cells.
+      reference: one of the cells; or cell -> the one that it is compared with, of the cells to be compared.
 
     Returns:
       Cell -> contrast, in the order of `scores`.
@@ -58,7 +69,9 @@ def against(scores: Mapping[str, Mapping[int, float]], reference: str) -> dict[s
 
     Source: Holm 1979 for the correction; for the test see `standard_error`.
     """
-    contrasts = {cell: _contrast(scores, cell, reference) for cell in scores if cell != reference}
+    references = dict.fromkeys(scores, reference) if isinstance(reference, str) else reference
+    contrasts = {cell: _contrast(scores, cell, references[cell])
+                 for cell in scores if references.get(cell, cell) != cell}
     corrected = holm([contrast.p for contrast in contrasts.values()])
     return {cell: dataclasses.replace(contrast, holm=p)
             for (cell, contrast), p in zip(contrasts.items(), corrected, strict=True)}

@@ -14,7 +14,7 @@ import numpy as np
 from harness.analysis import claims, stats
 from harness.analysis.cells import CellRow, Summary, View, ViewError
 from harness.analysis.compare import Comparison, Predictions, compare, corrected
-from harness.analysis.effects import Effects, factorial_effects
+from harness.analysis.effects import Effects, Together, factorial_effects, sums
 from harness.analysis.stats import Estimate, estimate
 from harness.analysis.verdict import Scores, Verdict, decide
 from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Timing
@@ -45,7 +45,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     names = dict.fromkeys([*(plan.factors if plan else ()), *(name for labels in cells.values() for name in labels)])
     factors = tuple(name for name in names if len({labels.get(name) for labels in cells.values()}) > 1)
     labels = {cell: _label(cell, of_cell, factors) for cell, of_cell in cells.items()}
-    baseline = _baseline(view, plan, cells, labels)
+    baselines = _baselines(view, plan, cells, labels)
 
     done: dict[str, list[RunRecord]] = {cell: [] for cell in cells}
     predicted: dict[str, dict[int, Predictions]] = {cell: {} for cell in cells}
@@ -56,28 +56,29 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
                 predicted[record.cell][record.seed] = predictions[run_id]
     scores = {cell: {record.seed: _score(record, view.state, view.metric) for record in of_cell}
               for cell, of_cell in done.items()}
-    verdict = decide(scores, baseline, -1 if view.is_loss else 1)
-    comparisons = _comparisons(scores, predicted, done, baseline, verdict)
+    verdict = decide(scores, baselines, -1 if view.is_loss else 1)
+    comparisons = _comparisons(scores, predicted, done, baselines, verdict)
     rows = tuple(
-        CellRow(cell=cell, label=labels[cell], labels=cells[cell], is_baseline=cell == baseline,
+        CellRow(cell=cell, label=labels[cell], labels=cells[cell], is_baseline=baselines.get(cell) == cell,
+                baseline=None if baselines.get(cell) == cell else baselines.get(cell),
                 runs=_count(cell, planned, records), **_scores(done[cell], scores[cell], view),
                 **_against(cell, comparison, verdict), **_costs(done[cell]), mixed=tuple(unlike(done[cell])))
         for cell, comparison in zip(cells, comparisons, strict=True))
     return Summary(
         ablation, plan.question if plan else next(iter(records.values())).question, view, factors, rows, verdict,
-        _effects(plan, factors, cells, scores),
+        _effects(plan, factors, cells, scores, _sums(done, baselines, scores)),
         claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions))
 
 
 def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Predictions]],
-                 done: Mapping[str, Sequence[RunRecord]], baseline: str | None, verdict: Verdict
+                 done: Mapping[str, Sequence[RunRecord]], baselines: Mapping[str, str], verdict: Verdict
                  ) -> list[Comparison | None]:
-    """Compares each cell with the baseline, where both have done runs; predictions are the best state's."""
+    """Compares each cell with its baseline, where both have done runs; predictions are the best state's."""
     return corrected([
-        _judged(compare(scores[cell], scores[baseline], predicted[cell], predicted[baseline]), cell, verdict,
-                _unlike(done[cell], done[baseline]))
-        if baseline is not None and cell != baseline and scores[cell] and scores[baseline] else None
+        _judged(compare(scores[cell], scores[base], predicted[cell], predicted[base]), cell, verdict,
+                _unlike(done[cell], done[base]))
+        if (base := baselines.get(cell)) not in (None, cell) and scores[cell] and scores[base] else None
         for cell in scores])
 
 
@@ -110,15 +111,21 @@ def _score(record: RunRecord, state: str, metric: str) -> float:
     return getattr(getattr(record, state), metric)
 
 
-def _baseline(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, str]],
-              labels: Mapping[str, str]) -> str | None:
+def _baselines(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, str]],
+               labels: Mapping[str, str]) -> dict[str, str]:
+    """Maps each cell to the one that it is compared with, a baseline to itself; what has none is left out."""
     if view.baseline is not None:
-        for cell in cells:
-            if view.baseline in (cell, labels[cell]):
-                return cell
-        raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
-    reference = {name: levels[0] for name, levels in plan.factors.items()} if plan else None
-    return next((cell for cell, of_cell in cells.items() if of_cell == reference), None)
+        named = next((cell for cell in cells if view.baseline in (cell, labels[cell])), None)
+        if named is None:
+            raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
+        return dict.fromkeys(cells, named)
+    if plan is None:
+        return {}
+    known = {tuple(sorted(of_cell.items())): cell for cell, of_cell in cells.items()}
+    reference = {name: levels[0] for name, levels in plan.factors.items()}
+    bases = {cell: known.get(tuple(sorted((reference | {
+        name: of_cell[name] for name in plan.within if name in of_cell}).items()))) for cell, of_cell in cells.items()}
+    return {cell: base for cell, base in bases.items() if base is not None}
 
 
 def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
@@ -159,16 +166,31 @@ def _accuracy(records: Sequence[RunRecord], metric: str, *states: str) -> Estima
     return _estimate([max(_score(record, state, metric) for state in states) for record in records], metric)
 
 
-def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]],
-             scores: Mapping[str, Mapping[int, float]]) -> Effects | None:
-    if plan is None or len(factors) < 2 or not set(factors) <= plan.factors.keys():
-        return None
-    levels = {name: plan.factors[name] for name in factors}
+def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]], scores: Scores,
+             found: tuple[Together, ...]) -> Effects | None:
+    """Estimates what factors do, or says why not; `found` is what single cells tell of changes made together."""
+    levels = _levels(plan, factors)
+    if plan is None or not levels:
+        return Effects(together=found) if found else None
     planned = {tuple(run.labels.get(name, "") for name in factors) for run in plan.runs}
     if not planned.issuperset(itertools.product(*levels.values())):
-        return Effects((), (), (), "Main effects and interactions are n/a: not every combination of levels is planned.")
+        return Effects(together=found, note="Main effects and interactions are n/a: not every combination of levels is "
+                                            "planned.")
     return factorial_effects(levels, {tuple(labels.get(name, "") for name in factors): scores[cell]
                                       for cell, labels in cells.items()})
+
+
+def _sums(done: Mapping[str, Sequence[RunRecord]], baselines: Mapping[str, str], scores: Scores
+          ) -> tuple[Together, ...]:
+    known = {cell: records[0].config for cell, records in done.items() if records}
+    return sums(known, {cell: base for cell, base in baselines.items() if cell in known and base in known}, scores)
+
+
+def _levels(plan: Plan | None, factors: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Gives the planned levels of the factors that vary; nothing where fewer than two do or the plan lacks one."""
+    if plan is None or len(factors) < 2 or not set(factors) <= plan.factors.keys():
+        return {}
+    return {name: plan.factors[name] for name in factors}
 
 
 def _count(cell: str, planned: Mapping[str, PlannedRun], records: Mapping[str, RunRecord]) -> dict[str, int]:

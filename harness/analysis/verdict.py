@@ -21,8 +21,8 @@ class Verdict:
     Attributes:
       leader: the cell with the best mean; None without a done run.
       near: those that it is not clearly ahead of.
-      above, below, unclear: those that are clearly better and worse than the baseline, and the rest compared with it.
-      against: cell -> its test against the baseline.
+      above, below, unclear: those that are clearly better and worse than their baseline, and the rest compared.
+      against: cell -> its test against its baseline.
       behind: cell -> its test of the leader's lead over it.
     """
 
@@ -40,22 +40,23 @@ class Verdict:
         return None if self.near or not self.behind else self.leader
 
 
-def decide(scores: Scores, baseline: str | None, sign: int) -> Verdict:
+def decide(scores: Scores, baselines: Mapping[str, str], sign: int) -> Verdict:
     """Decides what scores answer.
 
     Args:
       scores: cell -> seed -> value; cells without any count nowhere.
-      baseline: the cell that others are compared with, if there is one.
+      baselines: cell -> the one that it is compared with, of the cells that are compared.
       sign: 1 where higher is better, else -1.
     """
     found = {cell: values for cell, values in scores.items() if values}
     if not found:
         return Verdict()
     leader = max(found, key=lambda cell: sign * float(np.mean(list(found[cell].values()))))
-    compared = against(found, baseline) if baseline in found else {}
+    compared = against(found, {cell: base for cell, base in baselines.items() if cell in found and base in found})
     behind = against(found, leader)
-    if baseline in behind:  # the same two cells: one answer, wherever it is asked
-        behind[baseline] = dataclasses.replace(behind[baseline], holm=compared[leader].holm)
+    if leader in compared:  # the same two cells: one answer, wherever it is asked
+        base = baselines[leader]
+        behind[base] = dataclasses.replace(behind[base], holm=compared[leader].holm)
     # Where seeds are unequal, the pairs may say the opposite of the means.
     near = [cell for cell, test in behind.items() if not is_clear(test) or sign * (test.mean or 0.0) >= 0]
     sides: dict[str, list[str]] = {"above": [], "below": [], "unclear": []}

@@ -40,6 +40,8 @@ class Plan:
       runs: cells in the ablation's order.
       claims: the source's figures.
       varied: paths of the fields that factors set.
+      within: factors at whose levels cells are compared: each with the one of the same level, and of the reference
+        levels of the other factors.
     """
 
     ablation: str
@@ -48,6 +50,7 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     claims: tuple[PlannedClaim, ...] = ()
     varied: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
 
     def joined_by(self, earlier: Iterable[PlannedRun]) -> "Plan":
         """Keeps the runs of an earlier plan that this one has not."""

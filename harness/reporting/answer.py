@@ -1,33 +1,63 @@
 """The answer in words: the one place that turns a verdict into sentences, for tables, pictures, pages and README."""
 
+import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from harness.analysis.cells import CellRow, Summary
 from harness.analysis.claims import ClaimRow, is_score, unit
-from harness.records.text import shortened
+from harness.analysis.compare import HALF_A_POINT
+from harness.analysis.effects import Effects, Together
+from harness.analysis.headline import Contrast
+from harness.analysis.stats import Estimate
+from harness.analysis.verdict import is_clear
+from harness.records.text import printable, shortened
 from harness.reporting import rounded
 from harness.reporting.render import DASH
 
 HEADLINE = ("Welch's test over the shared seeds, less what a seed does to all other cells, with Holm's correction for "
             "the comparisons in the table.")
-TEST = "p below 0.05 by the headline test, corrected for the number of comparisons"
 _NAMED = 4
 
 
 def sentences(summary: Summary) -> list[str]:
-    """Says which cell is best and which differ from the baseline, and how sure that is; nothing of fewer than two."""
-    verdict, rows = summary.verdict, {row.cell: row for row in summary.rows}
+    """Answers in a few sentences: what the factors do, which cell is best, the source's claims, what seeds leave open.
+
+    Nothing of fewer than two cells.
+    """
+    verdict = summary.verdict
     if verdict.leader is None or not verdict.behind:
         return []
-    found = [lead(summary)]
-    baseline = next((row for row in summary.rows if row.is_baseline), None)
-    if baseline is None or not verdict.against:
-        return found
-    groups = {"better": verdict.above, "worse": verdict.below, "not clearly different": verdict.unclear}
-    parts = [f"{words}: {_listed([_compared(rows[cell], summary) for cell in cells])}"
-             for words, cells in groups.items() if cells]
-    return [*found, f"Against the baseline {named(baseline, summary)} ({TEST}): {'; '.join(parts)}."]
+    return list(filter(None, (*found(summary), lead(summary), claimed(summary), left_open(summary))))
+
+
+def found(summary: Summary) -> list[str]:
+    """Says what the factors do, each on average where they do not depend on each other, else cell by cell."""
+    effects = summary.effects or Effects()
+    depend = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
+    averaged = [factor for factor in dict.fromkeys(margin.factor for margin in effects.margins)
+                if factor not in depend]
+    judged = [_on_average(factor, summary) for factor in averaged]
+    if not effects.margins or len(averaged) < len(summary.factors):
+        judged += _cell_by_cell(summary)
+    return [sentence for sentence in (*judged, _together(summary)) if sentence]
+
+
+def left_open(summary: Summary) -> str:
+    """Says how small a difference the seeds could show, and how many half a point takes; empty if all is clear."""
+    margins, is_loss = (summary.effects or Effects()).margins, summary.view.is_loss
+    tests = [test for test in (*(margin.contrast for margin in margins), *summary.verdict.against.values())
+             if not is_clear(test) and test.detectable]
+    if not tests:
+        return ""
+    seeds, size = min(test.n for test in tests), statistics.median(test.detectable or 0.0 for test in tests)
+    needed = math.ceil(seeds * (size / HALF_A_POINT) ** 2)
+    shown = (f"{seeds} seeds show a true difference four times out of five if it is "
+             f"{rounded.single(size, summary.view.metric)}{'' if is_loss else ' points'} or more")
+    if is_loss or needed <= seeds:
+        return f"{shown}."
+    return f"{shown}; half a point takes {f'about {needed}' if needed <= 1000 else 'more than 1,000'}."
 
 
 def lead(summary: Summary) -> str:
@@ -39,19 +69,32 @@ def lead(summary: Summary) -> str:
     if verdict.best:
         return f"Best: {figure}; clearly ahead of every other cell."
     near = _listed([named(rows[cell], summary) for cell in verdict.near])
+    if len(verdict.near) == len(verdict.behind) > 1:
+        near = "any other cell"
     return f"{'Lowest' if is_loss else 'Highest'} mean: {figure}; not clearly ahead of {near}."
 
 
 def claimed(summary: Summary) -> str:
-    """Counts how the source's claims have fared, and names those that do not hold; nothing where it makes none."""
+    """Counts how the source's claims have fared, and names those that do not hold; empty where it makes none."""
     counts = Counter[str](claim.verdict for claim in summary.claims)
+    if not counts.keys() - {"not auditable"}:
+        return ""
     labels = {row.cell: row.label for row in summary.rows}
-    refuted = dict.fromkeys(f"{figure(claim, labels)}: {stated(claim)}" for claim in summary.claims
-                            if claim.verdict == "does not hold")
-    named = {"does not hold": f" ({_listed(list(refuted))})"}
+    refuted: dict[str, list[float]] = {}
+    for claim in summary.claims:
+        if claim.verdict == "does not hold" and claim.measured.mean is not None:
+            refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(claim.measured.mean)
+    metrics = {f"{figure(claim, labels)}: {stated(claim)}": claim.metric for claim in summary.claims}
+    named = {"does not hold": f" ({_listed([_refuted(words, metrics[words], of) for words, of in refuted.items()])})"}
     parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{named.get(verdict, '')}"
              for verdict, words in _VERDICTS.items() if counts[verdict]]
     return f"Of what the source claims, cell by cell, {', '.join(parts)}." if parts else ""
+
+
+def _refuted(words: str, metric: str, measured: Sequence[float]) -> str:
+    low, high = (f"{value:,.0f}" if unit(metric) == "number" else rounded.single(value, metric)
+                 for value in (min(measured), max(measured)))
+    return f"{words}, measured {low if low == high else f'{low} to {high}'}"
 
 
 # Of one claim, of several.
@@ -90,17 +133,91 @@ def stated(claim: ClaimRow) -> str:
 
 
 def named(row: CellRow, summary: Summary) -> str:
-    """Names a cell within a sentence, where a bare level such as 0.1 would be lost."""
-    return shortened(f"{summary.factors[0]}={row.label}" if len(summary.factors) == 1 else row.label)
+    """Names a cell within a sentence."""
+    if len(summary.factors) == 1:
+        return level(summary.factors[0], row.label, summary)
+    return shortened(row.label)
 
 
-def _compared(row: CellRow, summary: Summary) -> str:
-    mean, metric = row.difference.mean, summary.view.metric
-    if row.cell in summary.verdict.unclear or mean is None:
-        return named(row, summary)
-    size = f"{mean:+.4f}" if metric.endswith("loss") else f"{100 * mean:+.2f}"
-    return f"{named(row, summary)} ({size})"
+def level(factor: str, label: str, summary: Summary) -> str:
+    """Names a level within a sentence, with its factor where a bare 0.1 or none would be lost."""
+    same = [name for name in summary.factors if any(row.labels.get(name) == label for row in summary.rows)]
+    clear = label[:1].isalpha() and label not in _BARE and len(same) < 2
+    return shortened(printable(label if clear else f"{factor}={label}"))
+
+
+# Levels that say nothing without their factor.
+_BARE = {"none", "no", "yes", "on", "off", "true", "false", "True", "False"}
+
+
+def _on_average(factor: str, summary: Summary) -> str:
+    """Says what a factor's levels do on average over the other factors."""
+    assert summary.effects is not None
+    margins = [margin for margin in summary.effects.margins if margin.factor == factor]
+    over = " and ".join(printable(name) for name in summary.factors if name != factor)
+    return _judged(f"On average over {over} against {level(factor, margins[0].reference, summary)}",
+                   {level(factor, margin.level, summary): margin.contrast for margin in margins}, summary)
+
+
+def _cell_by_cell(summary: Summary) -> list[str]:
+    """Says which cells differ from their baselines."""
+    rows = {row.cell: row for row in summary.rows}
+    groups: dict[str, dict[str, Contrast]] = {}
+    for cell, test in summary.verdict.against.items():
+        groups.setdefault(rows[cell].baseline or "", {})[named(rows[cell], summary)] = test
+    return [_judged(f"Against {named(rows[base], summary)}", tests, summary) for base, tests in groups.items()]
+
+
+def _judged(against: str, tests: Mapping[str, Contrast], summary: Summary) -> str:
+    """Says which are clearly better or worse, and which are not; of each group the first with its interval."""
+    sign = -1 if summary.view.is_loss else 1
+    groups: dict[str, list[str]] = {"clearly better": [], "clearly worse": [], "not clearly different": []}
+    order = sorted(tests.items(), key=lambda item: -abs(item[1].mean or 0.0))
+    for name, test in order:
+        if test.mean is None:
+            continue
+        side = "better" if sign * test.mean > 0 else "worse"
+        group = groups[f"clearly {side}" if is_clear(test) else "not clearly different"]
+        size = rounded.score(estimated(test), summary.view.metric, sign="+")
+        group.append(f"{name} ({size.partition(' ')[0] if group else size})")
+    parts = [f"{_listed(names)} {'are' if len(names) > 1 else 'is'} {words}"
+             for words, names in groups.items() if names]
+    return f"{against}, {'; '.join(parts)}." if parts else ""
+
+
+def _together(summary: Summary) -> str:
+    """Says whether changes add up: of those that clearly do not, or of all, the one that is farthest from it."""
+    known = [one for one in (summary.effects or Effects()).together if one.contrast.mean is not None]
+    if not known:
+        return ""
+    clear = [one for one in known if is_clear(one.contrast)]
+    one = max(clear or known, key=lambda one: abs(one.contrast.mean or 0.0))
+    size = rounded.score(estimated(one.contrast), summary.view.metric, sign="+")
+    first, second = parts(one, summary)
+    if not clear:
+        return (f"{first} and {second} may add up: together they give {size} beyond the sum of both."
+                if len(known) == 1 else
+                f"Effects may add up: farthest from it are {first} and {second}, {size} beyond the sum of both.")
+    alone, together = (f"{value:+.4f}" if summary.view.is_loss else f"{100 * value:+.2f}"
+                       for value in (one.alone, one.together))
+    where = level(one.parts[1][0], one.references[1], summary) if one.references else "the baseline"
+    more = f", and {len(clear) - 1} more" if len(clear) > 1 else ""
+    return (f"Effects do not add up: {first} gives {alone} at {where} and {together} at {second} ({size} apart{more}).")
+
+
+def parts(one: Together, summary: Summary) -> tuple[str, str]:
+    """Names two changes: cells by their rows, levels by their factors."""
+    rows = {row.cell: row for row in summary.rows}
+    first, second = (named(rows[part], summary) if isinstance(part, str) else level(*part, summary)
+                     for part in one.parts)
+    return first, second
+
+
+def estimated(contrast: Contrast) -> Estimate:
+    """Gives a contrast as an estimate, to be written with its interval."""
+    return Estimate(contrast.n, contrast.mean, None, contrast.low, contrast.high)
 
 
 def _listed(names: Sequence[str]) -> str:
-    return " / ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    between = " / " if any(", " in name.partition(" (")[0] for name in names) else ", "
+    return between.join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

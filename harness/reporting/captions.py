@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from harness.analysis.cells import MARK, CellRow, Summary, View
-from harness.records import STATUSES, BackboneFacts, Environment, RunRecord
+from harness.records import STATUSES, BackboneFacts, Environment, Plan, RunRecord
 from harness.records.pooling import unlike
 from harness.reporting.answer import HEADLINE
 
@@ -17,7 +17,7 @@ def caption(summary: Summary) -> tuple[str, ...]:
         *_prediction_sentences(summary),
         f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
         "(n/a) below two, or where all values are equal.",
-        _baseline_sentence(rows, view, has_plan=summary.plan is not None),
+        _baseline_sentence(rows, view, summary.plan),
         *(["Bold is the best mean, where it is clearly ahead of every other cell."]
           if any(row.is_best for row in rows) else []),
         *_cost_sentences(rows, has_features=any(
@@ -72,19 +72,22 @@ def _prediction_sentences(summary: Summary) -> list[str]:
             "Class scores and comparisons on shared test examples are n/a: no run kept predictions with labels."]
 
 
-def _baseline_sentence(rows: Sequence[CellRow], view: View, *, has_plan: bool) -> str:
-    baseline = next((row for row in rows if row.is_baseline), None)
-    if baseline is None:
-        reason = "no planned cell has all reference levels" if has_plan else "without a plan the baseline is unknown"
+def _baseline_sentence(rows: Sequence[CellRow], view: View, plan: Plan | None) -> str:
+    baselines = [row for row in rows if row.is_baseline]
+    if not baselines:
+        reason = "no planned cell has all reference levels" if plan else "without a plan the baseline is unknown"
         return f"Differences are n/a: {reason}."
-    if not baseline.runs["done"]:
-        return f"Differences are n/a: the baseline ({baseline.label}) has no done run."
+    names = "; ".join(row.label for row in baselines)
+    if not any(row.runs["done"] for row in baselines):
+        return f"Differences are n/a: the baseline ({names}) has no done run."
     fewer = [f"{row.label}: {row.difference.n}" for row in rows
              if row.comparison and row.difference.n < row.runs["done"]]
     note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
     name = view.metric.replace("_", " ")
     of = name if view.is_loss else f"percentage points of {name}"
-    return (f"Differences are in {of} from the baseline ({baseline.label}), paired by seed, with their 95 % interval; "
+    same = " and ".join(plan.within if plan else ())
+    which = "the baseline" if len(baselines) == 1 else f"the baseline of the same {same}"
+    return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval; "
             f"* is clear: p below 0.05 by {HEADLINE}{note}")
 
 

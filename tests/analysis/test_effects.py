@@ -1,12 +1,13 @@
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
-from harness.analysis.effects import factorial_effects
+from harness.analysis.effects import across, factorial_effects, sums
 
 TWO = {"norm": ["no", "yes"], "drop": ["no", "yes"]}
 
@@ -17,19 +18,27 @@ def by_hand(noise=0.0):
     return {cell: {0: mean + noise * (cell == ("yes", "yes")), 1: mean + 4.0} for cell, mean in means.items()}
 
 
+def contrasts(found):
+    return {(one.factor, one.level): one.contrast for one in found.margins} | {
+        one.parts: one.contrast for one in found.together}
+
+
+def means(found):
+    return {name: contrast.mean for name, contrast in contrasts(found).items()}
+
+
 def test_effects_agree_with_a_hand_computed_design():
     found = factorial_effects(TWO, by_hand())
-    sizes = {effect.factors: effect.estimate.mean for effect in found.effects}
     # norm: (12 + 14) / 2 - (10 + 9) / 2; drop: (9 + 14) / 2 - (10 + 12) / 2; together: (14 - 9) - (12 - 10).
-    assert sizes == pytest.approx({("norm",): 3.5, ("drop",): 0.5, ("norm", "drop"): 3.0}, abs=1e-12)
-    assert found.seeds == (0, 1)
+    assert means(found) == pytest.approx({("norm", "yes"): 3.5, ("drop", "yes"): 0.5,
+                                          (("norm", "yes"), ("drop", "yes")): 3.0}, abs=1e-12)
+    assert (found.together[0].alone, found.together[0].together) == pytest.approx((2.0, 5.0), abs=1e-12)
     assert not found.note
 
 
 def test_without_noise_there_is_no_interval_to_claim():
-    found = factorial_effects(TWO, by_hand())
-    assert all(effect.estimate.low is None and effect.p is None for effect in found.effects)
-    assert all(term.f is None and term.p is None for term in found.terms)
+    assert all(contrast.low is None and contrast.p is None for contrast in contrasts(factorial_effects(TWO, by_hand())
+                                                                                      ).values())
 
 
 def made_up():
@@ -42,52 +51,73 @@ def made_up():
     return levels, values, pd.DataFrame(rows)
 
 
-def test_the_analysis_of_variance_agrees_with_statsmodels():
-    levels, values, frame = made_up()
-    table = anova_lm(ols("value ~ C(seed) + C(a) * C(b) * C(c)", frame).fit())
-    for term in factorial_effects(levels, values).terms:
-        row = table.loc[":".join(f"C({name})" for name in term.factors)]
-        assert term.degrees == row["df"]
-        assert term.residual_degrees == table.loc["Residual", "df"]
-        assert term.f == pytest.approx(row["F"], rel=1e-9)
-        assert term.p == pytest.approx(row["PR(>F)"], abs=1e-9)
+def weights(levels, parts):
+    """How each cell enters the mean effect of parts, factor -> level, over all levels of the other factors."""
+    cells = list(itertools.product(*levels.values()))
+    found = np.ones(len(cells))
+    for factor, level in parts.items():
+        axis = list(levels).index(factor)
+        found *= [(cell[axis] == level) * 1.0 - (cell[axis] == levels[factor][0]) for cell in cells]
+    return found * math.prod(len(levels[factor]) for factor in parts) / len(cells)
 
 
-def test_effects_and_intervals_agree_with_statsmodels():
+def test_sizes_agree_with_statsmodels():
     levels, values, frame = made_up()
     # Effects are averages over the other factors: contrasts of the cell means of the saturated model.
     frame["cell"] = frame["a"] + frame["b"] + frame["c"]
     fit = ols("value ~ C(cell) + C(seed) - 1", frame).fit()
     names = ["".join(cell) for cell in itertools.product(*levels.values())]
     places = [list(fit.params.index).index(f"C(cell)[{name}]") for name in names]
-    for effect in factorial_effects(levels, values).effects:
-        weights = np.ones(len(names))
-        for factor, level, reference in zip(effect.factors, effect.levels, effect.references, strict=True):
-            axis = list(levels).index(factor)
-            weights *= [(name[axis] == level) * 1.0 - (name[axis] == reference) for name in names]
-        weights /= np.sum(weights > 0) / 2 ** (len(effect.factors) - 1)
-        contrast = np.zeros(len(fit.params))
-        contrast[places] = weights
-        expected = fit.t_test(contrast)
-        assert effect.estimate.mean == pytest.approx(expected.effect[0], abs=1e-9)
-        assert (effect.estimate.low, effect.estimate.high) == pytest.approx(tuple(expected.conf_int()[0]), abs=1e-9)
-        assert effect.p == pytest.approx(float(expected.pvalue), abs=1e-9)
+    found = factorial_effects(levels, values)
+    pairs = [({one.factor: one.level}, one.contrast) for one in found.margins]
+    pairs += [(dict(one.parts), one.contrast) for one in found.together]
+    assert len(pairs) == 4 + 5
+    for parts, contrast in pairs:
+        vector = np.zeros(len(fit.params))
+        vector[places] = weights(levels, parts)
+        assert contrast.mean == pytest.approx(fit.t_test(vector).effect[0], abs=1e-9)
+
+
+def test_a_contrast_of_two_cells_is_the_paired_t_test():
+    table = np.random.default_rng(1).normal(size=(2, 4))
+    found = across(table, np.array([-1, 1]))
+    assert found.p == pytest.approx(float(stats.ttest_rel(table[1], table[0]).pvalue), abs=1e-12)
+    assert found.degrees == pytest.approx(3)
+
+
+def test_with_many_cells_a_contrast_is_welch_s_test_of_more_than_two_means():
+    generator = np.random.default_rng(2)
+    table = generator.normal(size=(400, 5))
+    table[:4] *= [[1], [3], [0.5], [2]]
+    found = across(table, np.array([-0.5, -0.5, 0.5, 0.5] + [0] * 396))
+    parts = 0.25 * table[:4].var(axis=1, ddof=1) / 5
+    error, degrees = math.sqrt(parts.sum()), parts.sum()**2 / np.sum(parts**2 / 4)
+    assert found.degrees == pytest.approx(degrees, rel=0.1)
+    assert (found.high - found.mean) == pytest.approx(float(stats.t.isf(0.025, degrees)) * error, rel=0.1)
 
 
 def test_what_all_runs_of_a_seed_share_is_no_noise():
     levels, values, _ = made_up()
     moved = {cell: {seed: value + 5.0 * seed for seed, value in of_cell.items()} for cell, of_cell in values.items()}
-    pairs = zip(factorial_effects(levels, values).effects, factorial_effects(levels, moved).effects, strict=True)
-    for one, other in pairs:
-        assert (one.estimate.low, one.p) == pytest.approx((other.estimate.low, other.p), abs=1e-9)
+    one, other = (contrasts(factorial_effects(levels, those)) for those in (values, moved))
+    for name in one:
+        assert (one[name].low, one[name].p) == pytest.approx((other[name].low, other[name].p), abs=1e-9)
+
+
+def test_a_cell_that_scatters_widens_what_it_enters_more_than_the_rest():
+    levels, values, _ = made_up()
+    calm = contrasts(factorial_effects(levels, values))
+    values["2", "x", "q"] = {seed: value + 0.2 * (seed - 2) for seed, value in values["2", "x", "q"].items()}
+    wild = contrasts(factorial_effects(levels, values))
+    width = {name: (wild[name].high - wild[name].low) / (calm[name].high - calm[name].low) for name in calm}
+    assert width["a", "2"] > 2 * width["a", "1"]
 
 
 def test_a_seed_that_a_cell_lacks_is_left_out_and_named():
     values = by_hand(noise=1.0)
     whole = factorial_effects(TWO, {cell: {0: of_cell[0], 1: of_cell[1], 2: 99.0} if cell != ("yes", "no")
                                     else of_cell for cell, of_cell in values.items()})
-    assert whole.seeds == (0, 1)
-    assert whole.effects == factorial_effects(TWO, values).effects
+    assert contrasts(whole) == contrasts(factorial_effects(TWO, values))
     assert whole.note.startswith("Effects rest on the seeds that every cell has (0, 1); left out: 2, missing from "
                                  "norm=yes, drop=no.")
 
@@ -96,19 +126,33 @@ def test_a_cell_without_runs_is_named_and_nothing_is_guessed():
     values = by_hand()
     del values["no", "yes"]
     found = factorial_effects(TWO, values)
-    assert found.effects == found.terms == ()
+    assert found.margins == found.together == ()
     assert found.note == "Effects are n/a: no seed is done in every cell; short of runs: norm=no, drop=yes."
 
 
 def test_one_seed_gives_sizes_without_intervals():
     found = factorial_effects(TWO, {cell: {0: of_cell[0]} for cell, of_cell in by_hand().items()})
-    assert [effect.estimate.mean for effect in found.effects] == pytest.approx([3.5, 0.5, 3.0])
-    assert all(effect.estimate.low is None for effect in found.effects)
+    assert list(means(found).values()) == pytest.approx([3.5, 0.5, 3.0])
+    assert all(contrast.low is None for contrast in contrasts(found).values())
 
 
-def test_a_cell_that_scatters_far_more_than_the_others_is_named():
-    levels, values, _ = made_up()
-    assert not factorial_effects(levels, values).note
-    for seed in values["1", "x", "q"]:
-        values["1", "x", "q"][seed] += 0.5 * (seed - 1)
-    assert "seeds of a=1, b=x, c=q scatter" in factorial_effects(levels, values).note
+CONFIGS = {"none": {"norm": False, "drop": 0.0}, "norm": {"norm": True, "drop": 0.0},
+           "drop": {"norm": False, "drop": 0.1}, "both": {"norm": True, "drop": 0.1},
+           "more": {"norm": True, "drop": 0.2}}
+
+
+def test_a_cell_that_makes_two_others_changes_at_once_is_held_against_their_sum():
+    values = {"none": {0: 10.0, 1: 14.0}, "norm": {0: 12.0, 1: 16.0}, "drop": {0: 9.0, 1: 13.0},
+              "both": {0: 14.0, 1: 18.5}, "more": {0: 0.0, 1: 1.0}}
+    [found] = sums(CONFIGS, dict.fromkeys(CONFIGS, "none"), values)
+    assert found.parts == ("norm", "drop")
+    assert (found.alone, found.together) == pytest.approx((2.0, 5.25))
+    assert found.contrast.mean == pytest.approx(3.25)
+    factorial = factorial_effects(TWO, {("no", "no"): values["none"], ("yes", "no"): values["norm"],
+                                        ("no", "yes"): values["drop"], ("yes", "yes"): values["both"]})
+    assert found.contrast == factorial.together[0].contrast
+
+
+def test_cells_of_different_baselines_make_no_sum():
+    values = {cell: {0: 1.0, 1: 2.0} for cell in CONFIGS}
+    assert not sums(CONFIGS, {"none": "none", "norm": "none", "drop": "drop", "both": "none"}, values)

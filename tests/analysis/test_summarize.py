@@ -305,8 +305,9 @@ def factorial(skip=lambda run: False):
 
 def test_a_full_factorial_has_effects():
     effects = summarize("made_up", *factorial()).effects
-    assert {effect.factors: effect.estimate.mean for effect in effects.effects} == pytest.approx(
-        {("norm",): 0.02, ("drop",): 0.01, ("norm", "drop"): 0.0}, abs=1e-12)
+    assert {one.factor: one.contrast.mean for one in effects.margins} == pytest.approx(
+        {"norm": 0.02, "drop": 0.01}, abs=1e-12)
+    assert [one.contrast.mean for one in effects.together] == pytest.approx([0.0], abs=1e-12)
 
 
 def test_a_missing_cell_leaves_a_note_in_the_place_of_effects():
@@ -391,6 +392,6 @@ def test_the_same_verdict_is_in_rows_sentences_and_marks():
         line = text.partition(f"| {row.label} | 3 |")[2].partition("\n")[0]
         assert ("\\*" in line) is (row.comparison.verdict != "unclear")
     words = " ".join(answer.sentences(found))
-    assert "worse: a=y (-68.60)" in words
+    assert "y (-68.60 [-99.26, -37.94]) is clearly worse" in words
     # Of leader and baseline one thing is said.
     assert ("a=w" in found.verdict.above) is ("a=x" not in found.verdict.near)

@@ -5,13 +5,13 @@ from typing import Any
 
 from harness.analysis.cells import CellRow, Summary
 from harness.analysis.claims import ClaimRow, is_exact, unit
-from harness.analysis.effects import Effect
+from harness.analysis.effects import Together
+from harness.analysis.headline import Contrast
 from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
 from harness.reporting import answer, rounded
 from harness.reporting.answer import HEADLINE
 from harness.reporting.render import DASH, Column, Table
-from harness.reporting.rounded import digits
 from harness.reporting.tables.columns import RowColumn, labels, short, table
 
 
@@ -144,33 +144,41 @@ def spread(summary: Summary) -> Table | None:
 
 
 def effects(summary: Summary) -> Table | None:
-    """Shows main effects and interactions, or why there are none; None where they make no sense."""
-    effects = summary.effects
-    if effects is None:
+    """Shows main effects and what is more or less than a sum, or why there are none; None where they make no sense."""
+    found, metric = summary.effects, summary.view.metric
+    if found is None:
         return None
-    metric = summary.view.metric
-    terms = {term.factors: f"F({term.degrees}, {term.residual_degrees}) = {digits(term.f)}, p {_p_text(term.p)}"
-             for term in effects.terms if term.f is not None}
-    rows = [(" x ".join(effect.factors), _levels(effect), rounded.score(effect.estimate, metric, sign="+"),
-             rounded.p_value(effect.p), terms.pop(effect.factors, "")) for effect in effects.effects]
-    shown = (Column("effect of", is_text=True), Column("level", is_text=True), Column("effect\n[95 % CI]"),
-             Column("p"), Column("all levels"))
-    title = "What does each factor do on average, and do two of them depend on each other?"
-    return Table(title, shown, tuple(rows), notes=(
-        *([effects.note] if effects.note else []),
-        *([("A main effect is the mean at the level less the mean at the reference level, over all levels of the other "
-            "factors; an interaction is how much the effect of the first factor's level changes with the second's. "
-            "Exact for this design, with seeds as blocks; noise is what is left of each run besides its cell and its "
-            "seed, pooled over cells. p is not corrected; F tests all levels at once.")] if rows else [])))
+
+    def row(of: str, what: str, contrast: Contrast) -> tuple[str, ...]:
+        return (of, what, rounded.score(answer.estimated(contrast), metric, sign="+"), rounded.p_value(contrast.p),
+                rounded.p_value(contrast.holm))
+
+    rows = [row(margin.factor, f"{margin.level} against {margin.reference}", margin.contrast)
+            for margin in found.margins]
+    rows += [row(*_pair(one, summary), one.contrast) for one in found.together]
+    shown = (Column("effect of", is_text=True), Column("what", is_text=True), Column("effect\n[95 % CI]"),
+             Column("p"), Column("corrected"))
+    notes = [found.note] if found.note else []
+    if found.margins:
+        notes.append("A main effect is the mean at the level less the mean at the reference level, over all levels of "
+                     "the other factors; an interaction is how much the effect of the first factor's level changes "
+                     "with the second's.")
+    if found.together and not found.margins:
+        notes.append("Beyond the sum: what a cell with both changes has more than both changes alone add up to.")
+    if rows:
+        notes.append("Welch's test over all cells that enter, each with a noise of its own, less what a seed does to "
+                     "all of them; corrected by Holm's method, main effects and the rest apart.")
+    title = "What does each change do on average, and do two of them add up?"
+    return Table(title, shown, tuple(rows), notes=tuple(notes))
 
 
-def _p_text(p: float | None) -> str:
-    return "n/a" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _levels(effect: Effect) -> str:
-    return ", ".join(f"{level} against {reference}"
-                     for level, reference in zip(effect.levels, effect.references, strict=True))
+def _pair(one: Together, summary: Summary) -> tuple[str, str]:
+    """Names what a row about two changes is of."""
+    if one.references is None:
+        return "beyond the sum", " with ".join(answer.parts(one, summary))
+    pairs = zip(one.parts, one.references, strict=True)
+    return (" x ".join(part[0] for part in one.parts),
+            ", ".join(f"{level} against {reference}" for (_, level), reference in pairs))
 
 
 def claims(summary: Summary) -> Table | None:

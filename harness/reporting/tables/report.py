@@ -53,10 +53,15 @@ def csv(summary: Summary) -> str:
 
 def effects_csv(summary: Summary) -> str:
     """Renders each effect, unrounded."""
-    return to_csv([
-        {"factors": " x ".join(effect.factors), "levels": ", ".join(effect.levels),
-         "references": ", ".join(effect.references)} | _parts("effect", effect.estimate) | {"p": effect.p}
-        for effect in (summary.effects.effects if summary.effects else ())])
+    if summary.effects is None:
+        return ""
+    rows = [("main effect", f"{one.factor}={one.level}", f"{one.factor}={one.reference}", one.contrast)
+            for one in summary.effects.margins]
+    for pair in summary.effects.together:
+        parts = [part if isinstance(part, str) else "=".join(part) for part in pair.parts]
+        rows.append(("together", " x ".join(parts), " x ".join(pair.references or ()), pair.contrast))
+    return to_csv([{"kind": kind, "of": of, "against": against} | _parts("effect", contrast)
+                   | {"p": contrast.p, "p_corrected": contrast.holm} for kind, of, against, contrast in rows])
 
 
 def claims_csv(summary: Summary) -> str:
