@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-
 # What to do about an error of the operating system, which names the file alone.
 _MENDS = {errno.ENOENT: "give one that is there", errno.ENOTDIR: "give a folder", errno.EEXIST: "give another name",
           errno.EISDIR: "give a file", errno.ENOSPC: "free some room or give another folder",
           errno.EDQUOT: "free some room or give another folder"}
-_MENDS |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give one that you may use, or change its permissions")
+_MENDS |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give one that you may use, or change who may")
 
 
 class UsageError(Exception):

@@ -51,8 +51,8 @@ def filename(config: MobileNetV2Config, trained_px: int = 224) -> str:
 
 def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:
     if weights_dir and not in_home(weights_dir).is_dir():
-        raise WeightsError(f"--weights_dir={weights_dir}: there is no such folder; make it or give another, or leave the "
-                           f"flag out to use {_cache(cache_dir)}, else a download")
+        raise WeightsError(f"--weights_dir={weights_dir}: there is no such folder; give another, or leave the flag out "
+                           f"to use {_cache(cache_dir)}, else a download")
     cached = _cache(cache_dir) / name
     given = [in_home(weights_dir) / name] if weights_dir else []
     if path := next((path for path in (*given, cached) if path.is_file()), None):

@@ -51,8 +51,8 @@ def check_writable(folder: pathlib.Path) -> None:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        raise RecordError(f"results cannot be written to {folder}: {existing}: {error.strerror or error}; give a folder "
-                          "that may be written with --results_dir=DIR") from None
+        raise RecordError(f"results cannot be written to {folder} ({existing}: {error.strerror or error}); give a "
+                          "folder that may be written with --results_dir=DIR") from None
 
 
 def write_atomic(path: pathlib.Path, content: bytes) -> None:

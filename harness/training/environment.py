@@ -78,11 +78,12 @@ def configure(devices: int | None = None) -> int:
     try:
         present = jax.device_count()
     except (AssertionError, RuntimeError) as error:
-        wanted = jax.config.jax_platforms
+        wanted = jax.config.values["jax_platforms"]
         what = f"JAX_PLATFORMS={wanted}: jax can use no such device here" if wanted else "jax can use no device here"
-        reason = f" ({str(error).strip().splitlines()[0]})" if str(error).strip() else ""
-        raise DeviceError(f"{what}{reason}; unset JAX_PLATFORMS to train on what there is, or install jax for the device "
-                          "with pip install 'image-ablation-harness[cuda]' or '[tpu]'") from None
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0].strip()
+        what += f" ({reason.splitlines()[0]})" if reason else ""
+        raise DeviceError(f"{what}; unset JAX_PLATFORMS to train on what there is, or install jax for it: "
+                          "pip install --editable '.[cuda]' or '.[tpu]'") from None
     if devices and devices > (most := cores() * DEVICES_PER_CORE if jax.default_backend() == "cpu" else present):
         raise DeviceError(f"--devices={devices} is more than there are to use: at most {most} here; leave the flag out "
                           f"to use {cores() if jax.default_backend() == 'cpu' else present}")
