@@ -28,7 +28,9 @@ def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> N
       device: the machine that the time is estimated for.
     """
     tables = (_table(estimate.cells, number) for number in range(len(_COLUMNS), 0, -1))
-    fitting = itertools.dropwhile(lambda table: console.measure(table).minimum > console.width, tables)
+    unbounded = console.options.update(width=10_000)  # a measure is cut at the width that it is given
+    fitting = itertools.dropwhile(
+        lambda table: console.measure(table, options=unbounded).minimum > console.width, tables)
     console.print(next(fitting, _table(estimate.cells, 1)), highlight=False)
     console.print(f"\n{told(estimate, name, device)}", markup=False, highlight=False)
 

@@ -84,7 +84,8 @@ def test_what_cannot_run_fails_when_it_is_built(changes, message):
 
 @pytest.mark.parametrize(("path", "value"), [
     ("optimizer.kind", "rmsprop"), ("optimizer.momentum", 0.9), ("optimizer.learning_rate", 0), ("batch_size", True),
-    ("batch_size", 10**12), ("epochs", 2**31), ("label_smoothing", 1.0), ("precision", "float16"), ("validation_size", 0), ("dataset", ""), ("train_size", -1),
+    ("batch_size", 10**12), ("epochs", 2**31),
+    ("label_smoothing", 1.0), ("precision", "float16"), ("validation_size", 0), ("dataset", ""), ("train_size", -1),
 ])
 def test_a_wrong_value_is_refused_where_it_is_set(path, value):
     with pytest.raises(ValueError, match=path.rpartition(".")[2]):

@@ -117,11 +117,11 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     (["--ablation=quickstart", "--set=optimizer.learning_rate=1e999"], "learning_rate must be a finite number"),
     (["--ablation=quickstart", "--set=model.hidden=512", "--only=network=mlp"], "--set=model.hidden=512,"),
     (["--ablation=quickstart", "--epochs=2147483648"], "epochs must be a whole number from 1 to 1,000,000"),
-    (["--ablation=quickstart", "--set=batch_size=999999999999"], "batch_size must be a whole number from 1 to 1,000,000"),
+    (["--ablation=quickstart", "--set=batch_size=999999999999"], "batch_size must be a whole number from 1 to"),
     (["--ablation=quickstart", "--set=batch_size=1239", "--dry_run"], "there are 1238 training examples of digits"),
     (["--ablation=quickstart", "--data_dir=/there/is/none"], "--data_dir=/there/is/none: there is no such folder"),
-    (["--ablation=cifar10_transfer", "--set=dataset=digits", "--set=validation_size=200", "--weights_dir=/there/is/none",
-      "--dry_run"], "--weights_dir=/there/is/none: there is no such folder"),
+    (["--ablation=cifar10_transfer", "--set=dataset=digits", "--set=validation_size=200", "--dry_run",
+      "--weights_dir=/there/is/none"], "--weights_dir=/there/is/none: there is no such folder"),
     (["--ablation=quickstart", "--only=nothing"], 'has "nothing" in its name'),
     (["--ablaton=quickstart"], "ablaton"),
     (["quickstart"], 'unexpected argument "quickstart"'),
@@ -137,7 +137,8 @@ def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
 @pytest.mark.parametrize(("flags", "first", "second"), [
     ([], "error: --ablation=NAME is needed, one of these (--list shows their questions):", "  quickstart, "),
     (["--ablation=quikstart"], 'error: no ablation "quikstart"; did you mean quickstart?', "  quickstart, "),
-    (["--ablation=mlp"], 'error: no ablation "mlp"; did you mean fashion_mlp or mnist_mlp or kmnist_mlp?', "  fashion_mlp"),
+    (["--ablation=mlp"], 'error: no ablation "mlp"; did you mean fashion_mlp or mnist_mlp or kmnist_mlp?',
+     "  fashion_mlp, "),
 ])
 def test_unknown_ablations_are_told_with_all_names_near_misses_first(tmp_path, flags, first, second):
     failed = run(tmp_path, *flags)
@@ -179,7 +180,7 @@ def test_a_dry_run_tells_that_another_process_trains_there(straight, tmp_path):
 def test_an_error_of_the_operating_system_says_what_to_do(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["command"])
     with pytest.raises(SystemExit):
-        cli.run(lambda: open("/there/is/none"))
+        cli.run(pathlib.Path("/there/is/none").unlink)
     assert capsys.readouterr().err == "error: /there/is/none: no such file or directory; give one that is there\n"
 
 
