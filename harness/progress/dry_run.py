@@ -53,7 +53,7 @@ def _time(estimate: SweepEstimate, name: str, device: str, runs: int, programs: 
     what = f"{runs} run{'s' * (runs != 1)}, {programs}"
     if estimate.wall_s is None:
         return (f"{what}; time unknown on this machine ({device}): it has no records of such networks. A short launch "
-                f"leaves some: python -m harness.run --ablation={name.partition(',')[0]} --seeds=0 --epochs=3")
+                f"leaves some:\n  python -m harness.run --ablation={name.partition(',')[0]} --seeds=0 --epochs=3")
     rough = f", whose networks differ by up to {estimate.apart:.0f} times in MACs: rough" if estimate.apart >= 2 else ""
     return (f"{what}: about {about(estimate.wall_s)} in all, compiling included. An estimate for all epochs, from the "
             f"speed of {estimate.recorded} runs recorded on {device}{rough}.")
