@@ -6,13 +6,17 @@
 #   make test     lint, type check, tests
 #   make test-slow   the slow tests
 #   make check    lint, type check, a handful of tests: for a second Python, make check PYTHON=python3.13 VENV=.venv-3.13
+# demo, fashion and report install what training and reporting need, test and check the developer's tools as well;
+# EXTRA=cuda, or another extra of pyproject.toml, is installed in the tools' place.
 # What is trained goes to my_results/, apart from the shipped results of another machine.
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRA ?= dev
+EXTRA ?=
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+READY := $(VENV)/ready$(addprefix -,$(EXTRA))
+TOOLS := $(VENV)/ready-$(or $(EXTRA),dev)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 DATA := $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
 
 .PHONY: demo fashion report test test-slow check clean
@@ -26,27 +30,31 @@ fashion: $(READY)
 report: $(READY)
 	$(BIN)/python -m harness.report
 
-test: $(READY)
+test: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 # What takes longer and breaks seldom: parity at every size, a thousand runs in a browser, two launches at once.
-test-slow: $(READY)
+test-slow: $(TOOLS)
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 # What depends on the versions of Python and of jax, numpy and their types.
-check: $(READY)
+check: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/training/test_train.py tests/records/test_schemas.py tests/house/test_cli.py -m "not slow" \
 		-k "training_learns or schema or a_launch_leaves"
 
 # Built again whenever what is to be installed changes.
-$(READY): pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$(EXTRA)]'
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/ready-%: $(VENV)/ready
+	$(INSTALL) --editable '.[$*]'
 	@touch $@
 
 clean:

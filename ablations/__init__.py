@@ -48,17 +48,26 @@ ABLATIONS: dict[str, Ablation] = {
 
 
 class UnknownAblationError(LookupError):
-    """No ablation has this name; the message is one line that lists those there are."""
+    """No ablation has this name; the message is one line.
+
+    Attributes:
+      choices: the names there are, those that come near first.
+    """
+
+    def __init__(self, name: str):
+        close = difflib.get_close_matches(name, ABLATIONS, 3)
+        close += [other for other in ABLATIONS if name and name in other and other not in close]
+        hint = f"; did you mean {' or '.join(close[:3])}?" if close else ""
+        super().__init__(f'no ablation "{name}"{hint}')
+        self.choices = (*close, *(other for other in ABLATIONS if other not in close))
 
 
 def get(name: str) -> Ablation:
     """Finds an ablation by name.
 
     Raises:
-      UnknownAblationError: if there is none, listing the names.
+      UnknownAblationError: if there is none.
     """
     if name in ABLATIONS:
         return ABLATIONS[name]
-    close = difflib.get_close_matches(name, ABLATIONS, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise UnknownAblationError(f'no ablation "{name}"; {hint}there are: {", ".join(ABLATIONS)}')
+    raise UnknownAblationError(name)

@@ -96,6 +96,8 @@ class AugmentConfig:
 _NESTED: dict[str, tuple[type, ...]] = {
     "optimizer": (OptimizerConfig,), "early_stopping": (EarlyStopping, type(None)), "augment": (AugmentConfig,)}
 _EXAMPLES = {"optimizer": "optimizer.kind", "early_stopping": "early_stopping.patience", "augment": "augment.flip"}
+# More is a slip of the keyboard, and would ask for more memory than there is before anything is trained.
+_MOST = {"batch_size": 1_000_000, "epochs": 1_000_000, "validation_size": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +138,8 @@ class RunConfig:
             if not isinstance(getattr(self, field), kinds):
                 raise ValueError(f"{field} is set field by field, such as {_EXAMPLES[field]}, not to "
                                  f"{getattr(self, field)!r}")
-        for field in ("batch_size", "epochs", "validation_size"):
-            positive(field, getattr(self, field))
+        for field, most in _MOST.items():
+            positive(field, getattr(self, field), most)
         if self.train_size is not None:
             positive("train_size", self.train_size)
         fraction("label_smoothing", self.label_smoothing)

@@ -1,13 +1,30 @@
 """What the command lines share: flags are parsed and expected errors end in one line on stderr, never a traceback."""
 
+import errno
+import math
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+# What to do about an error of the operating system, which names the file alone.
+_MENDS = {errno.ENOENT: "give one that is there", errno.ENOTDIR: "give a folder", errno.EEXIST: "give another name",
+          errno.EISDIR: "give a file", errno.ENOSPC: "free some room or give another folder",
+          errno.EDQUOT: "free some room or give another folder"}
+_MENDS |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give one that you may use, or change who may")
+
 
 class UsageError(Exception):
-    """A command that cannot be carried out as given; the message is one line."""
+    """A command that cannot be carried out as given; the message is one line.
+
+    Attributes:
+      choices: names to choose from, printed below the message.
+    """
+
+    def __init__(self, message: str, choices: Sequence[str] = ()):
+        super().__init__(message)
+        self.choices = tuple(choices)
 
 
 def run(main: Callable[[], None], *expected: type[Exception]) -> None:
@@ -15,7 +32,8 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
 
     Args:
       main: reads FLAGS itself; its return means success.
-      expected: errors that are the user's to mend, each with a one-line message.
+      expected: errors that are the user's to mend, each with a one-line message; names in their attribute `choices`
+        are listed below it.
     """
     expected += (UsageError, OSError)  # a full disk or a folder that may not be written is no bug
 
@@ -28,15 +46,41 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
             print("stopped; what was saved stays", file=sys.stderr)
             sys.exit(130)
         except expected as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print("\n".join([f"error: {' '.join(_said(error).split())}", *_listed(getattr(error, "choices", ()))]),
+                  file=sys.stderr)
             sys.exit(1)
 
     app.run(guarded, flags_parser=_parse)
 
 
+def _said(error: Exception) -> str:
+    if not isinstance(error, OSError) or error.strerror is None or error.filename is None:
+        return str(error)
+    mend = f"; {_MENDS[error.errno]}" if error.errno in _MENDS else ""
+    return f"{error.filename}: {error.strerror.lower()}{mend}"
+
+
+def _listed(choices: Sequence[str]) -> list[str]:
+    lines = textwrap.wrap(", ".join(choices), 78, break_long_words=False, break_on_hyphens=False)
+    return [f"  {line}" for line in lines]
+
+
+def _check_numbers(arguments: Sequence[str]) -> None:
+    """Refuses what Python reads as a number and a user can hardly mean: nan, infinity, digits of other scripts."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, text = argument.lstrip("-").partition("=")
+        if not argument.startswith("-") or name not in flags.FLAGS:
+            continue
+        value, text = flags.FLAGS[name].value, text if equals else following
+        if isinstance(value, int | float) and not isinstance(value, bool) and not (
+                text.isascii() and math.isfinite(value)):
+            raise flags.Error(f"--{name}={text} must be a finite number in the digits 0 to 9")
+
+
 def _parse(arguments: Sequence[str]) -> list[str]:
     try:
         positional = flags.FLAGS(arguments)
+        _check_numbers(arguments)
     except SystemExit:  # of --help, whose 1 would say that something went wrong
         sys.exit(0)
     except flags.Error as error:

@@ -41,7 +41,7 @@ from harness.reporting.page import index as page_index
 from harness.reporting.tables import report as tables
 
 
-class ReportError(Exception):
+class ReportError(cli.UsageError):
     """There is nothing to report as asked; the message is one line."""
 
 
@@ -184,4 +184,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, ReportError, exporters.ExportError, records.RecordError, pooling.MixtureError, cells.ViewError)
+    cli.run(main, exporters.ExportError, records.RecordError, pooling.MixtureError, cells.ViewError)

@@ -26,7 +26,7 @@ import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 import filelock
 from absl import flags
@@ -35,13 +35,15 @@ from rich.table import Table
 
 import ablations
 from ablations.spec import Ablation, Run, SpecError
-from harness import cli, data, records, report
+from harness import cli, data, records
 from harness.data import inputs
 from harness.data.inputs import Inputs
+from harness.progress import dry_run
 from harness.progress.display import SweepProgress
 from harness.progress.file import ProgressFile
 from harness.records import pooling
-from harness.training import checkpoint, cohort, cost, environment, executor, trainer
+from harness.records.files import check_writable
+from harness.training import checkpoint, cost, environment, estimate, executor, trainer
 from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
 
@@ -78,7 +80,8 @@ def main() -> None:
         _print_list(console)
         return
     if ABLATION.value is None:
-        raise cli.UsageError(f"--ablation=NAME is needed; one of: {', '.join(ablations.ABLATIONS)}")
+        raise cli.UsageError("--ablation=NAME is needed, one of these (--list shows their questions):",
+                             tuple(ablations.ABLATIONS))
     shipped = ablations.get(ABLATION.value)
     name, ablation = derived(ABLATION.value, shipped)
     runs = [run for run in ablation.runs() if ONLY.value in run.run_id]
@@ -89,8 +92,6 @@ def main() -> None:
     everything = dataclasses.replace(ablation, seeds=tuple(dict.fromkeys((*shipped.seeds, *ablation.seeds)))).runs()
     present = environment.configure(DEVICES.value)
     devices = DEVICES.value or present
-    if devices > present:
-        raise cli.UsageError(f"--devices={devices} is more than there are: {present}")
     with environment.numerics():
         _launch(name, ablation, runs, everything, devices, console)
 
@@ -105,6 +106,8 @@ def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run
     folder = records.Folder(RESULTS_DIR.value, name)
     absent = executor.missing(runs, folder)
     configs = [run.config for run in absent]
+    if absent:
+        check_writable(folder.path)
     found = inputs.load_datasets(configs, DATA_DIR.value)
     costs = cost.measure_all(absent, found)
     console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train, in "
@@ -114,18 +117,23 @@ def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run
         console.print(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
                       f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}",
                       markup=False, highlight=False, soft_wrap=True)
+    launch = executor.Launch(ablation.question, everything, folder, SAVE_EVERY_S.value, devices,
+                             "pmap" if PARALLEL.value == "pmap" else "jit")
     if DRY_RUN.value:
-        _print_runs(console, absent, costs)
+        if absent:
+            _foretell(launch, absent, found, costs, console)
         return
     trained: list[records.RunRecord] = []
     if absent:
         found = inputs.complete(found, configs, WEIGHTS_DIR.value, devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-        trained = _train(name, ablation, everything, absent, found, folder, console, devices)
+        trained = _train(ablation, launch, absent, found, console)
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
             _write_plan(ablation, folder)
+    from harness import report  # its pictures and statistics take seconds to import
+
     report.report([RESULTS_DIR.value], [name], console)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
@@ -166,27 +174,47 @@ def _value(text: str) -> object:
 
 
 def _seeds(texts: list[str]) -> tuple[int, ...]:
-    if not all(text.isdecimal() for text in texts):
+    if not all(text.isascii() and text.isdecimal() for text in texts):
         raise cli.UsageError(f"--seeds={','.join(texts)} must be whole numbers of at least 0, such as 0,1,2")
     return tuple(map(int, texts))
 
 
-def _train(name: str, ablation: Ablation, everything: list[Run], absent: list[Run],
-           found: Mapping[Hashable, Inputs], folder: records.Folder, console: Console,
-           devices: int) -> list[records.RunRecord]:
+def _train(ablation: Ablation, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
+           console: Console) -> list[records.RunRecord]:
+    folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        _write_plan(ablation, folder)
+        # Another process may have finished some while this one waited for its data.
+        still_absent = executor.missing(absent, folder)
+        try:
+            return executor.execute(launch, still_absent, found, _audience(folder, still_absent, found, console))
+        except trainer.StoppedError:
+            raise cli.UsageError("stopped; run the same command again to go on from here") from None
+
+
+@contextlib.contextmanager
+def _alone_in(folder: records.Folder) -> Iterator[None]:
     try:
         with filelock.FileLock(folder.path / ".lock", timeout=0):
-            _write_plan(ablation, folder)
-            # Another process may have finished some while this one waited for its data.
-            still_absent = executor.missing(absent, folder)
-            launch = executor.Launch(ablation.question, everything, folder, SAVE_EVERY_S.value, devices,
-                                     "pmap" if PARALLEL.value == "pmap" else "jit")
-            return executor.execute(launch, still_absent, found, _audience(folder, still_absent, found, console))
+            yield
     except filelock.Timeout:
-        raise cli.UsageError(f"another process is training {name} in {folder.path}: wait for it or stop it") from None
-    except trainer.StoppedError:
-        raise cli.UsageError("stopped; run the same command again to go on from here") from None
+        raise cli.UsageError(f"another process is training {folder.ablation} in {folder.path}: wait for it or stop it"
+                             ) from None
+
+
+def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
+              costs: Mapping[str, records.Cost], console: Console) -> None:
+    """Tells what training would take, and fails where it would."""
+    found = inputs.with_weights(found, [run.config for run in absent], WEIGHTS_DIR.value)
+    folder, device = launch.folder, environment.describe().device
+    for warning in executor.check(launch, absent, found):
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+    if (folder.path / ".lock").exists():
+        with _alone_in(folder):
+            pass
+    known = estimate.speeds(dict.fromkeys([RESULTS_DIR.value, records.SHIPPED_RESULTS]), device)
+    dry_run.show(estimate.sweep(absent, found, costs, known), folder.ablation, device, console)
 
 
 def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
@@ -219,19 +247,6 @@ def _print_list(console: Console) -> None:
     console.print(table, highlight=False)
 
 
-def _print_runs(console: Console, runs: list[Run], costs: dict[str, records.Cost]) -> None:
-    table = Table(box=None)
-    table.add_column("run", overflow="fold")
-    for header in ("parameters", "MACs/example", "memory estimate MiB"):
-        table.add_column(header, justify="right")
-    for run in runs:
-        needed = costs[run.run_id]
-        table.add_row(run.run_id, f"{needed.parameters:,}", f"{needed.macs_per_example:,}",
-                      f"{needed.memory_estimate_bytes / 2**20:,.1f}")
-    console.print(table, highlight=False)
-    console.print(f"{len(cohort.partition(runs))} compiled programs")
-
-
 if __name__ == "__main__":
     cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, report.ReportError, pooling.MixtureError, WeightsError)
+            checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError)

@@ -18,10 +18,11 @@ def choice(field: str, value: object, valid: Collection[object]) -> None:
         raise ValueError(f"{field} must be one of {', '.join(map(str, valid))}; not {value!r}")
 
 
-def positive(field: str, value: object) -> None:
-    """Checks that value is a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{field} must be a whole number of at least 1, not {value!r}")
+def positive(field: str, value: object, most: int | None = None) -> None:
+    """Checks that value is a whole number of at least 1, and at most `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value > (most or value):
+        limits = f"from 1 to {most:,}" if most else "of at least 1"
+        raise ValueError(f"{field} must be a whole number {limits}, not {value!r}")
 
 
 def fraction(field: str, value: object) -> None:
@@ -63,7 +64,8 @@ def check_network(config: Any) -> None:
     for field in ("hidden", "filters", "dense"):
         widths = getattr(config, field, ())
         if not isinstance(widths, tuple):
-            raise ValueError(f"{field} must be a tuple such as (256, 128), not {widths!r}")
+            raise ValueError(f"{field} must be a tuple such as (256, 128), or (512,) for one layer, not {widths!r}; on "
+                             f"a command line --set=model.{field}=256,128 or --set=model.{field}=512,")
         for units in widths:
             positive(field, units)
     for field in ("l1_kernel", "l2_kernel", "l1_bias", "l2_bias"):

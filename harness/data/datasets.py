@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.data import archives, prepared
 from harness.data.decoded import DataError, Decoded, cached
+from harness.records.files import in_home, own_cache
 
 __all__ = ["NAMES", "DataError", "Dataset", "Split", "load"]
 
@@ -95,10 +96,14 @@ def load(
       cache_dir: by default image_ablation_harness/datasets in $XDG_CACHE_HOME, else in ~/.cache.
 
     Raises:
-      DataError: if the name is unknown, the data are missing or damaged, or `validation_size` does not fit.
+      DataError: if the name is unknown, the data or the folder given are missing or damaged, or `validation_size` does
+        not fit.
     """
-    data_path = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    cache_path = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+    data_path = in_home(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    if data_dir and not data_path.is_dir():  # also where a cache would do: another folder was meant
+        raise DataError(f"--data_dir={data_dir}: there is no such folder; make it or give another, or leave the flag "
+                        "out to use $TFDS_DATA_DIR, else ~/tensorflow_datasets")
+    cache_path = in_home(cache_dir) if cache_dir else default_cache_dir()
     source, identity, decode = _source(name, data_path, cache_path)
     key = hashlib.sha256(json.dumps([name, source, identity]).encode()).hexdigest()[:16]
     decoded, pixels = cached(cache_path / name / f"{source}-{key}", decode)
@@ -205,4 +210,4 @@ def _unknown(name: str) -> DataError:
 
 def default_cache_dir() -> Path:
     """Names the folder of decoded data sets that is used unless another is given."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "datasets"
+    return own_cache() / "datasets"

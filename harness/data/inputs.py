@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -95,7 +95,24 @@ def load_datasets(configs: Iterable[RunConfig], data_dir: str | None) -> dict[Ha
     return found
 
 
-def complete(found: dict[Hashable, Inputs], configs: Iterable[RunConfig], weights_dir: str | None, devices: int,
+def with_weights(found: Mapping[Hashable, Inputs], configs: Iterable[RunConfig], weights_dir: str | None
+                 ) -> dict[Hashable, Inputs]:
+    """Adds the weights of backbones where runs need them.
+
+    Raises:
+      models.keras_weights.WeightsError: if weights are missing or not what they should be.
+    """
+    pretrained: dict[float, tuple[Backbone, WeightFacts]] = {}
+    completed = dict(found)
+    for config in configs:
+        if isinstance(model := config.model, TransferConfig):
+            if model.width not in pretrained:
+                pretrained[model.width] = weights.load(MobileNetV2Config(model.width), weights_dir)
+            completed[key(config)] = Inputs(found[key(config)].dataset, None, *pretrained[model.width])
+    return completed
+
+
+def complete(found: Mapping[Hashable, Inputs], configs: Iterable[RunConfig], weights_dir: str | None, devices: int,
              console: Console) -> dict[Hashable, Inputs]:
     """Adds weights and features where runs need them; features not kept yet are computed, which may take minutes.
 
@@ -104,22 +121,17 @@ def complete(found: dict[Hashable, Inputs], configs: Iterable[RunConfig], weight
       DataError: if features cannot be kept.
     """
     needed = {key(config): config for config in configs}
-    pretrained = {}
-    for config in needed.values():  # before anything long is begun
-        if isinstance(config.model, TransferConfig) and config.model.width not in pretrained:
-            pretrained[config.model.width] = weights.load(MobileNetV2Config(config.model.width), weights_dir)
-    completed = dict(found)
+    completed = with_weights(found, needed.values(), weights_dir)  # before anything long is begun
     for which, config in needed.items():
-        if not isinstance(model := config.model, TransferConfig):
+        given = completed[which]
+        if not reads_features(config) or given.backbone is None or given.weights is None:
             continue
-        backbone, facts = pretrained[model.width]
-        computed = None
-        if reads_features(config):
-            dataset = found[which].dataset
-            what = features.Key(dataset.fingerprint, facts.sha256, model.width, model.resolution, config.precision,
-                                jax.default_backend())
-            computed = features.compute(dataset, transfer.Features(backbone, model.resolution), what, devices, console)
-        completed[which] = Inputs(found[which].dataset, computed, backbone, facts)
+        model: Any = config.model
+        what = features.Key(given.dataset.fingerprint, given.weights.sha256, model.width, model.resolution,
+                            config.precision, jax.default_backend())
+        computed = features.compute(given.dataset, transfer.Features(given.backbone, model.resolution), what, devices,
+                                    console)
+        completed[which] = dataclasses.replace(given, computed=computed)
     return completed
 
 

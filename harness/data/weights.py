@@ -3,7 +3,6 @@
 `models.keras_weights` reads what is found.
 """
 
-import os
 from pathlib import Path
 
 import requests
@@ -11,6 +10,7 @@ import requests
 from harness.data import download
 from harness.data.decoded import DataError
 from harness.records import write_atomic
+from harness.records.files import in_home, own_cache
 from models import keras_weights
 from models.keras_weights import WeightFacts, WeightsError
 from models.mobilenet_v2 import Backbone, MobileNetV2Config
@@ -50,8 +50,11 @@ def filename(config: MobileNetV2Config, trained_px: int = 224) -> str:
 
 
 def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:
+    if weights_dir and not in_home(weights_dir).is_dir():
+        raise WeightsError(f"--weights_dir={weights_dir}: there is no such folder; give another, or leave the flag out "
+                           f"to use {_cache(cache_dir)}, else a download")
     cached = _cache(cache_dir) / name
-    given = [Path(weights_dir).expanduser() / name] if weights_dir else []
+    given = [in_home(weights_dir) / name] if weights_dir else []
     if path := next((path for path in (*given, cached) if path.is_file()), None):
         return path
     url = URL + name
@@ -76,6 +79,4 @@ def _checksum(path: Path) -> Path:
 
 
 def _cache(cache_dir: str | None) -> Path:
-    if cache_dir:
-        return Path(cache_dir).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "weights"
+    return in_home(cache_dir) if cache_dir else own_cache() / "weights"

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,43 @@ REMEDY = "move the run's folder away to have it trained again"
 
 class RecordError(Exception):
     """A record that cannot be read or may not be written; the message is one line."""
+
+
+def in_home(path: str) -> pathlib.Path:
+    """Expands a leading ~.
+
+    Raises:
+      FileNotFoundError: in one line, if there is no such home folder, as for services and in containers.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(f"{path}: this user has no home folder; set HOME=DIR, or both XDG_CACHE_HOME=DIR and "
+                                "TFDS_DATA_DIR=DIR") from None
+
+
+def own_cache() -> pathlib.Path:
+    """Names the folder, outside the repository, of what can be made again: decoded data, weights, features, programs.
+
+    Raises:
+      FileNotFoundError: as `in_home`.
+    """
+    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "image_ablation_harness"
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Checks that files can be written in a folder, or in the nearest that is there; leaves nothing behind.
+
+    Raises:
+      RecordError: if they cannot.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise RecordError(f"results cannot be written to {folder} ({existing}: {error.strerror or error}); give a "
+                          "folder that may be written with --results_dir=DIR") from None
 
 
 def write_atomic(path: pathlib.Path, content: bytes) -> None:

@@ -68,6 +68,9 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
         shape = inputs.input_shape(run.config, dataset)
         if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
             raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
+        if run.config.batch_size > (size := run.config.train_size or size):
+            raise SpecError(f"batch_size={run.config.batch_size}, but there are {size} training examples of "
+                            f"{dataset.name} in a run: give at most that")
         channels = dataset.image_shape[2]
         if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
             raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")

@@ -15,11 +15,14 @@ import jax
 import psutil
 
 from harness.records import Environment
+from harness.records.files import own_cache
 from harness.training.train import GENERATOR
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 # What the compiled programs of past runs may take on disk; the least recently used go first.
 CACHE_BYTES = 4 * 2**30
+# A CPU plays several devices where layouts are tried out; with more of them than this it does nothing but switch.
+DEVICES_PER_CORE = 4
 # Settings that a user may have changed, for other code or in variables of the environment, and that would change the
 # numbers or stop the training of a run.
 NUMERICS: dict[str, Any] = {
@@ -49,6 +52,10 @@ TRAINING = ("data/features", "training/augment", "training/optimizer", "training
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+class DeviceError(Exception):
+    """The devices asked for are not there; the message is one line."""
+
+
 def cores() -> int:
     """Counts the CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -62,10 +69,25 @@ def configure(devices: int | None = None) -> int:
 
     Returns:
       how many devices there are.
+
+    Raises:
+      DeviceError: if jax cannot use the platform that it was told to, or has fewer devices.
     """
     jax.config.update("jax_num_cpu_devices", devices or cores())
     keep_compiled_programs()
-    return jax.device_count()
+    try:
+        present = jax.device_count()
+    except (AssertionError, RuntimeError) as error:
+        wanted = jax.config.values["jax_platforms"]
+        what = f"JAX_PLATFORMS={wanted}: jax can use no such device here" if wanted else "jax can use no device here"
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0].strip()
+        what += f" ({reason.splitlines()[0]})" if reason else ""
+        raise DeviceError(f"{what}; unset JAX_PLATFORMS to train on what there is, or install jax for it: "
+                          "pip install --editable '.[cuda]' or '.[tpu]'") from None
+    if devices and devices > (most := cores() * DEVICES_PER_CORE if jax.default_backend() == "cpu" else present):
+        raise DeviceError(f"--devices={devices} is more than there are to use: at most {most} here; leave the flag out "
+                          f"to use {cores() if jax.default_backend() == 'cpu' else present}")
+    return present
 
 
 @contextlib.contextmanager
@@ -87,8 +109,7 @@ def pin(values: Mapping[str, Any] = NUMERICS) -> None:
 
 def keep_compiled_programs() -> None:
     """Sets up the compilation cache on disk."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness"
-    jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(own_cache() / "compiled"))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

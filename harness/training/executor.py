@@ -64,18 +64,10 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
     """
     finished: list[records.RunRecord] = []
     before = memory.resident()
-    machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
-    wanted = {run.run_id for run in absent}
     with _stop_on_signal(watcher) as stop, contextlib.closing(watcher):
-        cohorts = []
-        for together in cohort.partition(launch.planned):
-            if members := [run for run in together if run.run_id in wanted]:
-                read = found[inputs.key(members[0].config)]
-                trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
-                                  read.backbone, read.weights.sha256 if read.weights else "")
-                recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start)
-                cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
-        _check(launch.folder, cohorts, watcher)
+        cohorts = _cohorts(launch, absent, found, watcher, stop)
+        for warning in _check(launch.folder, cohorts):
+            watcher.told(warning)
         for number, (members, training) in enumerate(cohorts):
             with memory.Peak(before, is_first=number == 0) as peak:
                 for run, record in training.train(members, peak):
@@ -83,6 +75,21 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
                     finished.append(record)
             training.trainer.release()
     return finished
+
+
+def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs]) -> list[str]:
+    """Fails where `execute` would before it trains, and trains nothing.
+
+    Args:
+      found: as for `execute`; features are not needed.
+
+    Returns:
+      what tables will mark, in lines.
+
+    Raises:
+      pooling.MixtureError, checkpoint.CheckpointError: as `execute`.
+    """
+    return _check(launch.folder, _cohorts(launch, absent, found, Watcher(), []))
 
 
 def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
@@ -165,18 +172,34 @@ class _Cohort:
         return configs.config_hash({"cohort": repr(what), "machine": self.recorder.machine.device})[:16]
 
 
-def _check(folder: records.Folder, cohorts: Sequence[tuple[Sequence[Run], _Cohort]], watcher: Watcher) -> None:
-    """Refuses now what would be refused after hours of training, and tells what tables will mark."""
+def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher,
+             stop: Sequence[int]) -> list[tuple[list[Run], _Cohort]]:
+    """Groups the runs to train into cohorts; training ends early when `stop` holds something."""
+    machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
+    wanted = {run.run_id for run in absent}
+    cohorts = []
+    for together in cohort.partition(launch.planned):
+        if members := [run for run in together if run.run_id in wanted]:
+            read = found[inputs.key(members[0].config)]
+            trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
+                              read.backbone, read.weights.sha256 if read.weights else "")
+            recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start)
+            cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
+    return cohorts
+
+
+def _check(folder: records.Folder, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
+    """Refuses now what would be refused after hours of training, and says what tables will mark."""
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
     joined = [*folder.records().values(), *intended]
     plan = folder.plan()
     pooling.refuse_mixtures(joined, plan.varied if plan else ())
-    if differing := [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]:
-        watcher.told(f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will "
-                     "say where both meet")
     for members, training in cohorts:
         for run in members:
             training.trainer.check(run, folder.checkpoints(run.run_id))
+    differing = [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]
+    return [f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will say "
+            "where both meet"] if differing else []
 
 
 @contextlib.contextmanager

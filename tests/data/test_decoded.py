@@ -25,6 +25,7 @@ def test_a_second_load_decodes_nothing_and_needs_no_archives(tmp_path: Path, mni
     monkeypatch.setattr(archives, "decode", no_decoding)
     second = load("mnist", **mnist)
     (tmp_path / "data").rename(tmp_path / "elsewhere")
+    (tmp_path / "data").mkdir()
     third = load("mnist", **mnist)
     assert first.fingerprint == second.fingerprint == third.fingerprint
     np.testing.assert_array_equal(first.train.images, third.train.images)

@@ -74,6 +74,7 @@ def test_a_file_in_the_given_folder_is_used_without_a_network(tmp_path, content,
 
 def test_a_file_is_downloaded_once_checked_and_official(tmp_path, server, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
     for _ in range(2):
         _, facts = weights.load(CONFIG, str(tmp_path / "elsewhere"))
         assert facts.official
@@ -105,6 +106,7 @@ def test_a_file_that_the_server_lacks_is_the_missing_error(tmp_path, server, con
 
 
 def test_without_a_network_one_line_says_where_to_put_which_file(tmp_path, offline):
+    (tmp_path / "given").mkdir()
     with pytest.raises(WeightsError) as error:
         weights.load(CONFIG, str(tmp_path / "given"), cache_dir=str(tmp_path / "cache"))
     message = str(error.value)
@@ -113,7 +115,7 @@ def test_without_a_network_one_line_says_where_to_put_which_file(tmp_path, offli
     assert f"http://127.0.0.1:1/{NAME}" in message
     assert f"place the file in {tmp_path / 'cache'}" in message
     assert "--weights_dir=DIR" in message
-    assert not any(tmp_path.iterdir())
+    assert list(tmp_path.rglob("*")) == [tmp_path / "given"]
 
 
 def test_an_unknown_size_is_refused():

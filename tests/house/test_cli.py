@@ -1,16 +1,20 @@
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import commands
+import filelock
 import pytest
 from place import ROOT
 
-from harness import records
+from ablations import ABLATIONS
+from harness import cli, records
 from harness.records.configs import config_hash
 
 QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
@@ -91,8 +95,6 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
 
 
 @pytest.mark.parametrize(("flags", "line"), [
-    ([], "--ablation=NAME is needed; one of: quickstart, "),
-    (["--ablation=quikstart"], "did you mean quickstart?"),
     (["--ablation=quickstart", "--set=model.hiden=3"], "did you mean hidden"),
     (["--ablation=quickstart", "--set=epochs"], "path=value"),
     (["--ablation=quickstart", "--set=optimizer.kind=rmsprop"], "kind must be one of adam, sgd"),
@@ -106,6 +108,20 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     (["--ablation=quickstart", "--epochs=zero"], "epochs"),
     (["--ablation=quickstart", "--precision=float64"], "float32"),
     (["--ablation=quickstart", "--seeds=0,x"], "--seeds=0,x must be whole numbers"),
+    (["--ablation=quickstart", "--seeds=\u0663"], "must be whole numbers"),
+    (["--ablation=quickstart", "--epochs=\u0663"], "must be a finite number in the digits 0 to 9"),
+    (["--ablation=quickstart", "--epochs", "\u0663"], "must be a finite number in the digits 0 to 9"),
+    (["--ablation=quickstart", "--save_every_s=nan"], "--save_every_s=nan must be a finite number"),
+    (["--ablation=quickstart", "--set=train_size=\u0663"], "train_size must be a whole number"),
+    (["--ablation=quickstart", "--set=label_smoothing=nan"], "label_smoothing"),
+    (["--ablation=quickstart", "--set=optimizer.learning_rate=1e999"], "learning_rate must be a finite number"),
+    (["--ablation=quickstart", "--set=model.hidden=512", "--only=network=mlp"], "--set=model.hidden=512,"),
+    (["--ablation=quickstart", "--epochs=2147483648"], "epochs must be a whole number from 1 to 1,000,000"),
+    (["--ablation=quickstart", "--set=batch_size=999999999999"], "batch_size must be a whole number from 1 to"),
+    (["--ablation=quickstart", "--set=batch_size=1239", "--dry_run"], "there are 1238 training examples of digits"),
+    (["--ablation=quickstart", "--data_dir=/there/is/none"], "--data_dir=/there/is/none: there is no such folder"),
+    (["--ablation=cifar10_transfer", "--set=dataset=digits", "--set=validation_size=200", "--dry_run",
+      "--weights_dir=/there/is/none"], "--weights_dir=/there/is/none: there is no such folder"),
     (["--ablation=quickstart", "--only=nothing"], 'has "nothing" in its name'),
     (["--ablaton=quickstart"], "ablaton"),
     (["quickstart"], 'unexpected argument "quickstart"'),
@@ -116,6 +132,56 @@ def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
     assert line in failed.stderr
     assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("flags", "first", "second"), [
+    ([], "error: --ablation=NAME is needed, one of these (--list shows their questions):", "  quickstart, "),
+    (["--ablation=quikstart"], 'error: no ablation "quikstart"; did you mean quickstart?', "  quickstart, "),
+    (["--ablation=mlp"], 'error: no ablation "mlp"; did you mean fashion_mlp or mnist_mlp or kmnist_mlp?',
+     "  fashion_mlp, "),
+])
+def test_unknown_ablations_are_told_with_all_names_near_misses_first(tmp_path, flags, first, second):
+    failed = run(tmp_path, *flags)
+    lines = failed.stderr.splitlines()
+    assert failed.returncode == 1
+    assert lines[0] == first
+    assert lines[1].startswith(second)
+    assert max(map(len, lines)) <= 80
+    assert sorted(" ".join(lines[1:]).replace(",", "").split()) == sorted(ABLATIONS)
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry_run"]])
+def test_a_results_folder_that_cannot_be_is_one_line_and_fails(tmp_path, flags):
+    (tmp_path / "file").write_text("")
+    failed = run(tmp_path / "file" / "results", *QUICK, *flags)
+    assert failed.returncode == 1
+    [line] = failed.stderr.splitlines()
+    assert f"results cannot be written to {tmp_path / 'file' / 'results' / NAME} (" in line
+    assert line.endswith("give a folder that may be written with --results_dir=DIR")
+
+
+def test_more_devices_than_a_cpu_can_play_are_refused(tmp_path):
+    failed = run(tmp_path, *QUICK, "--devices=4096", "--dry_run")
+    assert failed.returncode == 1
+    assert "--devices=4096 is more than there are to use: at most" in failed.stderr
+
+
+def test_a_dry_run_tells_that_another_process_trains_there(straight, tmp_path):
+    shutil.copytree(straight / NAME, tmp_path / NAME)
+    with filelock.FileLock(tmp_path / NAME / ".lock"):
+        locked = run(tmp_path, *QUICK, "--seeds=2", "--dry_run")
+        recorded = run(tmp_path, *QUICK, "--dry_run")
+    assert locked.returncode == 1
+    assert "another process is training" in locked.stderr
+    assert recorded.returncode == 0
+    assert recorded.stdout.splitlines()[-1].endswith(f"2 runs, 2 recorded, 0 to train, in {tmp_path}/")
+
+
+def test_an_error_of_the_operating_system_says_what_to_do(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["command"])
+    with pytest.raises(SystemExit):
+        cli.run(pathlib.Path("/there/is/none").unlink)
+    assert capsys.readouterr().err == "error: /there/is/none: no such file or directory; give one that is there\n"
 
 
 def test_a_corrupted_archive_is_one_line_and_fails(tmp_path):
@@ -150,6 +216,8 @@ def test_a_dry_run_tells_the_cost_and_trains_nothing(tmp_path):
     assert "24 runs, 0 recorded, 24 to train" in told.stdout
     assert "17,226" in told.stdout  # 64*128+128 + 128*64+64 + 64*10+10
     assert "8 compiled programs" in told.stdout
+    assert len([line for line in told.stdout.splitlines() if line.startswith(("mlp, ", "cnn, "))]) == 8, "a row a cell"
+    assert re.search(r"about [\d.]+ (s|min|h) in all|time unknown on this machine", " ".join(told.stdout.split()))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -166,8 +234,6 @@ def test_devices_and_parallel_say_how_runs_lie(tmp_path):
 
 
 def test_the_list_names_every_ablation(tmp_path):
-    from ablations import ABLATIONS
-
     told = run(tmp_path, "--list", COLUMNS="200")
     assert told.returncode == 0
     assert all(f" {name} " in told.stdout for name in ABLATIONS)

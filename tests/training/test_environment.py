@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -134,3 +135,18 @@ def test_variables_that_point_git_elsewhere_are_not_followed(copy, tmp_path, mon
     monkeypatch.setenv("GIT_DIR", str(elsewhere / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(copy))
     assert commit_of(copy) == (commit, False)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_a_platform_that_is_not_there_is_told_in_one_line(platform):
+    """In a process of its own: jax looks for devices once."""
+    if any(pathlib.Path(device).exists() for device in ("/dev/nvidia0", "/dev/accel0")):
+        pytest.skip("there is an accelerator")
+    code = ("from harness.training import environment\n"
+            "try:\n    environment.configure()\nexcept environment.DeviceError as error:\n    print(error)")
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True,
+                          env=os.environ | {"JAX_PLATFORMS": platform}).stdout
+    assert told.startswith(f"JAX_PLATFORMS={platform}: jax can use no such device here")
+    assert told.endswith("unset JAX_PLATFORMS to train on what there is, or install jax for it: "
+                         "pip install --editable '.[cuda]' or '.[tpu]'\n")
+    assert len(told.splitlines()) == 1

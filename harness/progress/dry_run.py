@@ -1,0 +1,84 @@
+"""Prints what training would take, to the width of the terminal: columns go by importance, words stay whole."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.training.estimate import CellEstimate, SweepEstimate
+
+# Header -> text of a cell, the most important first: where the terminal is narrow, the last ones go.
+_COLUMNS: dict[str, Callable[[CellEstimate], str]] = {
+    "runs": lambda cell: str(cell.runs),
+    "time": lambda cell: about(cell.wall_s),
+    "memory\nMiB": lambda cell: _mib(cell.cost.memory_estimate_bytes),
+    "disk\nMiB": lambda cell: _mib(cell.disk_bytes),
+    "parameters": lambda cell: f"{cell.cost.parameters:,}",
+    "MACs/\nexample": lambda cell: f"{cell.cost.macs_per_example:,}",
+}
+
+
+def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> None:
+    """Prints a row per cell, and below what all of it would take.
+
+    Args:
+      name: the ablation's.
+      device: the machine that the time is estimated for.
+    """
+    tables = (_table(estimate.cells, number) for number in range(len(_COLUMNS), 0, -1))
+    unbounded = console.options.update(width=10_000)  # a measure is cut at the width that it is given
+    fitting = itertools.dropwhile(
+        lambda table: console.measure(table, options=unbounded).minimum > console.width, tables)
+    console.print(next(fitting, _table(estimate.cells, 1)), highlight=False)
+    console.print(f"\n{told(estimate, name, device)}", markup=False, highlight=False)
+
+
+def told(estimate: SweepEstimate, name: str, device: str) -> str:
+    """Says what all of it would take, and what that is derived from."""
+    runs = sum(cell.runs for cell in estimate.cells)
+    programs = f"{estimate.programs} compiled program{'s' * (estimate.programs != 1)}"
+    lines = [_time(estimate, name, device, runs, programs)]
+    if estimate.features_s is None:
+        lines.append("The images' features come on top if they are not kept yet, in a time unknown on this machine.")
+    elif estimate.features_s:
+        lines.append(f"The images' features come on top if they are not kept yet: about {about(estimate.features_s)}.")
+    lines.append(f"Disk: about {_mib(estimate.disk_bytes)} MiB, records and checkpoints. Memory is that of one run at "
+                 "its batch size, without data; several may train at once.")
+    return "\n".join(lines)
+
+
+def _time(estimate: SweepEstimate, name: str, device: str, runs: int, programs: str) -> str:
+    what = f"{runs} run{'s' * (runs != 1)}, {programs}"
+    if estimate.wall_s is None:
+        return (f"{what}; time unknown on this machine ({device}): it has no records of such networks. A short launch "
+                f"leaves some:\n  python -m harness.run --ablation={name.partition(',')[0]} --seeds=0 --epochs=3")
+    rough = f", whose networks differ by up to {estimate.apart:.0f} times in MACs: rough" if estimate.apart >= 2 else ""
+    return (f"{what}: about {about(estimate.wall_s)} in all, compiling included. An estimate for all epochs, from the "
+            f"speed of {estimate.recorded} runs recorded on {device}{rough}.")
+
+
+def about(seconds: float | None) -> str:
+    """Writes a time as roughly as an estimate is known."""
+    if seconds is None:
+        return "unknown"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.{int(seconds < 10 * size)}f} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
+def _table(cells: Sequence[CellEstimate], columns: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(", ".join(cells[0].labels) or "cell", overflow="fold")
+    chosen = dict(itertools.islice(_COLUMNS.items(), columns))
+    for header in chosen:
+        table.add_column(header, justify="right", no_wrap=True)
+    for cell in cells:
+        table.add_row(Text(", ".join(cell.labels.values()) or cell.cell), *(text(cell) for text in chosen.values()))
+    return table
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f}"

@@ -1,0 +1,208 @@
+"""What training would take, before any of it is done: time by the speed of recorded runs, disk by what a run leaves.
+
+Foretold from the others' records, the median run of each shipped ablation takes between 0.6 and 2.2 times the estimate.
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from ablations.spec import Run, RunConfig
+from harness import records
+from harness.data import inputs
+from harness.data.inputs import Inputs
+from harness.training import cohort
+
+# Bytes that records of shipped runs take: what all have, checkpoint's files included, and what each of these adds.
+_RECORD, _PER_LAYER, _PER_EPOCH, _PER_PREDICTION, _PICTURES = 45_000, 150, 60, 2.5, 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """How fast a recorded run was on its device.
+
+    Attributes:
+      family: what kind of network trained; see `_family`.
+      macs: of one training example's forward pass, without what was computed beforehand.
+      example_s: seconds per training example, validation included, in its median epoch.
+      compile_s: of its cohort's programs.
+      at_once: runs that trained side by side.
+      epochs: that were timed.
+      backbone: MACs of the frozen backbone whose features it read, and the seconds that each image took; else None.
+    """
+
+    family: str
+    macs: int
+    batch_size: int
+    example_s: float
+    compile_s: float
+    at_once: int
+    epochs: int
+    backbone: tuple[int, float] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class CellEstimate:
+    """What the runs of a cell would take.
+
+    Attributes:
+      labels: factor -> level.
+      runs: how many are to be trained.
+      cost: of one of them.
+      wall_s: their share of the time that their cohort would take; None if no recorded run tells the speed.
+      disk_bytes: of their records and checkpoints, which stay.
+    """
+
+    cell: str
+    labels: Mapping[str, str]
+    runs: int
+    cost: records.Cost
+    wall_s: float | None
+    disk_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepEstimate:
+    """What the runs of a launch would take.
+
+    Attributes:
+      cells: in the order of the runs.
+      programs: how many cohorts are compiled.
+      compile_s: for all of them; 0 where nothing is known.
+      features_s: for the features that frozen backbones give, if none are kept yet; None if that is not known.
+      recorded: how many runs on this device the speed was taken from.
+      apart: by which factor the MACs of a cell and of the run that told its speed differ, at most.
+    """
+
+    cells: tuple[CellEstimate, ...]
+    programs: int
+    compile_s: float
+    features_s: float | None
+    recorded: int
+    apart: float
+
+    @property
+    def wall_s(self) -> float | None:
+        """Sums up the time, features apart; None where a cell's is not known."""
+        times = [cell.wall_s for cell in self.cells]
+        known = [time for time in times if time is not None]
+        return sum(known) + self.compile_s if len(known) == len(times) else None
+
+    @property
+    def disk_bytes(self) -> int:
+        """Sums up the disk."""
+        return sum(cell.disk_bytes for cell in self.cells)
+
+
+def speeds(results_dirs: Iterable[str], device: str) -> list[Speed]:
+    """Reads the speeds of the runs that were recorded on a device; records that cannot be read tell none."""
+    found = []
+    for folder in [records.Folder(one, name) for one in results_dirs for name in records.ablations_in(one)]:
+        for run_id in folder.recorded():
+            with contextlib.suppress(records.RecordError):
+                record = folder.record(run_id)
+                if record and record.status == "done" and record.environment.device == device:
+                    found += _speed(record)
+    return found
+
+
+def _speed(record: records.RunRecord) -> list[Speed]:
+    cost, timing, data = record.cost, record.timing, record.dataset
+    if cost is None or timing is None or not timing.throughput_examples_per_s:
+        return []
+    features_s = record.backbone.features_s if record.backbone else None
+    beforehand = sum(layer.macs for layer in cost.layers if layer.frozen) if features_s else 0
+    images = data.train_examples + data.validation_examples + data.test_examples
+    validation = 1 + timing.validate_s / timing.train_s if timing.train_s else 1.0
+    return [Speed(
+        _family(record.config["model"]["type"], reads_features=bool(features_s)),
+        max(1, cost.macs_per_example - beforehand), record.config["batch_size"],
+        validation / timing.throughput_examples_per_s, timing.compile_s, timing.members_at_once,
+        record.epochs_trained, (beforehand, features_s / images) if features_s else None)]
+
+
+def _family(model: str, *, reads_features: bool) -> str:
+    """Names networks whose time per MAC is alike."""
+    return f"{model} on features" if reads_features else model
+
+
+def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost],
+          known: Sequence[Speed]) -> SweepEstimate:
+    """Estimates what runs would take.
+
+    Args:
+      runs: those to be trained.
+      found: `inputs.key` -> inputs, of all runs.
+      costs: run_id -> cost.
+      known: speeds recorded on this device.
+    """
+    cells: dict[str, CellEstimate] = {}
+    together, used, apart = cohort.partition(runs), dict[str, Speed](), 1.0
+    compile_s = 0.0
+    for members in together:
+        speed = _nearest(members[0].config, costs[members[0].run_id], known)
+        if speed:
+            used[members[0].cell] = speed
+            compile_s += speed.compile_s
+            macs = _macs(members[0].config, costs[members[0].run_id])
+            apart = max(apart, macs / speed.macs, speed.macs / macs)
+        for run in members:
+            data, cost = found[inputs.key(run.config)].dataset, costs[run.run_id]
+            wall_s = _wall_s(run, len(data.train.labels), cost, speed, len(members)) if speed else None
+            one = CellEstimate(run.cell, run.labels, 1, cost, wall_s, _disk_bytes(run, data.test.images.shape, cost))
+            cells[run.cell] = _added(cells[run.cell], one) if run.cell in cells else one
+    order = dict.fromkeys(run.cell for run in runs)
+    return SweepEstimate(tuple(cells[cell] for cell in order), len(together), compile_s,
+                         _features_s(runs, found, costs, known),
+                         sum(speed.family in {one.family for one in used.values()} for speed in known), apart)
+
+
+def _added(cell: CellEstimate, one: CellEstimate) -> CellEstimate:
+    wall_s = None if cell.wall_s is None or one.wall_s is None else cell.wall_s + one.wall_s
+    return dataclasses.replace(cell, runs=cell.runs + 1, wall_s=wall_s, disk_bytes=cell.disk_bytes + one.disk_bytes)
+
+
+def _macs(config: RunConfig, cost: records.Cost) -> int:
+    beforehand = sum(layer.macs for layer in cost.layers if layer.beforehand)
+    return max(1, cost.macs_per_example - beforehand)
+
+
+def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> Speed | None:
+    """Finds the recorded run of the family whose network is nearest in MACs; of equals, in batch size."""
+    family = _family(type(config.model).__name__, reads_features=inputs.reads_features(config))
+    macs = _macs(config, cost)
+    return min((speed for speed in known if speed.family == family), default=None, key=lambda speed: (
+        abs(math.log(speed.macs / macs)), abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs))
+
+
+def _wall_s(run: Run, train_examples: int, cost: records.Cost, speed: Speed, members: int) -> float:
+    """Gives a run's share of its cohort's time: rounds of as many runs at once as the recorded ones."""
+    examples = run.config.train_size or train_examples
+    run_s = run.config.epochs * examples * speed.example_s * _macs(run.config, cost) / speed.macs
+    return run_s * math.ceil(members / min(speed.at_once, members)) / members
+
+
+def _disk_bytes(run: Run, test_images: tuple[int, ...], cost: records.Cost) -> int:
+    """Counts a record and a checkpoint: the trained weights, those of the best epoch, the optimizer's state."""
+    epochs, examples = run.config.epochs, test_images[0]
+    record = (_RECORD + _PER_LAYER * len(cost.layers) + _PER_EPOCH * epochs + round(_PER_PREDICTION * examples)
+              + _PICTURES * math.prod(test_images[1:]))
+    return record + 2 * cost.gradients_bytes + cost.optimizer_bytes
+
+
+def _features_s(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost],
+                known: Sequence[Speed]) -> float | None:
+    """Estimates the time for all features that runs read, from the backbone nearest in MACs."""
+    needed = {inputs.key(run.config): run for run in runs if inputs.reads_features(run.config)}
+    total = 0.0
+    for which, run in needed.items():
+        macs = sum(layer.macs for layer in costs[run.run_id].layers if layer.beforehand)
+        backbones = [speed.backbone for speed in known if speed.backbone]
+        if not backbones:
+            return None
+        recorded_macs, image_s = min(backbones, key=lambda backbone: abs(math.log(backbone[0] / macs)))
+        data = found[which].dataset
+        total += sum(len(split.labels) for split in (data.train, data.validation, data.test)) * (
+            image_s * macs / recorded_macs)
+    return total

@@ -1,0 +1,91 @@
+import dataclasses
+
+import pytest
+import synthetic
+from small import small_dataset
+from sweeps import BASE
+
+from ablations.spec import Ablation, Factor
+from harness.data.inputs import Inputs, key
+from harness.training import checkpoint, cost, estimate, train
+from harness.training.estimate import Speed
+from models import CNNConfig
+
+DATA = Inputs(small_dataset())
+RUNS = Ablation("Why?", BASE, {"dropout": Factor("model.dropout", {"0": 0.0, "0.2": 0.2})}, seeds=(0, 1, 2)).runs()
+
+
+@pytest.fixture(scope="module")
+def costs():
+    return cost.measure_all(RUNS, found(RUNS))
+
+
+def found(runs):
+    return {key(run.config): DATA for run in runs}
+
+
+def speed(macs, example_s=1e-3, **changes):
+    return dataclasses.replace(
+        Speed("MLPConfig", macs, BASE.batch_size, example_s, 5.0, 2, 20, None), **changes)
+
+
+def sweep(costs, *known, runs=RUNS):
+    return estimate.sweep(runs, found(runs), costs, known)
+
+
+def test_time_is_epochs_times_examples_at_the_recorded_speed(costs):
+    """Two cohorts of three runs, two at once: each takes two rounds; 5 s of compiling each."""
+    same = speed(costs[RUNS[0].run_id].macs_per_example)
+    run_s = BASE.epochs * len(DATA.dataset.train.labels) * 1e-3
+    assert [cell.runs for cell in sweep(costs, same).cells] == [3, 3]
+    assert sweep(costs, same).wall_s == pytest.approx(2 * (2 * run_s + 5))
+
+
+def test_time_grows_with_the_operations(costs):
+    macs = costs[RUNS[0].run_id].macs_per_example
+    twice = sweep(costs, speed(macs // 2))
+    assert twice.cells[0].wall_s == pytest.approx(2 * sweep(costs, speed(macs)).cells[0].wall_s, rel=0.01)
+    assert twice.apart == pytest.approx(2, rel=0.01)
+
+
+def test_the_network_nearest_in_operations_tells_the_speed(costs):
+    macs = costs[RUNS[0].run_id].macs_per_example
+    near, far = speed(macs + 1), speed(macs * 50, example_s=1.0)
+    assert sweep(costs, far, near) == dataclasses.replace(sweep(costs, near), recorded=2)
+
+
+def test_a_family_without_records_has_no_time(costs):
+    other = speed(costs[RUNS[0].run_id].macs_per_example, family="CNNConfig")
+    assert sweep(costs, other).wall_s is None
+    assert sweep(costs).cells[0].wall_s is None
+
+
+def test_runs_that_a_launch_does_not_train_take_nothing(costs):
+    known = speed(costs[RUNS[0].run_id].macs_per_example)
+    assert [cell.runs for cell in sweep(costs, known, runs=RUNS[2:]).cells] == [1, 3]
+    assert sweep(costs, known, runs=RUNS[2:]).disk_bytes == pytest.approx(
+        sweep(costs, known).disk_bytes * 4 / 6, rel=0.01)
+
+
+def test_speeds_are_those_of_whole_records_on_this_device(tmp_path):
+    model = {"model": {"type": "MLPConfig"}}
+    own = synthetic.record({"a": "0"}, 0, 0.9)
+    own = dataclasses.replace(own, config=own.config | model)
+    foreign = dataclasses.replace(own, seed=1, environment=dataclasses.replace(own.environment, device="another"))
+    damaged = dataclasses.replace(own, seed=2)
+    folder = synthetic.write(tmp_path, None, *(synthetic.record(
+        one.labels, one.seed, 0.9, config=one.config, environment=one.environment) for one in (own, foreign, damaged)))
+    (folder.run(synthetic.run_id(damaged)) / "record.json").write_text("{}")
+    [one] = estimate.speeds([str(tmp_path)], own.environment.device)
+    assert (one.family, one.macs, one.at_once) == ("MLPConfig", own.cost.macs_per_example, 3)
+    assert one.example_s == pytest.approx((1 + 2.1 / 41.5) / 13_200)
+
+
+@pytest.mark.parametrize("model", [BASE.model, CNNConfig(filters=(8,), padding="same", dense=(512,))])
+def test_a_checkpoint_takes_about_the_disk_that_is_estimated(tmp_path, model):
+    run = dataclasses.replace(RUNS[0], config=dataclasses.replace(BASE, model=model))
+    state = train.init(run.config, 0, 4, DATA.dataset.image_shape)[1]
+    checkpoint.save(tmp_path / "checkpoints", 1, state, {})
+    taken = sum(path.stat().st_size for path in tmp_path.rglob("*"))
+    told = sweep(cost.measure_all([run], found([run])), runs=[run]).disk_bytes
+    assert taken < told < 2 * taken + 100_000, "a record is in it too, of at most 100 kB here"
