@@ -1,6 +1,7 @@
 """Tables as LaTeX floats with booktabs, no wider than a page of `article`, no higher either."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 
 from harness.records.text import shortened
@@ -27,28 +28,28 @@ def _lines(table: Table) -> list[str]:
     # Not in the caption, which TeX first sets on one line: there is a longest line.
     notes = [rf"{text.breakable(sentence, _COLUMN_PT)}\par" for sentence in (*table.lead, *table.notes)]
     notes_lines = sum(len(text.wrapped(sentence, WIDTH_PT)) for sentence in (*table.lead, *table.notes))
-    caption_lines = len(text.wrapped(shortened(table.title), WIDTH_PT)) + 1
+    # Captions are of the document's size, up to 12 pt.
+    caption_lines = math.ceil(1.5 * len(text.wrapped(shortened(table.title), WIDTH_PT / 1.3))) + 1
     floats, used = _floats(table, caption_lines)
     inside = used + notes_lines <= _HIGHEST
     lines = []
     for number, tabulars in enumerate(floats):
-        caption = (f"\\caption{{{text.breakable(shortened(table.title), WIDTH_PT / 2)}}}" if number == 0
+        caption = (rf"\caption{{\raggedright {text.breakable(shortened(table.title), WIDTH_PT / 2)}}}" if number == 0
                    else r"Table \thetable, continued\par\smallskip")
         lines += [r"\begin{table*}", _FONT, rf"\setlength{{\tabcolsep}}{{{GAP_PT / 2:g}pt}}", caption, *tabulars,
-                  *(notes if inside and number == len(floats) - 1 else []), r"\end{table*}"]
-    if len(floats) > 1:
-        lines.append(r"\clearpage")
+                  *(notes if inside and number == len(floats) - 1 else []), r"\end{table*}",
+                  *([r"\clearpage"] if len(floats) > 1 else [])]
     return lines if inside else [*lines, rf"\begingroup{_FONT}", r"To Table \thetable:\par", *notes, r"\endgroup"]
 
 
-def _floats(table: Table, caption_lines: int) -> tuple[list[list[str]], int]:
+def _floats(table: Table, caption_lines: int) -> tuple[list[list[str]], float]:
     """Lays tabulars out on floats of at most a page.
 
     Returns:
       [float] of lines, and the lines that the last one takes on the page.
     """
     floats: list[list[str]] = [[]]
-    used = caption_lines
+    used: float = caption_lines
     for part in split(table) if table.rows else []:
         header = _header(table, part)
         heights = [_height(table, part, row) for row in table.rows]
@@ -72,7 +73,8 @@ def _tabular(table: Table, part: Part, header: Sequence[Sequence[str]], numbers:
         else rf">{{\raggedright\arraybackslash}}p{{{width:.1f}pt}}" for place, width in part.widths.items())
     return [rf"{{\centering\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule",
             *(" & ".join(map(text.escape, line)) + r" \\" for line in header), r"\midrule",
-            *(_row(table, part, number) for number in numbers), r"\bottomrule", r"\end{tabular}\par}\medskip"]
+            *(line for number in numbers for line in _row(table, part, number)), r"\bottomrule",
+            r"\end{tabular}\par}\medskip"]
 
 
 def _header(table: Table, part: Part) -> list[tuple[str, ...]]:
@@ -83,17 +85,22 @@ def _header(table: Table, part: Part) -> list[tuple[str, ...]]:
     return list(itertools.zip_longest(*map(reversed, names), fillvalue=""))[::-1]
 
 
-def _row(table: Table, part: Part, number: int) -> str:
+def _row(table: Table, part: Part, number: int) -> list[str]:
     cells = []
     for place, width in part.widths.items():
         cell = shortened(table.rows[number][place])
         shown = (text.breakable(cell, width / text.BOLD) if width
                  else text.escape(cell) if table.columns[place].is_text else text.figures(cell))
         cells.append(rf"\textbf{{{shown}}}" if (number, place) in table.bold else shown)
-    return " & ".join(cells) + r" \\"
+    return [" & ".join(cells) + r" \\", *([r"\addlinespace"] if _is_wrapped(part) else [])]
 
 
-def _height(table: Table, part: Part, row: Sequence[str]) -> int:
-    """Counts a row's lines."""
-    return max(len(text.wrapped(shortened(row[place]), width / text.BOLD)) if width else 1
-               for place, width in part.widths.items())
+def _height(table: Table, part: Part, row: Sequence[str]) -> float:
+    """Counts a row's lines, with the distance from the next."""
+    return 0.5 * _is_wrapped(part) + max(
+        len(text.wrapped(shortened(row[place]), width / text.BOLD)) if width else 1
+        for place, width in part.widths.items())
+
+
+def _is_wrapped(part: Part) -> bool:
+    return any(part.widths.values())

@@ -56,13 +56,14 @@ def _fits(table: Table, places: Sequence[int], natural: Sequence[float]) -> bool
 
 
 def _widths(table: Table, places: Sequence[int], natural: Sequence[float]) -> dict[int, float | None]:
-    """Gives text columns what figures leave, as evenly as they need it."""
-    words = sorted((place for place in places if table.columns[place].is_text), key=lambda place: natural[place])
-    left = WIDTH_PT - GAP_PT * (len(places) - 1) - sum(natural[place] for place in places if place not in words)
-    widths: dict[int, float | None] = dict.fromkeys(places)
-    for number, place in enumerate(words):
-        share = left / (len(words) - number)
-        if natural[place] > share:
-            widths[place] = share
-        left -= min(natural[place], share)
-    return widths
+    """Gives columns of text what figures leave: a little each, and of the rest the same part of what each needs."""
+    words = [place for place in places if table.columns[place].is_text]
+    room = WIDTH_PT - GAP_PT * (len(places) - 1) - sum(natural[place] for place in places if place not in words)
+    wanted = sum(natural[place] for place in words)
+    if wanted <= room:
+        return dict.fromkeys(places)
+    narrow = min(_NARROW_PT, room / len(words))
+    least = {place: min(natural[place], narrow) for place in words}
+    share = (room - sum(least.values())) / (wanted - sum(least.values()))
+    return {place: least[place] + share * (natural[place] - narrow) if natural[place] > narrow and place in words
+            else None for place in places}
