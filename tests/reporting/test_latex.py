@@ -52,7 +52,7 @@ def tables(request):
 
 
 @pytest.mark.skipif(not latex_documents.COMPILER, reason="no pdflatex here")
-@pytest.mark.parametrize("options", ["", "twocolumn", "12pt,a4paper,twocolumn"])
+@pytest.mark.parametrize("options", ["", "twocolumn"])
 def test_nothing_sticks_out_of_a_page(tables, options, tmp_path):
     assert not latex_documents.complaints(floats.render(tables), options, tmp_path)
 

@@ -52,7 +52,7 @@ def _floats(table: Table, caption_lines: int) -> tuple[list[list[str]], float]:
     used: float = caption_lines
     for part in split(table) if table.rows else []:
         header = _header(table, part)
-        heights = [_height(table, part, row) for row in table.rows]
+        heights = [_height(table, part, number) for number in range(len(table.rows))]
         first = 0
         while first < len(heights):
             if used + len(header) + _RULES + sum(heights[first:first + 3]) > _HIGHEST and floats[-1]:
@@ -89,17 +89,22 @@ def _row(table: Table, part: Part, number: int) -> list[str]:
     cells = []
     for place, width in part.widths.items():
         cell = shortened(table.rows[number][place])
-        shown = (text.breakable(cell, width / text.BOLD) if width
+        shown = (text.breakable(cell, _room(table, number, place, width)) if width
                  else text.escape(cell) if table.columns[place].is_text else text.figures(cell))
         cells.append(rf"\textbf{{{shown}}}" if (number, place) in table.bold else shown)
     return [" & ".join(cells) + r" \\", *([r"\addlinespace"] if _is_wrapped(part) else [])]
 
 
-def _height(table: Table, part: Part, row: Sequence[str]) -> float:
+def _height(table: Table, part: Part, number: int) -> float:
     """Counts a row's lines, with the distance from the next."""
     return 0.5 * _is_wrapped(part) + max(
-        len(text.wrapped(shortened(row[place]), width / text.BOLD)) if width else 1
+        len(text.wrapped(shortened(table.rows[number][place]), _room(table, number, place, width))) if width else 1
         for place, width in part.widths.items())
+
+
+def _room(table: Table, number: int, place: int, width: float) -> float:
+    """Tells how wide text may be measured to fit a column: a little less, as the measure is good to half a percent."""
+    return width / (text.BOLD if (number, place) in table.bold else 1.01)
 
 
 def _is_wrapped(part: Part) -> bool:

@@ -19,7 +19,7 @@ _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"
           # After the end of a row these would be read as its optional argument.
           "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--", "\u2020": r"\dag{}"}
 # The 8 pt design is wider than the 10 pt one made smaller, and bold wider than that: as pdflatex measures them.
-_DESIGN, BOLD = 1.0625, 1.154
+_DESIGN, BOLD = 1.0625, 1.16
 # What the fonts that come with matplotlib lack or have elsewhere -> a character of that width or a little more.
 _ALIKE = str.maketrans({**dict.fromkeys("_<>^~", "+"), DASH: "0", "\u2020": "0"})
 
