@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data import archives, prepared
+from harness.data import archives, cache, prepared
 from harness.data.decoded import DataError, Decoded, cached
 
 __all__ = ["NAMES", "DataError", "Dataset", "Split", "load"]
@@ -92,7 +92,7 @@ def load(
       name: one of `NAMES`, or any image classification set of TensorFlow Datasets.
       data_dir: by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
       validation_size: examples taken from train, stratified by class and the same in every run.
-      cache_dir: by default image_ablation_harness/datasets in $XDG_CACHE_HOME, else in ~/.cache.
+      cache_dir: by default that of `harness.data.cache`.
 
     Raises:
       DataError: if the name is unknown, the data are missing or damaged, or `validation_size` does not fit.
@@ -205,4 +205,4 @@ def _unknown(name: str) -> DataError:
 
 def default_cache_dir() -> Path:
     """Names the folder of decoded data sets that is used unless another is given."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "datasets"
+    return cache.folder("datasets")

@@ -3,12 +3,11 @@
 `models.keras_weights` reads what is found.
 """
 
-import os
 from pathlib import Path
 
 import requests
 
-from harness.data import download
+from harness.data import cache, download
 from harness.data.decoded import DataError
 from harness.records import write_atomic
 from models import keras_weights
@@ -28,7 +27,7 @@ def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: 
       config: which of the files: width, and with or without top.
       weights_dir: a folder looked in first.
       trained_px: side of the images that the weights were trained on, one of `TRAINED_PX`; they take any size.
-      cache_dir: where downloads are kept; by default image_ablation_harness/weights in $XDG_CACHE_HOME or ~/.cache.
+      cache_dir: where downloads are kept; by default that of `harness.data.cache`.
 
     Raises:
       WeightsError: if the file can neither be found nor downloaded, or is not what it should be.
@@ -76,6 +75,4 @@ def _checksum(path: Path) -> Path:
 
 
 def _cache(cache_dir: str | None) -> Path:
-    if cache_dir:
-        return Path(cache_dir).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "image_ablation_harness" / "weights"
+    return Path(cache_dir).expanduser() if cache_dir else cache.folder("weights")

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import psutil
 
+from harness.data import cache
 from harness.records import Environment
 from harness.training.train import GENERATOR
 
@@ -87,8 +88,7 @@ def pin(values: Mapping[str, Any] = NUMERICS) -> None:
 
 def keep_compiled_programs() -> None:
     """Sets up the compilation cache on disk."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "image_ablation_harness"
-    jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(cache.folder("compiled")))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -1,0 +1,19 @@
+"""Where what can be had again is kept: decoded pictures, features, weights, compiled programs."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_NAME = "image_ablation_harness"
+
+
+def folder(kind: str) -> Path:
+    """Names the folder of files of one kind: in $XDG_CACHE_HOME, else where the platform keeps caches.
+
+    platformdirs heeds that variable on Linux, on macOS in its later versions alone and on Windows never; here it
+    counts everywhere.
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    root = Path(home).expanduser() / _NAME if home else platformdirs.user_cache_path(_NAME, appauthor=False)
+    return root / kind
