@@ -1,6 +1,7 @@
 """Tables as Markdown and terminal text, with every string from a record made inert.
 
 `harness.reporting.tables.report` and `harness.reporting.tables.details` say what is in them.
+pandas and tabulate pad Markdown's cells and escape nothing in them.
 """
 
 import dataclasses
