@@ -1,6 +1,7 @@
 """How well each class is told from the others: counts and scores per cell, from the runs' test predictions.
 
-Pure.
+Pure. scikit-learn gives the same numbers, which the tests check, but no word of a class that a run does not have; it
+takes nine times as long and a quarter of a second to import.
 """
 
 import dataclasses

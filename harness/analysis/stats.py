@@ -1,6 +1,7 @@
 """Array statistics over seeds: means, intervals, paired differences, exact tests and their correction.
 
-Pure and stateless. Knows no records.
+Pure and stateless. Knows no records. Holm's correction and McNemar's test are a few lines each on numpy and scipy;
+statsmodels has them too, in 67 MB, and is what the tests hold them against.
 """
 
 import dataclasses

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data import archives, prepared
+from harness.data import archives, cache, prepared
 from harness.data.decoded import DataError, Decoded, cached
-from harness.records.files import in_home, own_cache
+from harness.records.files import in_home
 
 __all__ = ["NAMES", "DataError", "Dataset", "Split", "load"]
 
@@ -93,7 +93,7 @@ def load(
       name: one of `NAMES`, or any image classification set of TensorFlow Datasets.
       data_dir: by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
       validation_size: examples taken from train, stratified by class and the same in every run.
-      cache_dir: by default image_ablation_harness/datasets in $XDG_CACHE_HOME, else in ~/.cache.
+      cache_dir: by default that of `harness.data.cache`.
 
     Raises:
       DataError: if the name is unknown, the data or the folder given are missing or damaged, or `validation_size` does
@@ -210,4 +210,4 @@ def _unknown(name: str) -> DataError:
 
 def default_cache_dir() -> Path:
     """Names the folder of decoded data sets that is used unless another is given."""
-    return own_cache() / "datasets"
+    return cache.folder("datasets")

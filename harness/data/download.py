@@ -1,4 +1,7 @@
-"""Fetches one file over HTTP: resumable, with progress, and never a file under its final name before it is whole."""
+"""Fetches one file over HTTP: resumable, with progress, and never a file under its final name before it is whole.
+
+pooch does the rest of it, but begins a transfer that broke anew.
+"""
 
 import base64
 import hashlib

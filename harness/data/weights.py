@@ -7,10 +7,10 @@ from pathlib import Path
 
 import requests
 
-from harness.data import download
+from harness.data import cache, download
 from harness.data.decoded import DataError
 from harness.records import write_atomic
-from harness.records.files import in_home, own_cache
+from harness.records.files import in_home
 from models import keras_weights
 from models.keras_weights import WeightFacts, WeightsError
 from models.mobilenet_v2 import Backbone, MobileNetV2Config
@@ -28,7 +28,7 @@ def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: 
       config: which of the files: width, and with or without top.
       weights_dir: a folder looked in first.
       trained_px: side of the images that the weights were trained on, one of `TRAINED_PX`; they take any size.
-      cache_dir: where downloads are kept; by default image_ablation_harness/weights in $XDG_CACHE_HOME or ~/.cache.
+      cache_dir: where downloads are kept; by default that of `harness.data.cache`.
 
     Raises:
       WeightsError: if the file can neither be found nor downloaded, or is not what it should be.
@@ -79,4 +79,4 @@ def _checksum(path: Path) -> Path:
 
 
 def _cache(cache_dir: str | None) -> Path:
-    return in_home(cache_dir) if cache_dir else own_cache() / "weights"
+    return in_home(cache_dir) if cache_dir else cache.folder("weights")

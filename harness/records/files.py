@@ -31,15 +31,6 @@ def in_home(path: str) -> pathlib.Path:
                                 "TFDS_DATA_DIR=DIR") from None
 
 
-def own_cache() -> pathlib.Path:
-    """Names the folder, outside the repository, of what can be made again: decoded data, weights, features, programs.
-
-    Raises:
-      FileNotFoundError: as `in_home`.
-    """
-    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "image_ablation_harness"
-
-
 def check_writable(folder: pathlib.Path) -> None:
     """Checks that files can be written in a folder, or in the nearest that is there; leaves nothing behind.
 

@@ -1,6 +1,7 @@
-"""Tables as Markdown, LaTeX and terminal text, with every string from a record made inert.
+"""Tables as Markdown and terminal text, with every string from a record made inert.
 
 `harness.reporting.tables.report` and `harness.reporting.tables.details` say what is in them.
+pandas and tabulate pad Markdown's cells and escape nothing in them.
 """
 
 import dataclasses
@@ -15,13 +16,6 @@ from rich.console import Console
 from harness.records.text import printable, shortened
 
 DASH = "–"  # noqa: RUF001 - the typographic dash of an empty table cell
-_WIDEST_LABEL = 36
-_LONGEST_FLOAT = 30
-_LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
-          "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-          '"': r"\textquotedbl{}", "|": r"\textbar{}",
-          # After the end of a row these would be read as its optional argument.
-          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--", "\u2020": r"\dag{}"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +58,6 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]))", r"\\\1", text)
 
 
-def escape_latex(text: str) -> str:
-    """Escapes what LaTeX would act on, and names what its standard fonts lack by code point."""
-    return "".join(_LATEX.get(character) or (character if character.isascii() else f"{{U+{ord(character):04X}}}")
-                   for character in printable(text))
-
-
 def escape_csv(text: str) -> str:
     """Keeps a spreadsheet from reading text as a formula."""
     text = printable(text)
@@ -92,55 +80,6 @@ def markdown(tables: Sequence[Table]) -> str:
             lines.append(f"| {' | '.join(cells)} |")
         lines += ["", *(f"- {escape_markdown(sentence)}" for sentence in table.notes), *([""] if table.notes else [])]
     return "\n".join([*lines[:-1], ""])
-
-
-def latex(tables: Sequence[Table]) -> str:
-    """Renders tables for booktabs, as floats, or across pages where they would not fit on one.
-
-    A table of several groups becomes several tabulars, since one would be too wide.
-    """
-    return "\n".join([r"% needs \usepackage[T1]{fontenc} and \usepackage{booktabs,longtable}",
-                      *(line for table in tables for line in _latex_lines(table)), ""])
-
-
-def _latex_lines(table: Table) -> list[str]:
-    caption = f"\\caption{{{escape_latex(shortened(table.title))}}}"
-    # Not in the caption, which TeX first sets on one line: there is a longest line.
-    notes = [r"\raggedright", *map(escape_latex, (*table.lead, *table.notes))]
-    if len(table.rows) > _LONGEST_FLOAT:
-        lines = [r"\begingroup\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
-        for number, places in enumerate(_groups(table)):
-            lines += [f"\\begin{{longtable}}{{{''.join(_alignment(table, place) for place in places)}}}",
-                      *([caption + r" \\"] if number == 0 else []), r"\toprule", _header(table, places), r"\midrule",
-                      r"\endhead", *_body(table, places), r"\bottomrule", r"\end{longtable}"]
-        return [*lines, *notes, r"\par\endgroup"]
-    lines = [r"\begin{table}", r"\centering\footnotesize", r"\setlength{\tabcolsep}{4pt}", caption]
-    for places in _groups(table) if table.rows else []:
-        lines += [f"\\begin{{tabular}}{{{''.join(_alignment(table, place) for place in places)}}}", r"\toprule",
-                  _header(table, places), r"\midrule", *_body(table, places), r"\bottomrule", r"\end{tabular}",
-                  r"\par\medskip"]
-    return [*lines, *notes, r"\end{table}"]
-
-
-def _header(table: Table, places: Sequence[int]) -> str:
-    return " & ".join(escape_latex(table.columns[place].header) for place in places) + r" \\"
-
-
-def _body(table: Table, places: Sequence[int]) -> list[str]:
-    lines = []
-    for number, row in enumerate(table.rows):
-        cells = [(place, escape_latex(shortened(row[place]))) for place in places]
-        cells = [(place, cell if table.columns[place].is_text else re.sub(r"-(?=\d)", "$-$", cell))
-                 for place, cell in cells]
-        lines.append(" & ".join(f"\\textbf{{{cell}}}" if (number, place) in table.bold else cell
-                                for place, cell in cells) + r" \\")
-    return lines
-
-
-def _alignment(table: Table, place: int) -> str:
-    if not table.columns[place].is_text:
-        return "r"
-    return "p{4cm}" if any(len(row[place]) > _WIDEST_LABEL for row in table.rows) else "l"
 
 
 def _groups(table: Table) -> list[list[int]]:

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import psutil
 
+from harness.data import cache
 from harness.records import Environment
-from harness.records.files import own_cache
 from harness.training.train import GENERATOR
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
@@ -109,7 +109,7 @@ def pin(values: Mapping[str, Any] = NUMERICS) -> None:
 
 def keep_compiled_programs() -> None:
     """Sets up the compilation cache on disk."""
-    jax.config.update("jax_compilation_cache_dir", str(own_cache() / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(cache.folder("compiled")))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

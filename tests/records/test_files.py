@@ -2,8 +2,9 @@ import pathlib
 
 import pytest
 
+from harness.data import cache
 from harness.records import RecordError
-from harness.records.files import check_writable, in_home, own_cache
+from harness.records.files import check_writable, in_home
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def homeless(monkeypatch):
 @pytest.mark.usefixtures("homeless")
 def test_without_a_home_folder_the_mend_is_told(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    with pytest.raises(FileNotFoundError, match=r"^~/\.cache: this user has no home folder; set HOME=DIR, or both"):
-        own_cache()
+    with pytest.raises(FileNotFoundError, match=r"^~/\.cache/image_ablation_harness: this user has no home folder; set HOME=DIR, or both"):
+        cache.folder("datasets")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert own_cache() == tmp_path / "image_ablation_harness"
+    assert cache.folder("datasets") == tmp_path / "image_ablation_harness" / "datasets"
     assert in_home("data") == pathlib.Path("data")
 
 

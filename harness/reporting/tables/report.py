@@ -1,6 +1,7 @@
 """What a report's tables hold: the answer first, then claims, effects, comparisons, spread and coverage.
 
-`harness.reporting.render` turns tables into Markdown, LaTeX and terminal text. The CSV files have every number in full.
+`harness.reporting.render` turns tables into Markdown and terminal text, `harness.reporting.latex` into LaTeX. The CSV
+files have every number in full.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from harness.records import Cost, Timing
 from harness.records.text import printable
 from harness.reporting import answer, render
 from harness.reporting.captions import caption
+from harness.reporting.latex import floats
 from harness.reporting.render import Table, escape_csv
 from harness.reporting.tables import evidence
 from harness.reporting.tables.columns import columns, table
@@ -27,7 +29,7 @@ def markdown(summary: Summary) -> str:
 
 def latex(summary: Summary) -> str:
     """Renders all tables for LaTeX with booktabs."""
-    return render.latex(tables(summary))
+    return floats.render(tables(summary))
 
 
 def show(summary: Summary, console: Console) -> None:
