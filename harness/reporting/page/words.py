@@ -25,7 +25,10 @@ _NAMES = _P_VALUES | {
     "oom": "out of memory", "shared": "same test examples", "only_here": "seeds in this cell alone",
     "only_there": "seeds in the baseline alone", "clear": "pairs with p < 0.05", "mixed": "runs differ in",
     "unlike": "pairs differ in", "seeds_for_half_a_point": "seeds for 0.5 points",
-    "detectable": "detectable difference"}
+    "detectable": "detectable difference", "parameters_bytes": "memory of parameters",
+    "gradients_bytes": "memory of gradients", "optimizer_bytes": "memory of the optimizer's state",
+    "activations_bytes": "memory of activations", "compiled_bytes": "memory of the compiled program",
+    "measured_peak_bytes": "measured peak of memory"}
 
 
 def told(value: Any, *path: str) -> Rows:
