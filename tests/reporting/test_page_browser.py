@@ -247,9 +247,9 @@ def test_one_table_is_unfolded_at_a_time_and_the_contents_stay_in_view(browser, 
         assert links.all_text_contents() == ["Answer", "Accuracy", "Cells", "Curves", "Runs", "Tables", "Figures"]
         order = [tab.locator(link.get_attribute("href")).bounding_box()["y"] for link in links.all()]
         assert order == sorted(order)
-        tab.get_by_role("link", name="Runs").click()
+        links.nth(4).click()
         expect(tab.locator(".contents [aria-current]")).to_have_text("Runs")
-        expect(tab.get_by_role("heading", name="Runs")).to_be_in_viewport()
+        expect(tab.get_by_role("heading", name="Runs", exact=True)).to_be_in_viewport()
         assert tab.locator(".contents").bounding_box()["y"] == 0
 
 

@@ -16,10 +16,10 @@ function style(place) {
 
 // Labels are written in full where there is room: on one line, on two, cut only then.
 const pen = document.createElement("canvas").getContext("2d");
+pen.font = `12.5px ${getComputedStyle(document.body).fontFamily}`;
 const width = (text) => pen.measureText(text).width;
 
 function fitted(text, room) {
-  pen.font = `12.5px ${getComputedStyle(document.body).fontFamily}`;
   if (width(text) <= room) return [text];
   const words = text.split(/(?<=, |\s)/);
   const breaks = words.map((_, at) => [words.slice(0, at).join("").trim(), words.slice(at).join("")])

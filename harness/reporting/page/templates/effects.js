@@ -5,14 +5,20 @@ const scored = Map.groupBy(data.runs.filter((run) => run.best), (run) => run.cel
 
 const POINT = "Point at a mark: it is told here.";
 
-// A cell's mean with its interval, in the cell's colour.
-function mark(cell, value, symbol, words) {
-  const reach = (end) => [value[end] === null ? 0 : Math.abs(value[end] - value.mean)];
-  return { x: [value.mean], y: [cell.row], mode: "markers", type: "scatter", hoverinfo: "none", customdata: [words],
-           error_x: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), thickness: 2, width: 5,
-                      color: cell.ink },
-           marker: { size: 9, symbol, color: cell.ink, line: { width: 2, color: cell.ink } } };
+// Means with their intervals, in the cells' colours: a trace for each colour, which is all that intervals of a trace have.
+function marks(cells, of, symbol, words) {
+  return [...Map.groupBy(cells, (cell) => cell.ink)].map(([ink, alike]) => {
+    const values = alike.map(of);
+    const reach = (end) => values.map((value) => value[end] === null ? 0 : Math.abs(value[end] - value.mean));
+    return { x: values.map((value) => value.mean), y: alike.map((cell) => cell.row), mode: "markers", type: "scatter",
+             hoverinfo: "none", customdata: alike.map(words),
+             error_x: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), thickness: 2,
+                        width: 5, color: ink },
+             marker: { size: 9, symbol: alike.map(symbol), color: ink, line: { width: 2, color: ink } } };
+  });
 }
+
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 const interval = (value, sign = "") => {
   const signed = (number) => `${sign && number > 0 ? sign : ""}${number.toFixed(2)}`;
@@ -42,16 +48,16 @@ function drawEffects(places) {
   const dots = rows.flatMap((cell) => (scored.get(cell.place) ?? []).map((run) => ({ run, ...cell })));
   draw(chart, [
     { x: dots.map(({ run }) => 100 * run.best.test_accuracy), y: dots.map(({ row }) => row + 0.24), mode: "markers",
-      type: "scatter", marker: { size: 5, color: dots.map(({ ink }) => translucent(ink, 0.5)) }, hoverinfo: "none",
+      type: "scatter", marker: { size: 5, opacity: 0.5, color: dots.map(({ ink }) => ink) }, hoverinfo: "none",
       customdata: dots.map(({ run, label }) => `${label}, seed ${run.seed}: ${percent(run.best.test_accuracy)}\u202f%`) },
-    ...means.map((cell) => mark(cell, cell.accuracy, cell.baseline ? "square" : "circle",
-      `${cell.label}: ${interval(cell.accuracy)}\u202f%, ${cell.accuracy.n} seed${cell.accuracy.n === 1 ? "" : "s"}`)),
+    ...marks(means, (cell) => cell.accuracy, (cell) => cell.baseline ? "square" : "circle", (cell) =>
+      `${cell.label}: ${interval(cell.accuracy)}\u202f%, ${counted(cell.accuracy.n, "seed")}`),
   ], { height, margin, xaxis: axis("test accuracy (%)", { automargin: false }), yaxis: side, hovermode: "closest" }, tell);
   if (other.hidden) return;
-  draw(other, rows.filter((cell) => cell.difference).map((cell) => mark(
-    cell, cell.difference, cell.clear ? "circle" : "circle-open",
-    `${cell.label}: ${interval(cell.difference, "+")} points, ${cell.difference.n} pair${cell.difference.n === 1 ? "" : "s"}, `
-    + (cell.clear ? "clear of zero" : "not clear of zero"))), {
+  const clear = (cell) => cell.clear ? "clear of zero" : "not clear of zero";
+  draw(other, marks(rows.filter((cell) => cell.difference), (cell) => cell.difference,
+    (cell) => cell.clear ? "circle" : "circle-open", (cell) =>
+      `${cell.label}: ${interval(cell.difference, "+")} points, ${counted(cell.difference.n, "pair")}, ${clear(cell)}`), {
     height, margin: beside ? { ...margin, l: 12 } : margin,
     annotations: rows.filter((cell) => cell.baseline).map(({ row }) => (
       { x: 0, y: row, text: "baseline", showarrow: false, xanchor: "left", xshift: 6, font: { color: colour("muted") } })),
