@@ -17,7 +17,7 @@ from harness.analysis.summarize import summarize
 from harness.analysis.verdict import Verdict
 from harness.records import BackboneFacts
 from harness.records.configs import as_json
-from harness.reporting import answer
+from harness.reporting import answer, colours
 from harness.reporting.page import cells, index, page, shell, words
 from harness.reporting.page import runs as page_runs
 from harness.reporting.render import Cell, Column, Table
@@ -252,3 +252,20 @@ def test_the_index_leads_to_the_pages_there_are_and_names_what_cannot_be_read():
     assert "python -m harness.report &#39;--results_dir=my results&#39; --ablation=new" in text
     assert html.escape(answer.sentences(summary)[0]) in text
     assert found.find("img") == []
+
+
+def luminance(colour):
+    parts = [int(colour[place:place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#191d23"])
+def test_a_cell_is_seen_in_its_one_colour_on_both_grounds(ground):
+    for colour in colours.CELLS:
+        low, high = sorted((luminance(colour), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+    runs = invented("abcdefg")
+    own = colours.cell_colours(summarize("made_up", synthetic.plan({"option": list("abcdefg")}, runs),
+                                         synthetic.as_read(*runs)))
+    assert list(own.values()) == [colours.BASELINE, *colours.CELLS]
