@@ -134,18 +134,19 @@ def _report(loaded: Loaded, console: Console, view: View, *, pages_alone: bool
             path.unlink(missing_ok=True)
     tables.show(table, console)
     console.print(rich.text.Text("\n".join(["", *map(_short, paths), ""])), soft_wrap=True)
-    return page_index.Entry(loaded.folder.ablation, table, loaded.records, has_page=True), paths
+    return page_index.Entry(loaded.folder.ablation, table, loaded.records, has_page=True,
+                            results_dir=_short(loaded.folder.results_dir)), paths
 
 
 def _entry(folder: records.Folder) -> page_index.Entry:
     """Sums up an ablation for the index, which lists it also where its records are of no use."""
-    has_page = (folder.path / "report.html").exists()
+    has_page, where = (folder.path / "report.html").exists(), _short(folder.results_dir)
     try:
         found = folder.records()
         table = summarize.summarize(folder.ablation, folder.plan(), found)
-        return page_index.Entry(folder.ablation, table, found, has_page)
+        return page_index.Entry(folder.ablation, table, found, has_page, where)
     except (records.RecordError, pooling.MixtureError) as error:
-        return page_index.Entry(folder.ablation, None, {}, has_page, str(error))
+        return page_index.Entry(folder.ablation, None, {}, has_page, where, str(error))
 
 
 def _short(path: pathlib.Path) -> str:

@@ -20,5 +20,7 @@ def folder(kind: str) -> Path:
       FileNotFoundError: in one line, if that is in the home folder and this user has none.
     """
     home = os.environ.get("XDG_CACHE_HOME")
-    root = f"{home}/{_NAME}" if home else platformdirs.user_cache_dir(_NAME, appauthor=False)
-    return in_home(root) / kind
+    if home:
+        return in_home(home) / _NAME / kind
+    in_home("~")  # the library's own error has many lines
+    return platformdirs.user_cache_path(_NAME, appauthor=False) / kind

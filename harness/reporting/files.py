@@ -43,7 +43,7 @@ def contents(loaded: Loaded, view: View) -> tuple[cells.Summary, dict[str, bytes
     pictures = {f"{name}.{kind}": b"" for name in left_out for kind in ("png", "pdf")}
     pictures |= {f"{figure.name}.png": figure.png for figure in drawn}
     pictures |= {f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}
-    more = [*report.tables(table)[1:], *classes, *(layers if layer_rows else ())]
+    more = {"Evidence": report.tables(table)[1:], "Classes": classes, "Layers and memory": layers if layer_rows else []}
     return table, _encoded(files) | pictures | {
         "report.html": page.ablation_page(table, found, loaded.curves, drawn, more)}
 

@@ -33,23 +33,42 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table.
+
+    Attributes:
+      text: as printed.
+      value: what a figure or a level sorts by, in the units of the records; None sorts words by themselves and figures
+        last.
+    """
+
+    text: str
+    value: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of text.
+    """A table.
 
     Attributes:
       title: one line above it.
       lead: sentences between title and table.
-      rows: [row][column].
+      cells: [row][column].
       bold: (row, column) places.
       notes: sentences below it.
     """
 
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
+    cells: tuple[tuple[Cell, ...], ...]
     bold: frozenset[tuple[int, int]] = frozenset()
     lead: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The text of [row][column], for what prints it."""
+        return tuple(tuple(cell.text for cell in row) for row in self.cells)
 
 
 def escape_markdown(text: str) -> str:

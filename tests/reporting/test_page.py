@@ -9,14 +9,18 @@ import sys
 
 import pytest
 import synthetic
-from pages import HOSTILE, PNG, Column, Picture, Table, built, hostile_page, invented
+from pages import HOSTILE, PNG, Picture, built, hostile_page, invented
 
+from harness.analysis.power import Planned
+from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
 from harness.analysis.verdict import Verdict
+from harness.records import BackboneFacts
 from harness.records.configs import as_json
-from harness.reporting import answer, rounded
-from harness.reporting.page import cells, index, page, shell
+from harness.reporting import answer, colours
+from harness.reporting.page import cells, index, page, shell, words
 from harness.reporting.page import runs as page_runs
+from harness.reporting.render import Cell, Column, Table
 
 
 class Structure(html.parser.HTMLParser):
@@ -44,10 +48,10 @@ class Structure(html.parser.HTMLParser):
 def test_the_answer_is_the_finding_of_the_tables():
     runs = invented("ab")
     summary = summarize("made_up", synthetic.plan({"option": ["a", "b"]}, runs), synthetic.as_read(*runs))
-    assert cells.answer(summary) == " ".join(answer.sentences(summary))
-    assert "option=b" in cells.answer(summary)
+    assert cells.answer(summary) == answer.sentences(summary)
+    assert "option=b" in cells.answer(summary)[0]
     alone = dataclasses.replace(summary, verdict=Verdict())
-    assert cells.answer(alone) == "Too few cells are done to compare them."
+    assert cells.answer(alone) == ["Too few cells are done to compare them."]
 
 
 def test_the_same_records_give_the_same_bytes():
@@ -85,7 +89,7 @@ def test_hostile_text_adds_no_element_and_no_attribute():
 
     assert shape(hostile) == shape(plain)
     assert collections.Counter(tag for tag, _ in shape(plain))["script"] == 5
-    assert hostile.find("select") == plain.find("select") == []
+    assert len(hostile.find("select")) == len(plain.find("select")) == 1
     links = [attributes["href"] for attributes in hostile.find("a")]
     assert all(re.fullmatch(r"#[\w=]+|\.\./index\.html", link) for link in links)
 
@@ -101,10 +105,16 @@ def test_every_run_is_told_whole_and_what_recurs_is_kept_once():
     data = data_of(built(runs, "abc"))
     assert [run["id"] for run in data["runs"]] == list(records)
     for run, record in zip(data["runs"], map(as_json, records.values()), strict=True):
-        assert {name: data["shared"][place] for name, place in run["shared"].items()} == {
-            name: record[name] for name in ("config", "dataset", "environment", "cost")}
+        told = {name: dict(data["shared"][place]) for name, place in run["shared"].items()}
+        assert told["config"]["labels: option"] == record["labels"]["option"]
+        assert told["dataset"]["image shape"] == "28 x 28 x 1"
+        assert told["environment"]["device"] == record["environment"]["device"]
+        assert told["cost"]["memory estimate"] == "47.4 MiB"
+        assert {name: len(rows) for name, rows in told.items()} == {
+            "config": len(record["config"]), "dataset": len(record["dataset"]),
+            "environment": len(record["environment"]) - 1, "cost": len(record["cost"]) - 1}, "numerics, layers: none"
         assert (run["seed"], run["status"], run["best"]) == (record["seed"], record["status"], record["best"])
-        assert run["more"]["timing"] == record["timing"]
+        assert ["timing: train", f"{record['timing']['train_s']:.1f} s"] in run["more"]
     assert len(data["shared"]) == 3 + 3, "a config per cell; data, environment and cost are alike"
 
 
@@ -130,29 +140,39 @@ def test_numbers_sort_by_their_size_and_not_by_their_digits():
     content = built(runs, "abcd")
     assert attribute(content, "950") < attribute(content, "1.50 k") < attribute(content, "2.00 M")
     assert attribute(content, "n/a") < attribute(content, "950")
-    assert attribute(content, "47.4 MiB") == pytest.approx(47.4 * 2**20)
+    assert attribute(content, "47.4 MiB") == cost.memory_estimate_bytes
 
 
-@pytest.mark.parametrize(("write", "step"), [(rounded.count, 1000), (rounded.size, 1024)])
-def test_every_unit_that_a_number_is_printed_with_sorts_by_its_size(write, step):
-    for power in range(5):
-        for digits in (1, 9.5, 750):
-            assert cells.order(write(digits * step**power)) == pytest.approx(digits * step**power, rel=0.06)
-
-
-@pytest.mark.parametrize(("text", "value"), [
-    ("1 B", 1), ("1.00 KiB", 2**10), ("1.00 MiB", 2**20), ("1.00 GiB", 2**30), ("1.00 TiB", 2**40),
-    ("1.00 k", 1e3), ("1.00 M", 1e6), ("1.00 G", 1e9), ("1.00 T", 1e12)])
-def test_a_unit_is_exactly_its_power(text, value):
-    assert cells.order(text) == value
+@pytest.mark.parametrize(("field", "value", "name", "text"), [
+    ("test_accuracy", 0.90604, "test accuracy", "90.60 %"),
+    ("compiled_bytes", 150_000_000, "memory of the compiled program", "143 MiB"),
+    ("train_s", 41.5, "train", "41.5 s"),
+    ("throughput_examples_per_s", 13_200.0, "throughput", "13.2 k examples/s"),
+    ("t_p", 0.0004, "p, these pairs alone", "<0.001"),
+    ("learning_rate", 0.001, "learning rate", "0.001"),
+    ("train_examples", 55_000, "train examples", "55,000"),
+    ("stopped_early", False, "stopped early", "no"),
+    ("git_commit", None, "git commit", "n/a"),
+    ("hidden", [512, 256], "hidden", "512, 256"),
+    ("difference", Estimate(3, 0.011, 0.002, 0.004, 0.018), "difference",
+     "+1.10 [+0.40, +1.80] points, n = 3, standard deviation 0.20 points"),
+    ("test_accuracy", Estimate(1, 0.9), "test accuracy", "90.00 [n/a] %, n = 1"),
+    ("detectable", Planned(0.006, 0.003, None), "detectable difference", "0.60 [n/a] points"),
+    ("seeds_for_half_a_point", Planned(8.0, 4.0, 221.0), "seeds for 0.5 points", "4 to 8 to 221"),
+])
+def test_a_field_has_a_readable_name_and_its_unit(field, value, name, text):
+    assert words.told(value, field) == [(name, text)]
+    assert words.told({field: value}, "best") == [(f"best: {name}", text)]
 
 
 def test_more_tables_are_shown_with_their_sentences():
     table = Table("Claims", (Column("claim", is_text=True), Column("p")),
-                  (("it helps", "<0.001"), ("it harms", "0.040")),
+                  ((Cell("it helps"), Cell("<0.001", 0.0002)), (Cell("it harms"), Cell("0.040", 0.0403))),
                   frozenset({(1, 0)}), ("What the source says.",), ("One note.",))
-    content = built(invented("ab"), "ab", details=[table]).decode()
-    for shown in (">Claims</h2>", "What the source says.", "One note.", "<strong>it harms</strong>"):
+    content = built(invented("ab"), "ab", details={"Evidence": [table], "Classes": []}).decode()
+    assert 'label="Classes"' not in content
+    for shown in (">Claims</h3>", ">Claims</option>", "<optgroup label=\"Evidence\">", "What the source says.",
+                  "One note.", "<strong>it harms</strong>"):
         assert shown in content
     assert attribute(content.encode(), "&lt;0.001") < attribute(content.encode(), "0.040")
 
@@ -184,15 +204,31 @@ def test_what_no_mean_contains_is_said_on_top():
 def test_the_command_names_the_run_and_its_overrides(ablation, config, expected):
     record = synthetic.record({}, 3, 0.9, ablation=ablation)
     record = dataclasses.replace(record, config=config)
-    words = shlex.split(page_runs.command("option=a b; rm -rf,seed=3", record))
-    assert words == ["python", "-m", "harness.run", "--ablation=mlp", *expected, "--seeds=3",
-                     "--only=option=a b; rm -rf,seed=3", "--results_dir=again"]
+    checkout, train = map(shlex.split, page_runs.commands("option=a b; rm -rf,seed=3", record))
+    assert checkout == ["git", "checkout", record.environment.git_commit]
+    assert train == ["python", "-m", "harness.run", "--ablation=mlp", *expected, "--seeds=3",
+                     "--only=option=a b; rm -rf,seed=3", "--results_dir=again", "--data_dir=DIR"]
+
+
+def test_the_command_asks_for_folders_only_where_the_files_were_the_users():
+    record = synthetic.record({}, 0, 0.9)
+    bundled = dataclasses.replace(
+        record, dataset=dataclasses.replace(record.dataset, source="bundled"),
+        environment=dataclasses.replace(record.environment, git_commit="; rm -rf", git_dirty=True))
+    [train] = page_runs.commands("a,seed=0", bundled)
+    assert "DIR" not in train
+    backbone = BackboneFacts("mobilenet_v2 1.0", 96, "none", "own.h5", "0" * 64, False, 1.0, False)
+    assert page_runs.commands("a,seed=0", dataclasses.replace(record, backbone=backbone))[1].endswith(
+        "--data_dir=DIR --weights_dir=DIR")
+    [told] = page_runs.runs_json({"a,seed=0": bundled}, {bundled.cell: 0}, {})["runs"]
+    assert told["advice"] == ["The code had uncommitted changes: its commit may give other numbers."]
 
 
 def test_the_command_is_one_that_harness_run_understands(tmp_path):
     record = dataclasses.replace(synthetic.record({}, 1, 0.9, ablation="quickstart,epochs=2"), config={"epochs": 2})
-    words = shlex.split(page_runs.command("network=mlp,regularizer=dropout,seed=1", record))
-    done = subprocess.run([sys.executable, *words[1:-1], f"--results_dir={tmp_path}", "--dry_run"], capture_output=True,
+    _, *arguments = shlex.split(page_runs.commands("network=mlp,regularizer=dropout,seed=1", record)[1])
+    arguments = [argument for argument in arguments if not argument.startswith(("--results_dir", "--data_dir"))]
+    done = subprocess.run([sys.executable, *arguments, f"--results_dir={tmp_path}", "--dry_run"], capture_output=True,
                           text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "quickstart,epochs=2: 1 runs, 0 recorded, 1 to train" in done.stdout
@@ -203,13 +239,33 @@ def test_the_index_leads_to_the_pages_there_are_and_names_what_cannot_be_read():
     records = synthetic.as_read(*runs)
     summary = summarize("a,b=1", synthetic.plan({"option": ["a", "b"]}, runs, HOSTILE[1]), records)
     content = index.index_page([
-        index.Entry("a,b=1", summary, records, has_page=True),
-        index.Entry("new", summary, records, has_page=False),
-        index.Entry(HOSTILE[0], None, {}, has_page=True, problem="record.json lacks seed"),
+        index.Entry("a,b=1", summary, records, has_page=True, results_dir="my_results"),
+        index.Entry("new", summary, records, has_page=False, results_dir="my results"),
+        index.Entry(HOSTILE[0], None, {}, has_page=True, results_dir="", problem="record.json lacks seed"),
     ])
     found = Structure(content)
     assert [link["href"] for link in found.find("a")] == [
         "#main", "a%2Cb%3D1/report.html", "%3Cscript%3Ewindow.pwned%3D1%3C%2Fscript%3E/report.html"]
     assert "record.json lacks seed" in content.decode()
     assert "6 of 6" in content.decode()
+    text = re.sub(r"<[^>]*>", "", content.decode())
+    assert "python -m harness.report &#39;--results_dir=my results&#39; --ablation=new" in text
+    assert html.escape(answer.sentences(summary)[0]) in text
     assert found.find("img") == []
+
+
+def luminance(colour):
+    parts = [int(colour[place:place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#191d23"])
+def test_a_cell_is_seen_in_its_one_colour_on_both_grounds(ground):
+    for colour in colours.CELLS:
+        low, high = sorted((luminance(colour), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+    runs = invented("abcdefg")
+    own = colours.cell_colours(summarize("made_up", synthetic.plan({"option": list("abcdefg")}, runs),
+                                         synthetic.as_read(*runs)))
+    assert list(own.values()) == [colours.BASELINE, *colours.CELLS]

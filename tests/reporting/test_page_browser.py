@@ -8,8 +8,11 @@ from browser import chromium, needs_browser, opened
 from playwright.sync_api import expect
 
 from harness.analysis.summarize import summarize
+from harness.reporting import colours
 from harness.reporting.page import index as page_index
 from harness.reporting.page import page
+from harness.reporting.render import Cell, Column, Table
+from harness.reporting.tables.evidence import CLAIMS
 
 pytestmark = needs_browser
 
@@ -44,8 +47,12 @@ def report(tmp_path_factory):
     runs, planned = two_factors()
     records = synthetic.as_read(*runs)
     figures = [pages.Picture(name, f"Figure {name}", f"Caption {name}", pages.PNG) for name in "AB"]
+    seeds = Table("Seeds", (Column("seed", is_text=True), Column("p")),
+                  ((Cell("one"), Cell("0.040", 0.04)), (Cell("none"), Cell("<0.001", 0.0001))))
+    claims = Table(CLAIMS, (Column("claim", is_text=True),), ((Cell("it helps"),),))
     content = page.ablation_page(summarize("made_up", planned, records), records,
-                                 {synthetic.run_id(run): synthetic.curve(run) for run in runs}, figures)
+                                 {synthetic.run_id(run): synthetic.curve(run) for run in runs}, figures,
+                                 {"Evidence": [claims], "Classes": [seeds]})
     return save(tmp_path_factory.mktemp("page"), content)
 
 
@@ -54,19 +61,46 @@ def column(tab, selector, number):
 
 
 def legend(tab):
-    tab.locator("#curves-chart").scroll_into_view_if_needed()
-    tab.locator("#curves-chart .legendtext").first.wait_for()
-    return tab.locator("#curves-chart .legendtext").all_text_contents()
+    tab.locator("#curves-keys .key").first.wait_for()
+    return tab.locator("#curves-keys .name").all_text_contents()
+
+
+def assert_colours_are_those_of_the_figures(tab, scheme):
+    """Swatches, means and curves of all cells have the colours of the pictures; black is not seen on dark ground."""
+    records = synthetic.as_read(*two_factors()[0])
+    expected = list(colours.cell_colours(summarize("made_up", two_factors()[1], records)).values())
+    assert expected[0] == colours.BASELINE
+    first = 0 if scheme == "light" else 1
+
+    def computed(selector, name):
+        return tab.locator(selector).evaluate_all(f"all => all.map((one) => getComputedStyle(one).{name})")
+
+    lines = "#curves-chart .scatterlayer path.js-line"
+    curves = [ink for ink, width in zip(computed(lines, "stroke"), computed(lines, "strokeWidth"), strict=True)
+              if width == "2px"]
+    for seen in (curves, computed("#curves-keys line", "stroke"), computed("#cells .swatch", "backgroundColor"),
+                 computed("#accuracy-chart .scatterlayer .points path", "fill")[-6:]):
+        assert len(seen) == 6
+        assert list(map(rgb, seen))[first:] == expected[first:]
+        if scheme == "dark":
+            assert rgb(seen[0]) == "#E7EAEE"
+
+
+def rgb(css):
+    return "#" + "".join(f"{int(part):02X}" for part in re.findall(r"\d+", css)[:3])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_opens_whole_without_a_network_or_a_complaint(browser, report, scheme):
     with opened(browser, report, scheme=scheme) as tab:
         assert tab.locator("#cells tbody tr").count() == 6
-        assert tab.locator("#runs tbody tr").count() == 16
+        assert tab.locator("#runs_info").inner_text() == "16 runs"
         for chart in ("accuracy-chart", "difference-chart", "curves-chart"):
             assert tab.locator(f"#{chart} svg.main-svg").first.is_visible()
-        expect(tab.locator("#curves-chart .legendtext")).to_have_count(6)
+        assert len(legend(tab)) == 6
+        assert tab.locator("main input[type=search]").count() == 1, "of the runs"
+        assert tab.locator(".filters select").count() == 2
+        assert_colours_are_those_of_the_figures(tab, scheme)
         background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
 
@@ -75,30 +109,30 @@ def test_a_heading_sorts_by_mouse_and_by_keyboard(browser, report):
     with opened(browser, report) as tab:
         heading = tab.locator("#cells thead th", has_text="test acc")
         heading.click()
-        first = tab.locator("#cells tbody tr > :nth-child(4)").first
+        first = tab.locator("#cells tbody tr > :nth-child(3)").first
         expect(first).to_have_text(re.compile(r"^87\.00"))
-        ascending = [float(text.split()[0]) for text in column(tab, "#cells", 4)]
+        ascending = [float(text.split()[0]) for text in column(tab, "#cells", 3)]
         assert ascending == sorted(ascending)
         heading.get_by_role("button").focus()
         tab.keyboard.press("Enter")
         expect(first).to_have_text(re.compile(r"^90\.60"))
-        descending = [float(text.split()[0]) for text in column(tab, "#cells", 4)]
+        descending = [float(text.split()[0]) for text in column(tab, "#cells", 3)]
         assert descending == ascending[::-1]
-        expect(tab.locator("#curves-chart .legendtext").first).to_have_text("units=256, dropout=0")
+        expect(tab.locator("#curves-keys .name").first).to_have_text("units=256, dropout=0")
 
 
 def test_search_and_factors_filter_the_table_and_the_charts(browser, report):
     with opened(browser, report) as tab:
         tab.get_by_label("dropout", exact=True).select_option("0.5")
         expect(tab.locator("#cells tbody tr")).to_have_count(3)
-        assert set(column(tab, "#cells", 2)) == {"0.5"}
-        expect(tab.locator("#curves-chart .legendtext")).to_have_count(3)
+        assert column(tab, "#cells", 1) == ["64, 0.5", "128, 0.5", "256, 0.5"]
+        expect(tab.locator("#curves-keys .key")).to_have_count(3)
         assert legend(tab) == ["units=64, dropout=0.5", "units=128, dropout=0.5", "units=256, dropout=0.5"]
         tab.get_by_label("dropout", exact=True).select_option("")
         expect(tab.locator("#cells tbody tr")).to_have_count(6)
         tab.get_by_label("Filter runs").fill("diverged")
         expect(tab.locator("#runs tbody tr")).to_have_count(1)
-        assert column(tab, "#runs", 4) == ["diverged"]
+        assert column(tab, "#runs", 3) == ["diverged"]
 
 
 def test_a_cell_leads_to_its_runs_with_the_keyboard_alone(browser, report):
@@ -114,9 +148,10 @@ def test_a_cell_leads_to_its_runs_with_the_keyboard_alone(browser, report):
         text = panel.inner_text()
         assert "the loss was not finite in epoch 3" in text
         assert ("python -m harness.run --ablation=made_up --seeds=1 --only=units=64,dropout=0.5,seed=1 "
-                "--results_dir=again") in text
-        for known in ("batch_size", "AMD EPYC, 2 cores", "0123456789abcdef", "f" * 64, "baseline: 0"):
+                "--results_dir=again --data_dir=DIR") in text
+        for known in ("git checkout 0123456789abcdef", "batch size", "AMD EPYC, 2 cores", "f" * 64, "baseline: 0"):
             assert known in text
+        assert not re.search(r"[a-z]_(s|bytes|accuracy)\b", text)
         assert panel.locator("svg.main-svg").first.is_visible()
         tab.keyboard.press("Escape")
         assert not panel.is_visible()
@@ -134,16 +169,30 @@ def test_a_run_has_an_address_of_its_own(browser, report):
             "runs/units%3D64%2Cdropout%3D0%2Cseed%3D0/record.json")
 
 
-def test_a_curve_tells_its_values_where_the_mouse_is(browser, report):
+def point(tab, chart, told):
+    """Moves the mouse over a chart until what it points at is told."""
+    tab.locator(f"#{chart}").scroll_into_view_if_needed()
+    area = tab.locator(f"#{chart} .nsewdrag").first
+    for step in range(50):
+        area.hover(position={"x": area.bounding_box()["width"] / 2 + step, "y": 80})
+        tab.wait_for_timeout(100)
+        if re.search(told, tab.locator("#curves-readout").inner_text()):
+            return
+    raise AssertionError(f"{chart} tells nothing")
+
+
+def test_a_curve_tells_its_values_beside_the_chart_and_can_be_switched_off(browser, report):
     with opened(browser, report) as tab:
         legend(tab)
-        shown = tab.locator("#curves-chart .hoverlayer text")
-        for step in range(50):
-            tab.locator("#curves-chart .nsewdrag").first.hover(position={"x": 400 + step, "y": 150})
-            tab.wait_for_timeout(100)
-            if shown.count():
-                break
-        assert re.search(r"units=64, dropout=0 : \d\d\.\d\d", " ".join(shown.all_text_contents()))
+        point(tab, "curves-chart", r"Epoch \d")
+        key = tab.locator("#curves-keys .key").first
+        assert re.fullmatch(r"units=64, dropout=0\d\d\.\d\d\s%", key.text_content())
+        assert tab.locator(".hoverlayer .hovertext").count() == 0, "a box would cover the curves"
+        lines = tab.locator("#curves-chart .scatterlayer .trace")
+        drawn = lines.count()
+        key.press("Enter")
+        expect(lines).to_have_count(drawn - 2)
+        assert key.get_attribute("aria-pressed") == "false"
         tab.get_by_label("validation loss").check(force=True)
         expect(tab.locator("#curves-chart .ytitle")).to_have_text("loss (log scale)")
 
@@ -183,6 +232,27 @@ def test_figures_enlarge_and_close(browser, report):
         assert not frame.is_visible()
 
 
+def test_one_table_is_unfolded_at_a_time_and_the_contents_stay_in_view(browser, report):
+    with opened(browser, report) as tab:
+        chosen = tab.locator("#choose-table")
+        titles = chosen.locator("option").all_text_contents()
+        assert titles[0] == "What the source claims"
+        shown = tab.locator(".detail:visible h3")
+        assert shown.all_text_contents() == ["What the source claims"]
+        chosen.select_option("Seeds")
+        assert shown.all_text_contents() == ["Seeds"]
+        tab.locator(".detail:visible thead th").nth(1).click()
+        expect(tab.locator(".detail:visible tbody tr > :first-child").first).to_have_text("none")
+        links = tab.locator(".contents a")
+        assert links.all_text_contents() == ["Answer", "Accuracy", "Cells", "Curves", "Runs", "Tables", "Figures"]
+        order = [tab.locator(link.get_attribute("href")).bounding_box()["y"] for link in links.all()]
+        assert order == sorted(order)
+        links.nth(4).click()
+        expect(tab.locator(".contents [aria-current]")).to_have_text("Runs")
+        expect(tab.get_by_role("heading", name="Runs", exact=True)).to_be_in_viewport()
+        assert tab.locator(".contents").bounding_box()["y"] == 0
+
+
 @pytest.mark.parametrize("address", ["", "#run=4", "#cell=1"])
 def test_a_phone_scrolls_in_one_direction(browser, report, address):
     with opened(browser, report, width=390, height=800) as tab:
@@ -190,6 +260,14 @@ def test_a_phone_scrolls_in_one_direction(browser, report, address):
         assert tab.locator("#detail").is_visible() == bool(address)
         for element in ["html", "#detail"][:1 + bool(address)]:
             assert tab.locator(element).evaluate("element => element.scrollWidth <= element.clientWidth"), element
+        if not address:
+            for named in ("test acc", "difference"):
+                box = tab.locator("#cells thead th", has_text=named).bounding_box()
+                assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+            assert tab.locator("#cells thead th:visible").count() == 3
+            tab.get_by_role("button", name="All columns").click()
+            assert tab.locator("#cells thead th:visible").count() > 8
+            assert tab.locator(".contents a").last.bounding_box()["x"] < 390
 
 
 def test_hostile_text_is_shown_as_it_is_and_does_nothing(browser, tmp_path):
@@ -201,6 +279,7 @@ def test_hostile_text_is_shown_as_it_is_and_does_nothing(browser, tmp_path):
             tab.wait_for_selector("#detail .links")
         tab.keyboard.press("Escape")
         tab.locator("#runs thead th").first.click()
+        assert tab.locator(".detail:visible").inner_text().count("<script>window.pwned=1</script>") == 4
         for figure in tab.locator(".gallery button").all()[:2]:
             figure.click()
             tab.keyboard.press("Escape")
@@ -215,8 +294,9 @@ def test_the_index_sorts_filters_and_leads_on(browser, report):
     summary = summarize("made_up", planned, records)
     index = report.parent.parent / "index.html"
     index.write_bytes(page_index.index_page([
-        page_index.Entry(report.parent.name, summary, records, has_page=True),
-        page_index.Entry("other", dataclasses.replace(summary, question="Another?"), records, has_page=False)]))
+        page_index.Entry(report.parent.name, summary, records, has_page=True, results_dir="my_results"),
+        page_index.Entry("other", dataclasses.replace(summary, question="Another?"), records, has_page=False,
+                         results_dir="my_results")]))
     with opened(browser, index, width=390) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.get_by_label("Filter ablations").fill("another")

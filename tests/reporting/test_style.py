@@ -57,7 +57,7 @@ def test_curves_draw_the_mean_with_a_band_only_above_one_seed():
 
 def test_the_contrast_has_both_splits_of_both_cells_and_metrics():
     summary, curves = made_up(2)
-    figure = style.contrast(summary.rows, curves)
+    figure = style.contrast(summary, summary.rows, curves)
     for axes, metric, factor in zip(figure.axes, ("accuracy", "loss"), (100, 1), strict=True):
         expected = [factor * np.mean([curve[f"{split}_{metric}"] for curve in curves[row.cell]], axis=0)
                     for row in summary.rows for split in ("train", "validation")]
@@ -69,7 +69,7 @@ def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):
     summary, curves = made_up(2)
 
     def picture():
-        return style.render(lambda: style.contrast(summary.rows, curves), vector=True)
+        return style.render(lambda: style.contrast(summary, summary.rows, curves), vector=True)
 
     first = picture()
     monkeypatch.setitem(style.matplotlib.rcParams, "font.size", 20)

@@ -57,7 +57,7 @@ def _contrast(material: Material) -> Sketch | str:
         "baseline against the highest other cell",
         f"Training and validation curves of the baseline, {material.name(baseline)}, and of {material.name(other)}; "
         f"{_SEEDS}. {material.choice()}",
-        lambda: style.contrast(material.shown, material.curves))
+        lambda: style.contrast(material.summary, material.shown, material.curves))
 
 
 def _effects(material: Material) -> Sketch | str:

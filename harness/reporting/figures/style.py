@@ -5,6 +5,7 @@ so that greyscale and colour-blind readers lose nothing.
 """
 
 import io
+import itertools
 import math
 import textwrap
 import warnings
@@ -22,18 +23,18 @@ from matplotlib.figure import Figure
 
 from harness.analysis.cells import CellRow, Summary
 from harness.records.text import printable
+from harness.reporting import colours
 
 Metric = Literal["accuracy", "loss"]
 _NARROW = 24  # characters of a label of which three stand beside one another
 METRICS: tuple[Metric, ...] = ("accuracy", "loss")
 Curves = Mapping[str, Sequence[pd.DataFrame]]
 
-# Source: Okabe and Ito 2008, without yellow, which is too pale for a line; the baseline comes first, in black.
-_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+_COLOURS = (colours.BASELINE, *colours.CELLS)
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 STYLES = [{"color": colour, "linestyle": line, "marker": marker}
-           for colour, line, marker in zip(_COLOURS, _LINES, _MARKERS, strict=True)]
+           for colour, line, marker in zip(_COLOURS, _LINES, _MARKERS, strict=False)]
 _TRAIN, _VALIDATION = STYLES[1], STYLES[2]
 REFERENCE = {"color": "#888888", "linestyle": "-", "linewidth": 1.0}
 _SETTINGS: Any = {
@@ -106,13 +107,15 @@ def learning_curves(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     return draw(summary, curves, metric)
 
 
-def contrast(rows: Sequence[CellRow], curves: Curves) -> Figure:
+def contrast(summary: Summary, rows: Sequence[CellRow], curves: Curves) -> Figure:
     """Draws the curves of a few cells, two as a rule, training and validation in one panel per metric."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     metrics: tuple[Metric, Metric] = ("accuracy", "loss")
+    styles = _styles(summary)
     for axes, metric in zip(figure.subplots(1, 2), metrics, strict=True):
         handles = {}
-        for row, style in zip(rows, STYLES, strict=False):
+        for row in rows:
+            style = styles[row.cell]
             for split, line, marker in (("train", "--", "none"), ("validation", "-", style["marker"])):
                 role = "baseline: " if row.is_baseline else ""
                 handles[f"{role}{_legend(row, curves)}, {'training' if split == 'train' else split}"] = _draw(
@@ -125,12 +128,18 @@ def contrast(rows: Sequence[CellRow], curves: Curves) -> Figure:
     return figure
 
 
+def _styles(summary: Summary) -> dict[str, dict[str, Any]]:
+    """Gives each cell its colour, line and marker."""
+    own = colours.cell_colours(summary)
+    return {row.cell: style | {"color": own[row.cell]}
+            for row, style in zip(summary.rows, itertools.cycle(STYLES), strict=False)}
+
+
 def _overlay(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    panels, styles = figure.subplots(1, 2, sharex=True, sharey=True), _styles(summary)
     for axes, split, title in zip(panels, ("train", "validation"), _SPLITS, strict=True):
-        lines = [_draw(axes, curves.get(row.cell, ()), f"{split}_{metric}", style)
-                 for row, style in zip(summary.rows, STYLES, strict=False)]
+        lines = [_draw(axes, curves.get(row.cell, ()), f"{split}_{metric}", styles[row.cell]) for row in summary.rows]
         axes.set_title(title)
         axes.set_xlabel("epoch")
         _finish(axes, metric)
@@ -178,14 +187,13 @@ def _bundle(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     known = [row for row in summary.rows if curves.get(row.cell) and not row.is_baseline]
     named += sorted(known, key=lambda row: row.test_accuracy.mean or 0.0)[-1:]
     figure = Figure(figsize=(10, 4.4), layout="constrained")
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    panels, styles = figure.subplots(1, 2, sharex=True, sharey=True), _styles(summary)
     for axes, split, title in zip(panels, ("train", "validation"), _SPLITS, strict=True):
         lines = [_mean(curves[row.cell], f"{split}_{metric}") for row in summary.rows if curves.get(row.cell)]
         axes.add_collection(LineCollection(
             [np.column_stack((np.arange(1, len(line) + 1), line)) for line in lines], colors="#888888", alpha=0.5,
             linewidths=0.5), autolim=True)
-        handles = [_draw(axes, curves.get(row.cell, ()), f"{split}_{metric}", style)
-                   for row, style in zip(named, STYLES, strict=False)]
+        handles = [_draw(axes, curves.get(row.cell, ()), f"{split}_{metric}", styles[row.cell]) for row in named]
         axes.set_title(title)
         axes.set_xlabel("epoch")
         _finish(axes, metric)

@@ -4,13 +4,13 @@ The same records and pages give the same bytes.
 """
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from harness.analysis.cells import Summary
 from harness.records import RunRecord
-from harness.reporting import rounded
 from harness.reporting.page import cells
 from harness.reporting.page.shell import render
 from harness.reporting.render import DASH
@@ -24,12 +24,14 @@ class Entry:
       summary: None where its records cannot be summed up; `problem` then says why.
       records: run_id -> record.
       has_page: whether `<ablation>/report.html` is there to be linked to.
+      results_dir: the folder of the ablation's folder, as a command would name it.
     """
 
     ablation: str
     summary: Summary | None
     records: Mapping[str, RunRecord]
     has_page: bool
+    results_dir: str
     problem: str = ""
 
 
@@ -45,20 +47,18 @@ def _row(entry: Entry) -> dict[str, Any]:
 
     rows = entry.summary.rows if entry.summary else ()
     done, planned = (sum(row.runs[status] for row in rows) for status in ("done", "planned"))
-    best = max((row for row in rows if row.test_accuracy.mean is not None), default=None,
-               key=lambda row: row.test_accuracy.mean or 0.0)
     found = entry.records.values()
     return {
         "name": entry.ablation,
         "address": f"{quote(entry.ablation, safe='')}/report.html" if entry.has_page else None,
         "question": entry.summary.question if entry.summary else entry.problem,
+        "answer": cells.answer(entry.summary) if entry.summary else [],
         "readable": entry.summary is not None,
+        "command": None if entry.has_page or not entry.summary else shlex.join(
+            ["python", "-m", "harness.report", f"--results_dir={entry.results_dir}", f"--ablation={entry.ablation}"]),
         "runs": f"{done} of {planned}" if planned else f"{done}",
         "done": done,
         "complete": done >= planned,
-        "cell": cells.name(entry.summary, best) if entry.summary and best else DASH,
-        "accuracy": rounded.percent(best.test_accuracy) if best else DASH,
-        "order": best.test_accuracy.mean if best else -1,
         "data": distinct(record.dataset.name for record in found),
         "device": distinct(record.environment.device for record in found),
         "finished": max((record.finished_at for record in found), default=DASH)[:10],

@@ -12,17 +12,20 @@ import pandas as pd
 from harness.analysis.cells import Summary
 from harness.records import RunRecord
 from harness.reporting.captions import caption
+from harness.reporting.colours import cell_colours
 from harness.reporting.figures.figures import Figure
 from harness.reporting.page import cells
 from harness.reporting.page.runs import runs_json
 from harness.reporting.page.shell import image, render
-from harness.reporting.render import Table
+from harness.reporting.render import DASH, Table
+from harness.reporting.tables.evidence import CLAIMS, EFFECTS
 
-_SCRIPTS = ("dom.js", "tables.js", "charts.js", "effects.js", "curves.js", "details.js", "gallery.js", "report.js")
+_SCRIPTS = ("dom.js", "tables.js", "charts.js", "effects.js", "curves.js", "details.js", "gallery.js", "contents.js",
+            "report.js")
 
 
 def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Mapping[str, pd.DataFrame],
-                  figures: Sequence[Figure], details: Sequence[Table] = ()) -> bytes:
+                  figures: Sequence[Figure], details: Mapping[str, Sequence[Table]] | None = None) -> bytes:
     """Builds an ablation's page.
 
     Args:
@@ -30,12 +33,14 @@ def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Ma
       records: run_id -> record.
       curves: run_id -> learning curve; runs without one show none.
       figures: in the order of the gallery.
-      details: more tables, such as of effects, claims or classes, shown below that of the cells.
+      details: more tables by what they are of, such as evidence or classes; one at a time is shown.
     """
+    colours = cell_colours(summary)
     places = {row.cell: place for place, row in enumerate(summary.rows)}
     data = runs_json(records, places, curves) | {
         "ablation": summary.ablation,
-        "cells": [{"label": row.label, "baseline": row.is_baseline, "facts": cells.facts(row),
+        "cells": [{"label": row.label, "levels": [row.labels.get(factor, DASH) for factor in summary.factors],
+                   "baseline": row.is_baseline, "colour": colours[row.cell], "facts": cells.facts(row),
                    "accuracy": cells.interval(row.score),
                    "difference": cells.interval(row.difference),
                    "clear": bool(row.comparison and row.comparison.verdict != "unclear")} for row in summary.rows],
@@ -49,17 +54,23 @@ def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Ma
         warnings=[*cells.absences(summary), *warnings],
         caption=[sentence for sentence in sentences if sentence not in warnings],
         factors=cells.filters(summary), table=cells.cells_table(summary),
-        details=[_details(table) for table in details],
+        details={group: [_details(table) for table in tables] for group, tables in (details or {}).items() if tables},
+        first=_first(summary),
         figures=[{"name": figure.name, "title": figure.title, "caption": figure.caption, "address": image(figure.png)}
                  for figure in figures])
+
+
+def _first(summary: Summary) -> str:
+    """Names the table shown first: claims that do not hold, then effects of factors; "" for what comes first."""
+    refuted = any(claim.verdict == "does not hold" for claim in summary.claims)
+    return CLAIMS if refuted else EFFECTS if summary.effects and summary.effects.effects else ""
 
 
 def _details(table: Table) -> dict[str, Any]:
     return {
         "title": table.title, "lead": table.lead, "notes": table.notes,
         "headers": [{"text": column.header, "label": column.is_text} for column in table.columns],
-        "rows": [[{"text": text, "label": column.is_text, "bold": (place, number) in table.bold,
-                   "order": text if column.is_text else cells.order(text)}
-                  for number, (column, text) in enumerate(zip(table.columns, row, strict=True))]
-                 for place, row in enumerate(table.rows)],
+        "rows": [[cells.cell(cell, is_text=column.is_text, bold=(place, number) in table.bold)
+                  for number, (column, cell) in enumerate(zip(table.columns, row, strict=True))]
+                 for place, row in enumerate(table.cells)],
     }

@@ -1,9 +1,10 @@
-"""What a page tells of single runs: a row each, the whole record on demand, and the command that trains it again.
+"""What a page tells of single runs: a row each, the whole record on demand, and the commands that train it again.
 
 Everything comes out as JSON values; the page's scripts write them as text, never as HTML.
 """
 
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +16,14 @@ import pandas as pd
 from harness.records import CURVE_COLUMNS, RunRecord
 from harness.records.configs import as_json
 from harness.reporting.page.shell import intern
+from harness.reporting.page.words import told
 
 # Shown in the row or by the page, or of no use to a reader.
 _ELSEWHERE = {"ablation", "question", "cell", "labels", "seed", "status", "message", "best", "last", "schema"}
 # Alike in many runs, so kept once.
-_SHARED = ("config", "dataset", "environment", "cost", "placement")
+_SHARED = ("config", "dataset", "environment", "cost", "layers", "placement")
+# Of data that somebody put there, so that a command must say where.
+_FILES = ("archives", "prepared")
 _DIGITS = 5  # after the point, of a curve's value
 
 
@@ -33,12 +37,12 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
       curves: run_id -> learning curve, of as many runs as have one.
 
     Returns:
-      "runs", one object per record, by cell and seed; "shared", values they refer to by position; "curve_columns".
+      "runs", one object per record, by cell and seed; "shared", parts they refer to by position, each as rows of name
+      and text; "curve_columns".
     """
     ordered = sorted(found.items(), key=lambda item: (cells[item[1].cell], item[1].seed))
     records = {run_id: as_json(record) for run_id, record in ordered}
-    parts = {(run_id, name): record[name] for run_id, record in records.items() for name in _SHARED
-             if record.get(name) is not None}
+    parts = {(run_id, name): part for run_id, record in records.items() for name, part in _parts(record).items()}
     shared, where = intern(parts)
     return {
         "runs": [{
@@ -49,10 +53,14 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
             "message": record["message"],
             "best": record["best"],
             "last": record["last"],
-            "command": command(run_id, found[run_id]),
+            "commands": commands(run_id, found[run_id]),
+            "advice": _advice(found[run_id]),
+            "train_s": (record["timing"] or {}).get("train_s"),
+            "epochs": record["epochs_trained"],
             "folder": f"runs/{quote(run_id, safe='')}/",
             "shared": {name: where[run_id, name] for name in _SHARED if (run_id, name) in where},
-            "more": {name: value for name, value in record.items() if name not in _ELSEWHERE and name not in _SHARED},
+            "more": [row for name, value in record.items() if name not in _ELSEWHERE and name not in _SHARED
+                     and value is not None for row in told(value, name)],
             "curve": _curve(curves[run_id]) if run_id in curves else None,
         } for run_id, record in records.items()],
         "shared": shared,
@@ -60,12 +68,43 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
     }
 
 
-def command(run_id: str, record: RunRecord) -> str:
-    """Writes the command that trains one run again, into a folder where it has no record yet."""
+def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the parts that recur: as rows of name and text, layers as a table."""
+    parts: dict[str, Any] = {name: told(record[name]) for name in _SHARED if record.get(name) is not None}
+    if record.get("cost"):
+        cost = dict(record["cost"])
+        layers = [told(layer) for layer in cost.pop("layers")]
+        parts["cost"] = told(cost)
+        if layers:
+            parts["layers"] = {"headers": [name for name, _ in layers[0]],
+                               "rows": [[text for _, text in layer] for layer in layers]}
+    return parts
+
+
+def commands(run_id: str, record: RunRecord) -> list[str]:
+    """Writes the commands that train one run again by its own code, into a folder where it has no record yet."""
     name, *overrides = record.ablation.split(",")
     arguments = [f"--ablation={name}", *(f"--set={_override(setting, record.config)}" for setting in overrides),
-                 f"--seeds={record.seed}", f"--only={run_id}", "--results_dir=again"]
-    return " ".join(["python -m harness.run", *map(shlex.quote, arguments)])
+                 f"--seeds={record.seed}", f"--only={run_id}", "--results_dir=again",
+                 *(f"--{flag}=DIR" for flag in _folders(record))]
+    commit = record.environment.git_commit or ""
+    return [*([f"git checkout {commit}"] if re.fullmatch("[0-9a-f]{7,64}", commit) else []),
+            " ".join(["python -m harness.run", *map(shlex.quote, arguments)])]
+
+
+def _folders(record: RunRecord) -> list[str]:
+    """Lists the flags that name folders which only the reader can know."""
+    return [*(["data_dir"] if record.dataset.source in _FILES else []),
+            *(["weights_dir"] if record.backbone and not record.backbone.weights_official else [])]
+
+
+def _advice(record: RunRecord) -> list[str]:
+    """Says what else the commands need."""
+    machine = record.environment
+    folders = {"data_dir": "the data sets", "weights_dir": "the weights"}
+    return [*(f"--{flag}: the folder of {folders[flag]}." for flag in _folders(record)),
+            *(["The code had uncommitted changes: its commit may give other numbers."] if machine.git_dirty else []),
+            *(["The commit is not known."] if not machine.git_commit else [])]
 
 
 def _override(setting: str, config: Mapping[str, Any]) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.analysis.cells import MARK, CellRow, Summary
+from harness.analysis.stats import Estimate
 from harness.records.text import printable
 from harness.reporting import rounded
-from harness.reporting.render import DASH, Column, Table
+from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.rounded import count, digits, size
 
 
@@ -16,31 +17,43 @@ class RowColumn:
     """A column whose cells are written from a summary's rows.
 
     Attributes:
+      cell: writes one from a row.
       is_label: names the cell.
       is_marked: bold in the row of the best cell.
+      is_key: stays where there is room for few columns.
       group: as in `harness.reporting.render.Column`.
     """
 
     header: str
-    text: Callable[[CellRow], str]
+    cell: Callable[[CellRow], Cell]
     is_label: bool = False
     is_marked: bool = False
+    is_key: bool = False
     group: int = 0
 
 
 def labels(summary: Summary) -> list[RowColumn]:
-    """Lists the columns that name a cell: the factors that vary."""
+    """Lists the columns that name a cell: the factors that vary, sorted by the plan, where 64 comes before 128."""
     if not summary.factors:
-        return [RowColumn("cell", lambda row: row.cell, is_label=True)]
-    return [RowColumn(printable(name), lambda row, name=name: row.labels.get(name, DASH), is_label=True)  # type: ignore[misc]
-            for name in summary.factors]
+        return [RowColumn("cell", lambda row: Cell(row.cell), is_label=True)]
+    return [_factor(name, summary.rows) for name in summary.factors]
+
+
+def _factor(name: str, rows: Sequence[CellRow]) -> RowColumn:
+    places = {level: place for place, level in enumerate(dict.fromkeys(row.labels.get(name, DASH) for row in rows))}
+
+    def level(row: CellRow) -> Cell:
+        text = row.labels.get(name, DASH)
+        return Cell(text, places[text])
+
+    return RowColumn(printable(name), level, is_label=True)
 
 
 def table(title: str, columns: Sequence[RowColumn], rows: Sequence[CellRow], **more: Any) -> Table:
     """Writes rows out; `more` is passed on to `Table`."""
     return Table(
         title, tuple(Column(column.header, column.is_label, column.group) for column in columns),
-        tuple(tuple(column.text(row) for column in columns) for row in rows),
+        tuple(tuple(column.cell(row) for column in columns) for row in rows),
         frozenset((number, place) for number, row in enumerate(rows) for place, column in enumerate(columns)
                   if column.is_marked and row.is_best), **more)
 
@@ -54,11 +67,12 @@ def columns(summary: Summary) -> list[RowColumn]:
     other = "test_accuracy" if metric != "test_accuracy" else "validation_accuracy"
     return [
         *labels(summary),
-        RowColumn("n", lambda row: str(row.runs["done"])),
-        RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: rounded.score(row.score, metric), is_marked=True),
+        RowColumn("n", lambda row: whole(row.runs["done"])),
+        RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: scored(row.score, metric), is_marked=True,
+                  is_key=True),
         RowColumn("\n".join(short(other).split()) + " %",
-                  lambda row: DASH if (mean := getattr(row, other).mean) is None else f"{100 * mean:.2f}"),
-        RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric)),
+                  lambda row: number(getattr(row, other).mean, lambda mean: f"{100 * mean:.2f}", DASH)),
+        RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric), is_key=True),
         *(RowColumn(header, _of(part, name, write), group=1) for header, part, name, write in (
             ("params", "cost", "parameters", count),
             *((("trained\nparams", "cost", "trainable_parameters", count),) if frozen else ()),
@@ -76,20 +90,36 @@ def short(metric: str) -> str:
     return f"{ {'validation': 'val.'}.get(split, split)} { {'accuracy': 'acc.'}.get(name, name)}"
 
 
-def _difference(row: CellRow, metric: str) -> str:
+def scored(estimate: Estimate, metric: str, sign: str = "") -> Cell:
+    """Writes a score with its interval; it sorts by its mean."""
+    return Cell(rounded.score(estimate, metric, sign), estimate.mean)
+
+
+def number(value: float | None, write: Callable[[float], str], absent: str = "n/a") -> Cell:
+    """Writes a number that may not be known."""
+    return Cell(absent if value is None else write(value), value)
+
+
+def whole(value: int) -> Cell:
+    """Writes a count without a unit."""
+    return Cell(str(value), value)
+
+
+def _difference(row: CellRow, metric: str) -> Cell:
     if row.is_baseline:
-        return "baseline"
+        return Cell("baseline", 0.0)
     if row.difference.n == 0:
-        return "n/a" if row.runs["done"] else DASH
+        return Cell("n/a" if row.runs["done"] else DASH)
     assert row.comparison is not None, "there is a difference"
     clear = "*" if row.comparison.verdict != "unclear" else ""
-    return rounded.score(row.difference, metric, sign="+") + clear + (f" {MARK}" if row.comparison.unlike else "")
+    return Cell(rounded.score(row.difference, metric, sign="+") + clear + (f" {MARK}" if row.comparison.unlike else ""),
+                row.difference.mean)
 
 
-def _of(part: str, name: str, write: Callable[[float], str]) -> Callable[[CellRow], str]:
+def _of(part: str, name: str, write: Callable[[float], str]) -> Callable[[CellRow], Cell]:
     """Reads a field of a row's cost or timing: a dash without a done run, n/a where the platform does not tell."""
-    def text(row: CellRow) -> str:
+    def cell(row: CellRow) -> Cell:
         known = getattr(row, part)
-        value = getattr(known, name) if known else None
-        return DASH if not row.runs["done"] else "n/a" if value is None else write(value)
-    return text
+        return number(getattr(known, name) if known and row.runs["done"] else None, write,
+                      "n/a" if row.runs["done"] else DASH)
+    return cell

@@ -12,8 +12,9 @@ from harness.analysis.classes import ClassScores, class_scores
 from harness.analysis.compare import Predictions
 from harness.records import Layer, RunRecord
 from harness.records.text import printable
-from harness.reporting.render import DASH, Column, Table
+from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.rounded import count, single, size
+from harness.reporting.tables.columns import number
 
 _MEMORY = ("parameters_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "memory_estimate_bytes",
            "compiled_bytes", "measured_peak_bytes")
@@ -49,8 +50,9 @@ def classes(summary: Summary, rows: Mapping[str, tuple[int, Sequence[ClassScores
         runs, scores = rows[row.cell]
         found.append(Table(
             f"{printable(row.label)} ({runs} run{'' if runs == 1 else 's'})", columns,
-            tuple((one.name, *(single(score, "accuracy") for score in (one.precision, one.recall, one.f1)),
-                   f"{one.support:,}", f"{one.predicted:,.1f}") for one in scores),
+            tuple((Cell(one.name),
+                   *(Cell(single(score, "accuracy"), score) for score in (one.precision, one.recall, one.f1)),
+                   _whole(one.support), Cell(f"{one.predicted:,.1f}", one.predicted)) for one in scores),
             lead=() if found else notes))
     return found
 
@@ -69,7 +71,8 @@ def layers(summary: Summary) -> list[Table]:
     memory = Table(
         "Memory of one run, estimated part by part, beside the compiled program's own figure and the measured peak",
         tuple(Column(name, is_text=name == "cell") for name in names),
-        tuple((row.label, *(_bytes(row, name) for name in _MEMORY)) for row in summary.rows),
+        tuple((Cell(row.label, place), *(_bytes(row, name) for name in _MEMORY))
+              for place, row in enumerate(summary.rows)),
         notes=("Estimate: the sum of the four parts to its left; parameters are the whole network's, gradients and "
                "optimizer state those of what is trained, activations the outputs of all trained layers for one batch. "
                "Compiled program: per device, with the data, the other runs and all temporaries. Measured peak: the "
@@ -80,14 +83,14 @@ def layers(summary: Summary) -> list[Table]:
                Column("activations\nper example"), Column("MACs"))
     found = [memory]
     for rows, cells in _networks(summary):
-        shown = tuple((layer.name, _trained(layer),
-                       " x ".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
-                       f"{math.prod(layer.output_shape):,}", f"{layer.macs:,}") for layer in rows)
+        shown = tuple((Cell(layer.name, place), Cell(_trained(layer)), Cell(" x ".join(map(str, layer.output_shape))),
+                       *map(_whole, (layer.parameters, math.prod(layer.output_shape), layer.macs)))
+                      for place, layer in enumerate(rows))
         totals = (sum(layer.parameters for layer in rows),
                   sum(math.prod(layer.output_shape) for layer in rows), sum(layer.macs for layer in rows))
         found.append(Table(
             f"Layers of {'; '.join(printable(row.label) for row in cells)}", columns,
-            (*shown, ("total", "", "", *(f"{total:,}" for total in totals))),
+            (*shown, (Cell("total", len(rows)), Cell(""), Cell(""), *map(_whole, totals))),
             lead=(f"{count(totals[0])} parameters, {count(totals[1])} activations and {count(totals[2])} MACs for one "
                   "example.",)))
     return found
@@ -117,8 +120,9 @@ def _trained(layer: Layer) -> str:
     return "no, computed beforehand" if layer.beforehand else "no" if layer.frozen else "yes"
 
 
-def _bytes(row: CellRow, name: str) -> str:
-    if row.cost is None:
-        return DASH
-    value = getattr(row.cost, name)
-    return "n/a" if value is None else size(value)
+def _whole(value: int) -> Cell:
+    return Cell(f"{value:,}", value)
+
+
+def _bytes(row: CellRow, name: str) -> Cell:
+    return Cell(DASH) if row.cost is None else number(getattr(row.cost, name), size)

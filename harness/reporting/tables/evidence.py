@@ -1,5 +1,6 @@
 """The tables behind the main one: coverage, claims, effects, comparisons, spread."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +12,18 @@ from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
 from harness.reporting import answer, rounded
 from harness.reporting.answer import HEADLINE
-from harness.reporting.render import DASH, Column, Table
-from harness.reporting.tables.columns import RowColumn, labels, short, table
+from harness.reporting.render import DASH, Cell, Column, Table
+from harness.reporting.tables.columns import RowColumn, labels, number, scored, short, table, whole
+
+CLAIMS = "What the source claims"
+EFFECTS = "What does each change do on average, and do two of them add up?"
 
 
 def coverage(summary: Summary) -> Table | None:
     """Counts what became of each cell's runs; None where all that was planned is done."""
     if all(row.runs["done"] >= row.runs["planned"] for row in summary.rows):
         return None
-    counts = [RowColumn("failed" if status == "error" else status, lambda row, status=status: str(row.runs[status]))  # type: ignore[misc]
+    counts = [RowColumn("failed" if status == "error" else status, lambda row, status=status: whole(row.runs[status]))  # type: ignore[misc]
               for status in ("planned", "done", "diverged", "oom", "error", "missing")]
     return table("Coverage: what became of the runs", [*labels(summary), *counts, _PAIRS], summary.rows,
                   notes=(_BALANCED,))
@@ -28,12 +32,12 @@ def coverage(summary: Summary) -> Table | None:
 _BALANCED = "A comparison is balanced if cell and baseline have the same seeds done, else partial."
 
 
-def _pairs(row: CellRow) -> str:
+def _pairs(row: CellRow) -> Cell:
     if row.comparison is None:
-        return "baseline" if row.is_baseline else DASH
+        return Cell("baseline" if row.is_baseline else DASH)
     pairs = row.comparison.difference.n
     kind = "balanced" if row.comparison.balanced else "partial"
-    return f"{kind}, {pairs} pair{'' if pairs == 1 else 's'}"
+    return Cell(f"{kind}, {pairs} pair{'' if pairs == 1 else 's'}", pairs)
 
 
 _PAIRS = RowColumn("comparison", _pairs)
@@ -46,19 +50,19 @@ def comparisons(summary: Summary) -> Table | None:
         return None
     metric = summary.view.metric
 
-    def of(header: str, write: Callable[[Any], str], group: int = 0) -> RowColumn:
+    def of(header: str, write: Callable[[Any], Cell], group: int = 0) -> RowColumn:
         return RowColumn(header, lambda row: write(row.comparison), group=group)
 
     # Below six pairs sign flips cannot go below 0.05 whatever was seen, and would only look like doubt.
     flips = max(row.comparison.difference.n for row in rows if row.comparison) >= FEWEST_PAIRS_THAT_TELL
     shown = [
         *labels(summary), _PAIRS,
-        of("headline\np", lambda one: rounded.p_value(one.headline_p)),
-        of("corrected", lambda one: rounded.p_value(one.headline_holm)),
-        of("p, these\npairs alone", lambda one: rounded.p_value(one.t_p)),
-        of("corrected", lambda one: rounded.p_value(one.t_holm)),
-        *([of("p, sign\nflips", lambda one: rounded.p_value(one.sign_flip_p)),
-           of("corrected", lambda one: rounded.p_value(one.sign_flip_holm))] if flips else []),
+        of("headline\np", lambda one: _p(one.headline_p)),
+        of("corrected", lambda one: _p(one.headline_holm)),
+        of("p, these\npairs alone", lambda one: _p(one.t_p)),
+        of("corrected", lambda one: _p(one.t_holm)),
+        *([of("p, sign\nflips", lambda one: _p(one.sign_flip_p)),
+           of("corrected", lambda one: _p(one.sign_flip_holm))] if flips else []),
         of("detectable\ndifference",
            lambda one: _planned(one.detectable, lambda value: rounded.single(value, metric)), 1)]
     if not summary.view.is_loss:
@@ -74,20 +78,24 @@ def comparisons(summary: Summary) -> Table | None:
         _BALANCED))
 
 
-def _planned(figure: Planned, write: Callable[[float], str]) -> str:
+def _p(value: float | None) -> Cell:
+    return Cell(rounded.p_value(value), value)
+
+
+def _planned(figure: Planned, write: Callable[[float], str]) -> Cell:
     if figure.value is None:
-        return "n/a"
+        return Cell("n/a")
     low, high = ("?" if end is None else write(end) for end in (figure.low, figure.high))
-    return f"{write(figure.value)} [{low}, {high}]"
+    return Cell(f"{write(figure.value)} [{low}, {high}]", figure.value)
 
 
-def _seeds(comparison: Any) -> str:
+def _seeds(comparison: Any) -> Cell:
     if comparison.detectable.value is None:
-        return "n/a"
+        return Cell("n/a")
     needed = comparison.seeds_for_half_a_point
     value, low, high = (f">{MOST_SEEDS:,}" if seeds is None else f"{seeds:,.0f}"
                         for seeds in (needed.value, needed.low, needed.high))
-    return f"{value} [{low}, {high}]"
+    return Cell(f"{value} [{low}, {high}]", math.inf if needed.value is None else needed.value)
 
 
 def shared(summary: Summary) -> Table | None:
@@ -96,17 +104,17 @@ def shared(summary: Summary) -> Table | None:
     if not rows:
         return None
 
-    def of(header: str, write: Callable[[Any], str]) -> RowColumn:
+    def of(header: str, write: Callable[[Any], Cell]) -> RowColumn:
         return RowColumn(header, lambda row: write(row.comparison and row.comparison.shared))
 
     return table("Do these networks differ on the same test examples?", [
         *labels(summary),
-        of("pairs", lambda shared: str(shared.pairs)),
-        of("gained", lambda shared: f"{shared.gained:.1f}"),
-        of("lost", lambda shared: f"{shared.lost:.1f}"),
-        of("difference\n[95 % CI]", lambda shared: rounded.percent(shared.difference, sign="+")),
-        of("p,\nMcNemar", lambda shared: rounded.p_value(shared.p)),
-        of("pairs with\np < 0.05", lambda shared: f"{shared.clear} of {shared.pairs}"),
+        of("pairs", lambda shared: whole(shared.pairs)),
+        of("gained", lambda shared: Cell(f"{shared.gained:.1f}", shared.gained)),
+        of("lost", lambda shared: Cell(f"{shared.lost:.1f}", shared.lost)),
+        of("difference\n[95 % CI]", lambda shared: scored(shared.difference, "accuracy", "+")),
+        of("p,\nMcNemar", lambda shared: _p(shared.p)),
+        of("pairs with\np < 0.05", lambda shared: Cell(f"{shared.clear} of {shared.pairs}", shared.clear)),
     ], rows, notes=(
         "Gained and lost: examples that only the cell, and only the baseline, classifies correctly; means over pairs "
         "of runs with the same seed, at the best validation epoch. Another question than the headline's: the interval "
@@ -124,14 +132,13 @@ def spread(summary: Summary) -> Table | None:
     unit = "" if summary.view.is_loss else " %"
 
     def mean(header: str, name: str) -> RowColumn:
-        return RowColumn(header, lambda row: f"{100 * getattr(row, name).mean:.2f}", group=1)
+        return RowColumn(header, lambda row: number(getattr(row, name).mean, lambda mean: f"{100 * mean:.2f}"), group=1)
 
     return table("Spread over seeds, and the optimistic readings that notebooks quote", [
         *labels(summary),
-        RowColumn("n", lambda row: str(row.runs["done"])),
-        RowColumn(f"sd of\n{short(metric)}", lambda row: rounded.single(row.score.sd, metric)),
-        RowColumn(f"interquartile\nmean{unit} [95 % CI]",
-                  lambda row: rounded.score(row.interquartile_mean, metric)),
+        RowColumn("n", lambda row: whole(row.runs["done"])),
+        RowColumn(f"sd of\n{short(metric)}", lambda row: Cell(rounded.single(row.score.sd, metric), row.score.sd)),
+        RowColumn(f"interquartile\nmean{unit} [95 % CI]", lambda row: scored(row.interquartile_mean, metric)),
         mean("best val.\nacc. %\n(optimistic)", "optimistic_validation_accuracy"),
         mean("best test\nacc. %\n(optimistic)", "optimistic_test_accuracy"),
         mean("test\nacc. %\nlast epoch", "last_test_accuracy"),
@@ -149,9 +156,9 @@ def effects(summary: Summary) -> Table | None:
     if found is None:
         return None
 
-    def row(of: str, what: str, contrast: Contrast) -> tuple[str, ...]:
-        return (of, what, rounded.score(answer.estimated(contrast), metric, sign="+"), rounded.p_value(contrast.p),
-                rounded.p_value(contrast.holm))
+    def row(of: str, what: str, contrast: Contrast) -> tuple[Cell, ...]:
+        return (Cell(of), Cell(what), scored(answer.estimated(contrast), metric, "+"), _p(contrast.p),
+                _p(contrast.holm))
 
     rows = [row(margin.factor, f"{margin.level} against {margin.reference}", margin.contrast)
             for margin in found.margins]
@@ -168,8 +175,7 @@ def effects(summary: Summary) -> Table | None:
     if rows:
         notes.append("Welch's test over all cells that enter, each with a noise of its own, less what a seed does to "
                      "all of them; corrected by Holm's method, main effects and the rest apart.")
-    title = "What does each change do on average, and do two of them add up?"
-    return Table(title, shown, tuple(rows), notes=tuple(notes))
+    return Table(EFFECTS, shown, tuple(rows), notes=tuple(notes))
 
 
 def _pair(one: Together, summary: Summary) -> tuple[str, str]:
@@ -189,10 +195,11 @@ def claims(summary: Summary) -> Table | None:
     shown = (*(Column(name, is_text=True) for name in ("source", "cell", "figure")), Column("claimed"),
              Column("measured\n[95 % CI]"), Column("the claim", is_text=True), Column("its protocol", is_text=True))
     rows = tuple(
-        (claim.source, labels[claim.cell] if claim.cell else DASH, answer.figure(claim, labels), answer.stated(claim),
-         _measured(claim), claim.verdict, claim.protocol) for claim in summary.claims)
+        (Cell(claim.source), Cell(labels[claim.cell] if claim.cell else DASH), Cell(answer.figure(claim, labels)),
+         Cell(answer.stated(claim), claim.value), Cell(_measured(claim), claim.measured.mean), Cell(claim.verdict),
+         Cell(claim.protocol)) for claim in summary.claims)
     stated = {claim.metric for claim in summary.claims}
-    return Table("What the source claims", shown, rows, notes=(
+    return Table(CLAIMS, shown, rows, notes=(
         "A claim is a range: from the figure up (at least), down (at most), or as far to both sides as stated (about); "
         "counts must be equal. It holds if the whole measured interval lies in the range, does not hold if all of it "
         "lies outside, and else, or without an interval, nothing can be told. Accuracies, macro averages, shares and "

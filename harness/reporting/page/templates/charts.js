@@ -3,18 +3,31 @@ const charts = new Map();
 
 const literal = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-// Okabe and Ito's colours, lighter on dark ground; repeated with other dashes and markers, so that colour is never alone.
-const LIGHT = ["#D55E00", "#0072B2", "#007A5A", "#B4568F", "#8A6500", "#2A8FC4", "#5B4FB5"];
-const DARK = ["#FF8A3D", "#56A8F0", "#3CCB9F", "#EE9BCB", "#F0C24B", "#8FD3FF", "#B3A6FF"];
-const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const MARKERS = ["circle", "square", "diamond", "triangle-up", "x", "triangle-down"];
+// Colours, dashes (in pixels) and markers are those of the figures; the baseline's black is white on dark ground.
+const DASHES = ["", "8,5", "8,4,2,4", "2,4", "9,3,2,3,2,3", "5,3"];
+const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
 
 function style(place) {
-  if (data.cells[place].baseline) return { colour: colour("text"), dash: "solid", marker: "circle" };
-  const colours = isDark() ? DARK : LIGHT;
-  return { colour: colours[place % colours.length],
-           dash: DASHES[(place + Math.floor(place / colours.length)) % DASHES.length],
-           marker: MARKERS[place % MARKERS.length] };
+  const { baseline, colour: own } = data.cells[place];
+  const round = Math.floor(place / DASHES.length);
+  return { colour: baseline && isDark() ? colour("text") : own,
+           dash: DASHES[(place + round) % DASHES.length], marker: MARKERS[(place + 2 * round) % MARKERS.length] };
+}
+
+// Labels are written in full where there is room: on one line, on two, cut only then.
+const pen = document.createElement("canvas").getContext("2d");
+pen.font = `12.5px ${getComputedStyle(document.body).fontFamily}`;
+const width = (text) => pen.measureText(text).width;
+
+function fitted(text, room) {
+  if (width(text) <= room) return [text];
+  const words = text.split(/(?<=, |\s)/);
+  const breaks = words.map((_, at) => [words.slice(0, at).join("").trim(), words.slice(at).join("")])
+    .filter((lines) => lines.every((line) => line && width(line) <= room));
+  if (breaks.length) return breaks.reduce((best, lines) => Math.max(...lines.map(width)) < Math.max(...best.map(width)) ? lines : best);
+  let length = Math.min(text.length, 200);
+  while (length > 1 && width(shorten(text, length)) > room) length -= 1;
+  return [shorten(text, length)];
 }
 
 function translucent(hexOrRgb, alpha) {
@@ -33,17 +46,21 @@ const STEPS = [-5, -4, -3, -2, -1, 0, 1, 2, 3].flatMap((power) =>
   [1, 1.5, 2, 3, 5, 7].map((digit) => Number((digit * 10 ** power).toPrecision(2))));
 const logarithmic = { type: "log", tickmode: "array", tickvals: STEPS, ticktext: STEPS.map(String) };
 
-function draw(id, traces, layout) {
+// What is pointed at is told beside the chart, by `tell`, since a box would lie over it.
+function draw(id, traces, layout, tell) {
   const target = typeof id === "string" ? document.getElementById(id) : id;
-  charts.set(target, true);
+  const isNew = !charts.has(target);
+  charts.set(target, tell);
   const { height } = layout;
   target.style.height = `${height}px`;
-  return Plotly.react(target, traces, {
+  Plotly.react(target, traces, {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("text") },
     margin: { l: 8, r: 12, t: 8, b: 8 }, showlegend: false, uirevision: id,
-    hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("text") }, align: "left" },
     ...layout,
   }, { responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: false,
        modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] });
+  if (!isNew) return;
+  target.on("plotly_hover", ({ points }) => charts.get(target)?.(points));
+  target.on("plotly_unhover", () => charts.get(target)?.([]));
 }

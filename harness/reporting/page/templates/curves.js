@@ -1,6 +1,8 @@
 // Learning curves: a line per cell with the band of its seeds, and those of a single run.
 const MOST_CURVES = 10;
-const HOVER = { accuracy: "%{y:.2f}\u202f%", loss: "%{y:.4f}" };
+const WRITTEN = { accuracy: (value) => `${value.toFixed(2)}\u202f%`, loss: (value) => value.toFixed(4) };
+const SPIKE = { showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "dot", spikesnap: "hovered data" };
+const pixels = (dash) => dash ? dash.replaceAll(",", "px,") + "px" : "solid";
 
 const curvesOf = Map.groupBy(data.runs.filter((run) => run.status === "done" && run.curve), (run) => run.cell);
 
@@ -24,45 +26,82 @@ function band(place, metric) {
 const vertical = (metric) => kind(metric) === "accuracy" ? axis("accuracy (%)")
   : axis("loss (log scale)", logarithmic);
 
+// The legend: names in full, each a switch of its curve, with the value where the mouse is.
+const switchedOff = new Set();
+
+function drawKeys(places) {
+  const keys = $("#curves-keys");
+  if (keys.dataset.places !== String(places)) {
+    keys.dataset.places = places;
+    keys.replaceChildren(...places.map((place) => el("button", { type: "button", class: "key", "data-cell": place },
+      line(), el("span", { class: "name" }, data.cells[place].label), el("output", {}))));
+  }
+  for (const key of $$(".key", keys)) {
+    const { colour: ink, dash } = style(Number(key.dataset.cell));
+    $("line", key).setAttribute("stroke", ink);
+    $("line", key).setAttribute("stroke-dasharray", dash);
+    key.setAttribute("aria-pressed", !switchedOff.has(Number(key.dataset.cell)));
+  }
+}
+
+function line() {
+  const make = (name, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
+  };
+  const drawing = make("svg", { width: 34, height: 10, "aria-hidden": "true" });
+  drawing.append(make("line", { x1: 0, x2: 34, y1: 5, y2: 5, "stroke-width": 3 }));
+  return drawing;
+}
+
 function drawCurves(places) {
   const metric = $("input[name=metric]:checked").value;
   const all = places.filter((place) => curvesOf.has(place));
   const shown = all.slice(0, MOST_CURVES);
   $("#curves-note").textContent = shown.length < all.length
     ? `The first ${shown.length} of ${all.length} cells of the table: sort or filter it to see others.` : "";
-  const traces = shown.flatMap((place) => {
+  const traces = shown.filter((place) => !switchedOff.has(place)).flatMap((place) => {
     const { epoch, mean, low, high, seeds } = band(place, metric);
     const { colour: ink, dash, marker } = style(place);
-    const name = literal(shorten(data.cells[place].label, 48));
-    const group = `cell${place}`;
     const filled = seeds > 1 ? [{
       x: [...epoch, ...epoch.toReversed()], y: [...high, ...low.toReversed()], fill: "toself", type: "scatter",
-      fillcolor: translucent(ink, 0.14), line: { width: 0 }, mode: "lines", hoverinfo: "skip", legendgroup: group,
-      showlegend: false }] : [];
+      fillcolor: translucent(ink, 0.14), line: { width: 0 }, mode: "lines", hoverinfo: "skip" }] : [];
     return [...filled, {
-      x: epoch, y: mean, name, legendgroup: group, mode: epoch.length > 40 ? "lines" : "lines+markers", type: "scatter",
-      line: { color: ink, dash, width: 2 }, marker: { symbol: marker, size: 5 },
-      customdata: epoch.map((_, at) => [low[at], high[at]]),
-      hovertemplate: `${HOVER[kind(metric)]}<extra>${name}</extra>` }];
+      x: epoch, y: mean, mode: epoch.length > 40 ? "lines" : "lines+markers", type: "scatter", meta: place,
+      line: { color: ink, dash: pixels(dash), width: 2 }, marker: { symbol: marker, size: 5 }, hoverinfo: "none" }];
   });
-  const keys = Math.ceil(shown.length / (innerWidth < 600 ? 1 : 3));
-  draw("curves-chart", traces, {
-    height: 400 + 22 * keys, showlegend: true, hovermode: "x unified", xaxis: axis("epoch"), yaxis: vertical(metric),
-    legend: { orientation: "h", x: 0, y: -0.18, yanchor: "top", itemwidth: 40 },
-  });
+  drawKeys(shown);
+  const tell = (points) => {
+    const values = new Map(points.map((point) => [String(point.data.meta), point.y]));
+    $("#curves-readout").textContent = points.length ? `Epoch ${points[0].x}:`
+      : "Point at an epoch: its values are told here. A name switches its curve off and on.";
+    for (const key of $$("#curves-keys .key"))
+      $("output", key).textContent = values.has(key.dataset.cell) ? WRITTEN[kind(metric)](values.get(key.dataset.cell)) : "";
+  };
+  tell([]);
+  draw("curves-chart", traces, { height: 400, hovermode: "x", xaxis: axis("epoch", { ...SPIKE, spikecolor: colour("muted") }),
+                                 yaxis: vertical(metric) }, tell);
 }
 
 function drawRun(target, run, quantity) {
-  const trace = (split, ink, dash) => {
+  const trace = (split, name, ink, dash) => {
     const values = column(run, `${split}_${quantity}`);
-    return { x: values.map((_, epoch) => epoch + 1), y: values, name: split, type: "scatter", mode: "lines",
-             line: { color: ink, dash, width: 2 }, hovertemplate: `${HOVER[quantity]}<extra>${split}</extra>` };
+    return { x: values.map((_, epoch) => epoch + 1), y: values, name, type: "scatter", mode: "lines",
+             line: { color: ink, dash, width: 2 }, hoverinfo: "none" };
   };
   const chosen = run.best && run.status === "done"
     ? [{ type: "line", x0: run.best.epoch, x1: run.best.epoch, yref: "paper", y0: 0, y1: 1,
          line: { color: colour("muted"), width: 1, dash: "dot" } }] : [];
-  return draw(target, [trace("train", colour("muted"), "dash"), trace("validation", colour("accent"), "solid")], {
-    height: 260, showlegend: true, hovermode: "x unified", xaxis: axis("epoch"), yaxis: vertical(`train_${quantity}`),
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, shapes: chosen, uirevision: run.id,
-  });
+  const told = target.nextElementSibling;
+  const tell = (points) => {
+    told.textContent = points.length ? `Epoch ${points[0].x}: `
+      + points.map((point) => `${point.data.name} ${WRITTEN[quantity](point.y)}`).join(", ") : "";
+  };
+  draw(target, [trace("train", "training", colour("muted"), "dash"),
+                trace("validation", "validation", style(run.cell).colour, "solid")], {
+    height: 260, showlegend: true, hovermode: "x", xaxis: axis("epoch", { ...SPIKE, spikecolor: colour("muted") }),
+    yaxis: vertical(`train_${quantity}`), legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, shapes: chosen,
+    uirevision: run.id,
+  }, tell);
 }

@@ -9,15 +9,6 @@ function facts(rows) {
        el("td", {}, value instanceof Node ? value : plain(value), differs ? el("small", {}, ` baseline: ${differs}`) : null)))));
 }
 
-function flat(value, path = "") {
-  if (Array.isArray(value) && value.some((item) => item && typeof item === "object"))
-    return value.flatMap((item, place) => flat(item, `${path}[${place}]`));
-  if (Array.isArray(value)) return [[path, value.map(plain).join(", ") || "none"]];
-  if (value && typeof value === "object")
-    return Object.entries(value).flatMap(([key, item]) => flat(item, path ? `${path}.${key}` : key));
-  return [[path, value]];
-}
-
 const section = (title, ...content) => el("section", {}, el("h3", {}, title), ...content);
 const part = (run, name) => name in run.shared ? data.shared[run.shared[name]] : null;
 const runLink = (place, text = data.runs[place].id) => el("a", { href: `#run=${place}` }, text);
@@ -58,27 +49,23 @@ function fillCell(place) {
   return [];
 }
 
-function layers(cost) {
-  const rows = cost?.layers ?? [];
-  if (!rows.length) return null;
-  const names = Object.keys(rows[0]);
-  const cell = (value) => Array.isArray(value) ? value.map(plain).join(" \u00d7 ") : plain(value);
-  return section("Layers", grid(names.map((name) => name.replaceAll("_", " ")),
-    rows.map((row) => names.map((name) => cell(row[name])))));
+function layers(run) {
+  const { headers, rows } = part(run, "layers") ?? {};
+  return rows ? [section("Layers", grid(headers, rows))] : [];
 }
 
 function configuration(run) {
   const baseline = data.runs.find((other) => data.cells[other.cell].baseline);
-  const reference = new Map(baseline ? flat(part(baseline, "config")) : []);
-  return facts(flat(part(run, "config")).map(([name, value]) => {
-    const there = reference.has(name) ? plain(reference.get(name)) : "not set";
-    return [name, value, baseline && there !== plain(value) ? there : null];
+  const reference = new Map(baseline ? part(baseline, "config") : []);
+  return facts(part(run, "config").map(([name, value]) => {
+    const there = reference.get(name) ?? "not set";
+    return [name, value, baseline && there !== value ? there : null];
   }));
 }
 
 function scores(run) {
   const names = ["test_accuracy", "validation_accuracy", "train_accuracy", "test_loss", "validation_loss", "train_loss"];
-  const write = (state, name) => name.endsWith("accuracy") ? `${percent(state[name])} %` : plain(state[name]);
+  const write = (state, name) => name.endsWith("accuracy") ? `${percent(state[name])} %` : state[name].toFixed(4);
   return section("Scores", grid(["state", "epoch", ...names.map((name) => name.replace("_", " "))],
     [["best validation epoch", run.best], ["last epoch", run.last]].filter(([, state]) => state)
       .map(([title, state]) => [title, state.epoch, ...names.map((name) => write(state, name))])));
@@ -87,7 +74,6 @@ function scores(run) {
 function fillRun(place) {
   const run = data.runs[place];
   $("#detail-title").textContent = run.id;
-  const { layers: _, ...cost } = part(run, "cost") ?? {};
   const step = (to, text) => to in data.runs ? el("a", { href: `#run=${to}` }, text) : null;
   const pictures = run.curve?.[0]?.length ? ["accuracy", "loss"].map((quantity) => [quantity, el("div", {
     class: "chart", role: "img", "aria-label": `${quantity} over epochs` })]) : [];
@@ -97,18 +83,19 @@ function fillRun(place) {
        el("a", { href: `${run.folder}record.json` }, "record.json"), el("a", { href: `${run.folder}curve.csv` }, "curve.csv"),
        step(place - 1, "previous run"), step(place + 1, "next run")),
     ...(run.message ? [el("p", { class: "notice" }, run.message)] : []),
-    section("Train it again", copyable(run.command)),
+    section("Train it again", ...run.commands.map(copyable), ...run.advice.map((words) => el("p", { class: "hint" }, words))),
     ...(run.best ? [scores(run)] : []),
-    section("Learning curve", pictures.length ? el("div", { class: "charts" }, ...pictures.map(([, target]) => target))
+    section("Learning curve", pictures.length ? el("div", { class: "charts" }, ...pictures.map(([, target]) =>
+      el("div", {}, target, el("p", { class: "readout" }))))
       : el("p", {}, "There is no curve of this run.")),
     el("div", { class: "columns" },
       section("Configuration", configuration(run)),
-      el("div", {}, section("Environment", facts(flat(part(run, "environment")))),
-         section("Data", facts(flat(part(run, "dataset")))))),
+      el("div", {}, section("Environment", facts(part(run, "environment"))),
+         section("Data", facts(part(run, "dataset"))))),
     el("div", { class: "columns" },
-      section("Cost", facts(flat(cost))),
-      section("Course", facts([...flat(run.more), ...flat(part(run, "placement") ?? {}, "placement")]))),
-    ...[layers(part(run, "cost"))].filter(Boolean));
+      section("Cost", facts(part(run, "cost") ?? [])),
+      section("Course", facts([...run.more, ...(part(run, "placement") ?? [])]))),
+    ...layers(run));
   return pictures.map(([quantity, target]) => () => drawRun(target, run, quantity));
 }
 

@@ -1,13 +1,24 @@
 // Each cell's accuracy and its difference from the baseline, with intervals; single seeds lie just below.
 const MOST_EFFECTS = 25;
 
-const pen = document.createElement("canvas").getContext("2d");
 const scored = Map.groupBy(data.runs.filter((run) => run.best), (run) => run.cell);
 
-function error(values) {
-  const reach = (end) => values.map((value) => value[end] === null ? 0 : Math.abs(value[end] - value.mean));
-  return { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), thickness: 2, width: 5 };
+const POINT = "Point at a mark: it is told here.";
+
+// Means with their intervals, in the cells' colours: a trace for each colour, which is all that intervals of a trace have.
+function marks(cells, of, symbol, words) {
+  return [...Map.groupBy(cells, (cell) => cell.ink)].map(([ink, alike]) => {
+    const values = alike.map(of);
+    const reach = (end) => values.map((value) => value[end] === null ? 0 : Math.abs(value[end] - value.mean));
+    return { x: values.map((value) => value.mean), y: alike.map((cell) => cell.row), mode: "markers", type: "scatter",
+             hoverinfo: "none", customdata: alike.map(words),
+             error_x: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), thickness: 2,
+                        width: 5, color: ink },
+             marker: { size: 9, symbol: alike.map(symbol), color: ink, line: { width: 2, color: ink } } };
+  });
 }
+
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 const interval = (value, sign = "") => {
   const signed = (number) => `${sign && number > 0 ? sign : ""}${number.toFixed(2)}`;
@@ -19,47 +30,39 @@ function drawEffects(places) {
   const shown = places.slice(0, MOST_EFFECTS);
   $("#effects-note").textContent = shown.length < places.length
     ? `The first ${shown.length} of ${places.length} cells of the table below: sort or filter it to see others.` : "";
-  const height = 90 + 26 * Math.max(shown.length, 2);
-  const narrow = innerWidth < 600;
-  const labels = shown.map((place) => shorten(data.cells[place].label, narrow ? 22 : 34));
-  const names = labels.map(literal);
-  const rows = shown.map((place, row) => ({ ...data.cells[place], place, row }));
-  const side = { ...axis(""), title: undefined, tickvals: rows.map(({ row }) => row), ticktext: names, showgrid: false,
-                 range: [shown.length - 0.4, -0.6], fixedrange: true, ticklabelstandoff: 6, automargin: false };
+  const [chart, other] = [$("#accuracy-chart"), $("#difference-chart")];
+  other.hidden = !shown.some((place) => data.cells[place].difference);
+  const beside = !other.hidden && chart.offsetTop === other.offsetTop;
+  const labels = shown.map((place) => fitted(data.cells[place].label, 0.42 * chart.clientWidth));
+  const height = 62 + (labels.some((lines) => lines.length > 1) ? 36 : 28) * Math.max(shown.length, 2);
+  const rows = shown.map((place, row) => ({ ...data.cells[place], place, row, ink: style(place).colour }));
+  const side = { ...axis(""), title: undefined, tickvals: rows.map(({ row }) => row), showgrid: false,
+                 ticktext: labels.map((lines) => lines.map(literal).join("<br>")), automargin: false,
+                 range: [shown.length - 0.4, -0.6], fixedrange: true, ticklabelstandoff: 6 };
   // Measured here, since Plotly would draw everything a second time once it knows how wide the names are.
-  pen.font = `12.5px ${getComputedStyle(document.body).fontFamily}`;
-  const widest = Math.max(0, ...labels.map((label) => pen.measureText(label).width));
-  const margin = { l: Math.ceil(widest) + 16, r: 12, t: 8, b: 48 };
+  const margin = { l: Math.ceil(Math.max(0, ...labels.flat().map(width))) + 16, r: 12, t: 8, b: 48 };
+  const tell = (points) => { $("#effects-readout").textContent = points[0]?.customdata ?? POINT; };
+  tell([]);
 
   const means = rows.filter((cell) => cell.accuracy);
-  const dots = rows.flatMap(({ place, row }) => (scored.get(place) ?? []).map((run) => ({ run, row })));
-  draw("accuracy-chart", [
+  const dots = rows.flatMap((cell) => (scored.get(cell.place) ?? []).map((run) => ({ run, ...cell })));
+  draw(chart, [
     { x: dots.map(({ run }) => 100 * run.best.test_accuracy), y: dots.map(({ row }) => row + 0.24), mode: "markers",
-      type: "scatter", marker: { size: 5, color: translucent(colour("muted"), 0.55) },
-      text: dots.map(({ run }) => `seed ${literal(String(run.seed))}: ${percent(run.best.test_accuracy)}\u202f%`),
-      hovertemplate: "%{text}<extra></extra>" },
-    { x: means.map((cell) => cell.accuracy.mean), y: means.map((cell) => cell.row), mode: "markers", type: "scatter",
-      error_x: { ...error(means.map((cell) => cell.accuracy)), color: colour("accent") },
-      marker: { size: 9, symbol: means.map((cell) => cell.baseline ? "square" : "circle"), color: colour("accent") },
-      text: means.map((cell) => `<b>${literal(shorten(cell.label, 90))}</b><br>${interval(cell.accuracy)}\u202f%<br>`
-        + `${cell.accuracy.n} seeds`), hovertemplate: "%{text}<extra></extra>" },
-  ], { height, margin, xaxis: axis("test accuracy (%)", { automargin: false }), yaxis: side, hovermode: "closest" });
-
-  const compared = rows.filter((cell) => cell.difference);
-  const chart = $("#difference-chart");
-  chart.hidden = compared.length === 0;
-  if (chart.hidden) return;
-  const clear = compared.map((cell) => cell.clear);
-  draw("difference-chart", [
-    { x: compared.map((cell) => cell.difference.mean), y: compared.map((cell) => cell.row), mode: "markers",
-      type: "scatter", error_x: { ...error(compared.map((cell) => cell.difference)), color: colour("accent") },
-      marker: { size: 9, symbol: clear.map((sure) => sure ? "circle" : "circle-open"), color: colour("accent"),
-                line: { width: 2, color: colour("accent") } },
-      text: compared.map((cell) => `<b>${literal(shorten(cell.label, 90))}</b><br>${interval(cell.difference, "+")}`
-        + ` points<br>${cell.difference.n} pairs`), hovertemplate: "%{text}<extra></extra>" },
-  ], { height, margin, annotations: rows.filter((cell) => cell.baseline).map(({ row }) => (
-         { x: 0, y: row, text: "baseline", showarrow: false, xanchor: "left", xshift: 6, font: { color: colour("muted") } })),
-       xaxis: axis("difference from the baseline (points)", { automargin: false }), yaxis: side, hovermode: "closest",
-       shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1,
-                  line: { color: colour("muted"), width: 1.5, dash: "dot" } }] });
+      type: "scatter", marker: { size: 5, opacity: 0.5, color: dots.map(({ ink }) => ink) }, hoverinfo: "none",
+      customdata: dots.map(({ run, label }) => `${label}, seed ${run.seed}: ${percent(run.best.test_accuracy)}\u202f%`) },
+    ...marks(means, (cell) => cell.accuracy, (cell) => cell.baseline ? "square" : "circle", (cell) =>
+      `${cell.label}: ${interval(cell.accuracy)}\u202f%, ${counted(cell.accuracy.n, "seed")}`),
+  ], { height, margin, xaxis: axis("test accuracy (%)", { automargin: false }), yaxis: side, hovermode: "closest" }, tell);
+  if (other.hidden) return;
+  const clear = (cell) => cell.clear ? "clear of zero" : "not clear of zero";
+  draw(other, marks(rows.filter((cell) => cell.difference), (cell) => cell.difference,
+    (cell) => cell.clear ? "circle" : "circle-open", (cell) =>
+      `${cell.label}: ${interval(cell.difference, "+")} points, ${counted(cell.difference.n, "pair")}, ${clear(cell)}`), {
+    height, margin: beside ? { ...margin, l: 12 } : margin,
+    annotations: rows.filter((cell) => cell.baseline).map(({ row }) => (
+      { x: 0, y: row, text: "baseline", showarrow: false, xanchor: "left", xshift: 6, font: { color: colour("muted") } })),
+    xaxis: axis(beside ? "difference from the baseline (points)" : "difference (points)", { automargin: false }),
+    yaxis: beside ? { ...side, showticklabels: false } : side, hovermode: "closest",
+    shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1,
+               line: { color: colour("muted"), width: 1.5, dash: "dot" } }] }, tell);
 }

@@ -1,2 +1,2 @@
-makeTable("#ablations", "ablations");
+makeTable("#ablations", "ablations", { filtered: true });
 document.documentElement.dataset.ready = "yes";

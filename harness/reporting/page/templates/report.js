@@ -1,41 +1,46 @@
 // Starts the page of an ablation: tables first, then the charts of the cells that the table shows.
 const cells = makeTable("#cells", "cells");
 
-const seconds = (run) => run.more.timing?.train_s ?? null;
 const number = (value, write) => ({ display: value === null || value === undefined ? "n/a" : write(value),
                                     order: value ?? -1e300 });
-const numeric = (title, value, write) => ({
-  title, className: "number", type: "num", data: null,
+const numeric = (title, value, write, minor = "minor") => ({
+  title, className: `number ${minor}`, type: "num", data: null,
   render: (_, kind, run) => {
     const { display, order } = number(value(run), write);
     if (kind === "sort" || kind === "type") return order;
     return kind === "display" ? document.createTextNode(display) : display;
   } });
-const text = (value) => (_, kind, run) => kind === "display" ? el("span", {}, value(run)) : value(run);
 
 makeTable("#runs", "runs", {
   data: data.runs,
+  pageLength: FEW,
   deferRender: true,
   columns: [
     { title: "run", data: null, render: (_, kind, run) => kind === "display"
-      ? el("a", { href: `#run=${data.runs.indexOf(run)}` }, shorten(run.id, 120)) : run.id },
-    { title: "cell", data: null, render: text((run) => shorten(data.cells[run.cell].label, 120)) },
+      ? el("a", { href: `#run=${data.runs.indexOf(run)}` }, ...shorten(run.id, 120).split(/(?<=,)/)
+          .map((part) => el("span", { class: "word" }, part))) : kind === "filter" ? `${run.id} ${data.cells[run.cell].label}` : run.id },
     numeric("seed", (run) => run.seed, String),
     { title: "status", data: null, render: (_, kind, run) => kind === "display"
       ? el("span", { class: `status ${run.status}` }, run.status) : run.status },
-    numeric("test acc. %", (run) => run.best?.test_accuracy, percent),
+    numeric("test acc. %", (run) => run.best?.test_accuracy, percent, ""),
     numeric("val. acc. %", (run) => run.best?.validation_accuracy, percent),
     numeric("best epoch", (run) => run.best?.epoch, String),
-    numeric("epochs", (run) => run.more.epochs_trained, String),
-    numeric("train s", seconds, (value) => value.toFixed(value < 10 ? 2 : 0)),
+    numeric("epochs", (run) => run.epochs, String),
+    numeric("train s", (run) => run.train_s, (value) => value.toFixed(value < 10 ? 2 : 0)),
   ],
 });
 
-for (const table of $$("table.details")) makeTable(`#${table.id}`, "rows");
+if (chosen) unfold();
 
 $$(".filters select").forEach((select) => select.addEventListener("change", () => {
-  cells.column(Number(select.dataset.column)).search(select.value, { exact: select.value !== "" }).draw();
+  const level = select.value === "" ? null : select.selectedOptions[0].textContent;
+  cells.search.fixed(select.id, level === null ? null : (_, __, index) =>
+    data.cells[Number(cells.row(index).node().dataset.cell)].levels[Number(select.dataset.factor)] === level).draw();
 }));
+$("#all-columns").addEventListener("click", ({ currentTarget: button }) => {
+  const all = $("#cells").classList.toggle("all");
+  button.setAttribute("aria-pressed", all);
+});
 
 const drawings = [drawEffects];
 
@@ -60,6 +65,12 @@ document.documentElement.dataset.ready = "tables";
 await new Promise((resolve) => setTimeout(resolve));  // lets the tables be seen
 await fromPage("charts-library", runScript);
 cells.on("draw", paint);
+$("#curves-keys").addEventListener("click", ({ target }) => {
+  const place = Number(target.closest(".key")?.dataset.cell ?? -1);
+  if (place < 0) return;
+  if (!switchedOff.delete(place)) switchedOff.add(place);
+  paint();
+});
 $$("input[name=metric]").forEach((choice) => choice.addEventListener("change", paint));
 paint();
 addEventListener("hashchange", route);

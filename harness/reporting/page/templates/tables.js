@@ -2,18 +2,21 @@
 const { default: DataTable } = await fromPage("tables-library", (address) => import(address));
 DataTable.ext.errMode = "throw";
 
-const PER_PAGE = 25;
+const FEW = 10;  // rows that need neither a filter nor pages
 
-function makeTable(selector, noun, options = {}) {
+function makeTable(selector, noun, { filtered: wanted, ...options } = {}) {
   const rows = options.data ? options.data.length : $$(`${selector} tbody tr`).length;
+  const { pageLength = 25 } = options;
+  const filtered = wanted ?? rows > FEW;
+  const paged = rows > pageLength;
   return new DataTable(selector, {
     autoWidth: false,
     order: [],
-    pageLength: PER_PAGE,
-    paging: rows > PER_PAGE,
+    pageLength,
+    paging: paged,
     layout: {
-      topStart: "search", topEnd: "info", bottomStart: rows > PER_PAGE ? "pageLength" : null,
-      bottomEnd: rows > PER_PAGE ? "paging" : null,
+      topStart: filtered ? "search" : null, topEnd: filtered ? "info" : null, bottomStart: paged ? "pageLength" : null,
+      bottomEnd: paged ? "paging" : null,
     },
     language: {
       search: "", searchPlaceholder: `Filter ${noun}`, info: `_TOTAL_ ${noun}`, infoEmpty: `no ${noun}`,
@@ -21,7 +24,7 @@ function makeTable(selector, noun, options = {}) {
       lengthMenu: "_MENU_ per page",
     },
     initComplete() {
-      $(".dt-search input", this.api().table().container()).setAttribute("aria-label", `Filter ${noun}`);
+      $(".dt-search input", this.api().table().container())?.setAttribute("aria-label", `Filter ${noun}`);
     },
     ...options,
   });

@@ -1,5 +1,6 @@
-// Runs before the page is drawn, so that a chosen theme does not flash.
+// Runs before the page is drawn, so that neither a chosen theme nor folded tables flash.
 (() => {
+  document.documentElement.classList.add("js");
   let chosen = null;
   try { chosen = localStorage.getItem("theme"); } catch { /* storage may be off */ }
   const system = matchMedia("(prefers-color-scheme: dark)");
