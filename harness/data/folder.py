@@ -1,6 +1,7 @@
 """Pictures in folders as a data set: which file is of which split and class, and their decoding in parallel."""
 
 import concurrent.futures
+import dataclasses
 import difflib
 import math
 import os
@@ -52,7 +53,8 @@ def arrange(config: ImageFolder) -> Arranged:
     name = f"folder:{layout.class_named(root.resolve().name)}"
     found = layout.read(root)
     class_names = _classes(config, name, root, found.classes)
-    kept = [file for file in found.files if file.label in class_names]
+    wanted = set(class_names)
+    kept = [file for file in found.files if file.label in wanted]
     listed = {split or "train": [file for file in kept if file.split == split]
               for split in dict.fromkeys(file.split for file in kept)}
     for split in ("train", *found.splits):
@@ -61,7 +63,7 @@ def arrange(config: ImageFolder) -> Arranged:
                             + (f", or take {split}/ away" if split != "train" else ""))
     notes = [f"{f'{split}: ' if files[0].split else ''}Found {len(files):,} files belonging to {len(class_names)} "
              "classes." for split, files in listed.items()]
-    if others := [label for label in found.classes if label not in class_names]:
+    if others := [label for label in found.classes if label not in wanted]:
         notes.append(f"Left out, as class_names says: {', '.join(others)}.")
     told = list(found.warnings)
     if "test" not in listed:
@@ -82,7 +84,8 @@ def identity(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) 
     """Tells a changed set, or another form of it, from the one before: by file names, sizes and times of change."""
     files = [[split, str(path), int(label), *_changed(path)] for split, paths in arranged.files.items()
              for path, label in zip(paths, arranged.labels[split], strict=True)]
-    return [rule(config).__dict__, arranged.class_names, skip_unreadable, files]
+    root = str(Path(config.path).expanduser().resolve())
+    return [root, dataclasses.asdict(rule(config)), arranged.class_names, skip_unreadable, files]
 
 
 def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) -> Decoded:

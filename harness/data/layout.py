@@ -129,7 +129,7 @@ def _listed(root: Path) -> Layout:
             files += sorted(named, key=lambda one: one.path.parts)
             classes |= {one.label for one in named}
             continue
-        loose += [entry.name for entry in _entries(level) if _is_picture(entry) and not entry.is_dir()]
+        loose += [entry.name for entry in _entries(level) if _is_picture(entry) and not _is_folder(entry)]
         for folder in _folders(level):
             classes.add(label := class_named(folder.name))
             files += [Listed(path, label, split) for path in walk.pictures(folder)]
@@ -176,20 +176,20 @@ class _Walk:
 
     def pictures(self, folder: Path) -> Iterator[Path]:
         for entry in _entries(folder):
-            if not entry.is_dir() and not _is_picture(entry):
+            if not _is_folder(entry) and not _is_picture(entry):
                 self.others[Path(entry.name).suffix.lower()] += 1
             elif (real := os.path.realpath(entry.path)) in self._seen:
-                self.repeated += not entry.is_dir()
+                self.repeated += not _is_folder(entry)
             else:
                 self._seen.add(real)
-                if entry.is_dir():
+                if _is_folder(entry):
                     yield from self.pictures(Path(entry.path))
                 else:
                     yield Path(entry.path)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir()]
+    return [Path(entry.path) for entry in _entries(folder) if _is_folder(entry)]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -197,6 +197,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if entry.name[0] != "." and entry.name.casefold() not in _OF_SYSTEMS]
     return sorted(shown, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # Asked of a link that leads to itself, the entry would raise.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:

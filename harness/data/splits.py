@@ -155,8 +155,8 @@ def _absent(class_names: tuple[str, ...], arrays: dict[str, tuple[np.ndarray, np
     """Says which classes a split has no example of; they keep their numbers."""
     told = []
     for split, (_, labels) in arrays.items():
-        absent = [name for number, name in enumerate(class_names) if number not in set(labels.tolist())]
-        if absent:
+        present = set(labels.tolist())
+        if absent := [name for number, name in enumerate(class_names) if number not in present]:
             names = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
             told.append(f"{split} has no example of {names}")
     return told
@@ -167,7 +167,7 @@ def _repeated(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
     seen = {split: [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
             for split, (images, _) in arrays.items()}
     told = []
-    for one, other in (("train", "test"), ("validation", "test"), ("train", "validation")):
+    for one, other in (("train", "test"), ("validation", "test"), ("validation", "train")):
         known = set(seen.get(one, ()))
         if count := sum(digest in known for digest in seen.get(other, ())):
             told.append(f"{count} of {len(seen[other])} {other} images stand in {one} too, all pixels equal")
