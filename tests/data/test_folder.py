@@ -12,7 +12,8 @@ from PIL import Image
 from tiny_sets import message
 
 from ablations.own_data import ImageFolder
-from harness.data import DataError, folder
+from ablations.spec import RunConfig
+from harness.data import DataError, folder, inputs
 
 SPLITS = ("train", "validation", "test")
 
@@ -178,7 +179,8 @@ def test_class_names_reorder_and_leave_out(tmp_path: Path) -> None:
     assert labelled(loaded.train) == [(0, 1), (2, 0)]
     assert load.told[0] == "Found 12 files belonging to 2 classes."
     assert "Left out, as class_names says: b." in load.told
-    text = refused(tmp_path, ImageFolder(paint_set(tmp_path / "more", {"cat": 3, "dog": 3}), class_names=("cat", "dgo")))
+    more = paint_set(tmp_path / "more", {"cat": 3, "dog": 3})
+    text = refused(tmp_path, ImageFolder(more, class_names=("cat", "dgo")))
     assert 'has "dgo"' in text
     assert 'did you mean "dog"?' in text
 
@@ -211,8 +213,8 @@ def test_metadata_lists_flat_folders_with_or_without_splits(tmp_path: Path) -> N
     assert (loaded.class_names, labelled(loaded.train)) == (("ant", "cat"), [(0, 1), (1, 0)])
     assert load.told[0] == "Found 17 files belonging to 2 classes."
     assert "folder:pets: pictures of no class, left out: 1, the first is 8.png" in loaded.warnings
-    table(root, [(*row, "train" if index % 3 else "Val") for index, row in enumerate(rows)] + [("y/8.png", "ant", "test")],
-          ("file_name", "label", "split"))
+    split = [(*row, "train" if index % 3 else "Val") for index, row in enumerate(rows)]
+    table(root, [*split, ("y/8.png", "ant", "test")], ("file_name", "label", "split"))
     assert counts(load(ImageFolder(root))) == [11, 6, 1]
 
 
@@ -228,7 +230,8 @@ def test_metadata_may_lie_in_each_split_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("name,label\n", "has no column file_name, only name, label"), ("", "no column file_name and no label, only nothing"),
+    ("name,label\n", "has no column file_name, only name, label"),
+    ("", "no column file_name and no label, only nothing"),
     ("file_name,label\na.png,\n", "line 2: label is empty"), ("file_name,label,split\na.png,b,eval\n", "two"),
     ("file_name,label\na.png,b\na.png,c\n", "lists a.png twice"), ("file_name,label,split\na.png,b,new\n", "no split"),
     ("file_name,label\nno.png,b\na.png,c\na2.png,b\na3.png,b\na4.png,b\n", "no.png: No such file"),
@@ -254,6 +257,19 @@ def test_pictures_are_decoded_once_and_again_where_file_or_form_changed(tmp_path
     monkeypatch.setattr(folder, "decode", decode)
     paint(root / "a/0.png", (9, 99, 9))
     assert load(ImageFolder(root)).fingerprint != first.fingerprint
+
+
+def test_all_forms_of_a_folder_are_found_once_and_skip_the_same(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    root = paint_set(tmp_path / "pets", {"a": 6, "b": 6})
+    (root / "a/0.png").write_bytes(b"")
+    told: list[str] = []
+    runs = [RunConfig(ImageFolder(root, fit=fit), validation_size=2) for fit in ("crop", "pad")]
+    found = inputs.load_datasets(runs, None, skip_unreadable=True, tell=told.append)
+    assert [counts(found[inputs.key(run)].dataset) for run in runs] == [[7, 2, 2]] * 2
+    assert told.count("Found 12 files belonging to 2 classes.") == 1
+    with pytest.raises(DataError, match="1 of 12 pictures"):
+        inputs.load_datasets(runs, None, tell=told.append)
 
 
 def test_a_set_larger_than_the_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
