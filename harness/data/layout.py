@@ -175,10 +175,12 @@ class _Walk:
         self.repeated = 0
 
     def pictures(self, folder: Path) -> Iterator[Path]:
+        within = os.path.realpath(folder)
         for entry in _entries(folder):
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{within}{os.sep}{entry.name}"
             if not _is_folder(entry) and not _is_picture(entry):
                 self.others[Path(entry.name).suffix.lower()] += 1
-            elif (real := os.path.realpath(entry.path)) in self._seen:
+            elif real in self._seen:
                 self.repeated += not _is_folder(entry)
             else:
                 self._seen.add(real)
