@@ -136,6 +136,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (root / "b/again.png").symlink_to("../a/0.png")
     loaded = load(ImageFolder(root))
     assert load.told[0] == "Found 9 files belonging to 2 classes."
+    assert {pair for split in SPLITS for pair in labelled(getattr(loaded, split))} == {(0, 0), (20, 0), (1, 1)}
     assert "links to pictures that are listed already, left out: 1" in " ".join(loaded.warnings)
 
 
