@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ablations import own_data
 from ablations.claim import Claim
+from ablations.own_data import ImageFolder, Source
 from models import FAMILIES, MLPConfig, ModelConfig
 from models.options import choice, flag, fraction, not_negative, positive, traced
 
@@ -105,7 +107,7 @@ class RunConfig:
     """Says everything about a run but its seed.
 
     Attributes:
-      dataset: a name that `harness.data.load` knows.
+      dataset: a name that `harness.data.load` knows, an `ImageFolder` ("folder:PATH"), "npz:PATH", or a `Source`.
       model: a config of one of the model families.
       batch_size: examples per step; the last step of an epoch takes what is left.
       epochs: passes over the training examples, at most.
@@ -116,7 +118,7 @@ class RunConfig:
       precision: "float32", or "bfloat16" for the forward and backward passes over float32 parameters.
     """
 
-    dataset: str
+    dataset: str | ImageFolder | Source
     model: ModelConfig = MLPConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int = 128
@@ -129,8 +131,7 @@ class RunConfig:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if not self.dataset or not isinstance(self.dataset, str):
-            raise ValueError(f"dataset must be a name, not {self.dataset!r}")
+        object.__setattr__(self, "dataset", own_data.checked(self.dataset))
         if type(self.model) not in FAMILIES:
             families = ", ".join(family.__name__ for family in FAMILIES)
             raise ValueError(f"model must be one of {families}; not {self.model!r}")
@@ -327,7 +328,7 @@ def with_value(config: Any, path: str, value: Any) -> Any:
         # A path into the early stopping that a run does without switches it on.
         inner = getattr(config, head)
         value = with_value(EarlyStopping() if head == "early_stopping" and inner is None else inner, rest, value)
-    elif (old := getattr(config, head)) is not None and not _fits(old, value):
+    elif (old := getattr(config, head)) is not None and head != "dataset" and not _fits(old, value):
         raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
     return dataclasses.replace(config, **{head: value})
 

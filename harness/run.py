@@ -61,6 +61,8 @@ RESULTS_DIR = flags.DEFINE_string("results_dir", records.OWN_RESULTS,
                                   "Folder to write results into, one folder per ablation.")
 DATA_DIR = flags.DEFINE_string("data_dir", None,
                                "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
+SKIP_UNREADABLE = flags.DEFINE_bool(
+    "skip_unreadable", False, "Leave out pictures of a folder that cannot be read, and count them in the record.")
 WEIGHTS_DIR = flags.DEFINE_string(
     "weights_dir", None, "Folder of Keras Applications' .h5 weight files; else the cache folder, else a download.")
 DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; default all, on a CPU one per core.", lower_bound=1)
@@ -108,7 +110,8 @@ def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run
     configs = [run.config for run in absent]
     if absent:
         check_writable(folder.path)
-    found = inputs.load_datasets(configs, DATA_DIR.value)
+    found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=functools.partial(
+        console.print, markup=False, highlight=False, soft_wrap=True))
     costs = cost.measure_all(absent, found)
     console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train, in "
                   f"{RESULTS_DIR.value}/", markup=False, highlight=False, soft_wrap=True)

@@ -16,8 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data import archives, cache, prepared
+from ablations import own_data
+from harness.data import archives, cache, own, prepared, stratified
 from harness.data.decoded import DataError, Decoded, cached
+from harness.data.own import Origin
+from harness.data.stratified import stratified_sample
 from harness.records.files import in_home
 
 __all__ = ["NAMES", "DataError", "Dataset", "Split", "load"]
@@ -32,7 +35,6 @@ _OFFICIAL_PIXELS = {
     "fashion_mnist": "a418e6256930abcea66c361029f07e8186a8c2ada5ae49b52161ec2d853c1e8f",
     "digits": "b14f4bd90b95fda5018237969ff5119135bfe1dd769707341b63f88ecdb3392f",
 }
-_SPLIT_SEED = 0  # never a run's seed: every run of every ablation validates on the same examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Dataset:
 
     Attributes:
       fingerprint: sha256 over the decoded arrays and the split; equal exactly if two runs saw the same examples.
-      pixels: sha256 over the decoded official arrays alone, before the validation split.
+      pixels: sha256 over the decoded arrays alone, before the validation split.
       official: whether these are proven to be the pixels of the official archives.
       warnings: what a reader of the results must know; kept in records and captions.
-      source: "archives", "prepared", "tensorflow" or "bundled".
+      source: "archives", "prepared", "tensorflow" or "bundled"; of data of one's own "folder", "npz" or "object".
     """
 
     name: str
@@ -83,97 +85,118 @@ class Dataset:
 
 
 def load(
-    name: str, data_dir: str | None = None, *, validation_size: int = 5000, cache_dir: str | None = None
+    name: str | own_data.ImageFolder | own_data.Source,
+    data_dir: str | None = None,
+    *,
+    validation_size: int = 5000,
+    cache_dir: str | None = None,
+    skip_unreadable: bool = False,
+    tell: Callable[[str], None] = print,
 ) -> Dataset:
     """Loads a data set; the first time from its source, then from a cache of decoded arrays.
 
     A prepared TFDS set under `data_dir` comes first, then the official archives under `data_dir`, then their download.
 
     Args:
-      name: one of `NAMES`, or any image classification set of TensorFlow Datasets.
+      name: one of `NAMES`, or any image classification set of TensorFlow Datasets; "folder:PATH", "npz:PATH", or an
+        object as `ablations.own_data` describes it, whose `load()` is called anew each time.
       data_dir: by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-      validation_size: examples taken from train, stratified by class and the same in every run.
+      validation_size: examples taken from train, stratified by class and the same in every run; a set's own validation
+        split is used instead.
       cache_dir: by default that of `harness.data.cache`.
+      skip_unreadable: leaves out files of a folder that cannot be read, and counts them in the warnings.
+      tell: is given lines for the one who launches: what was found in a folder.
 
     Raises:
       DataError: if the name is unknown, the data or the folder given are missing or damaged, or `validation_size` does
         not fit.
     """
+    asked = own_data.checked(name) if name else name
+    found = own.origin(asked, skip_unreadable=skip_unreadable)
+    is_own = found is not None
     data_path = in_home(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
-    if data_dir and not data_path.is_dir():  # also where a cache would do: another folder was meant
+    if data_dir and not is_own and not data_path.is_dir():  # also where a cache would do: another folder was meant
         raise DataError(f"--data_dir={data_dir}: there is no such folder; make it or give another, or leave the flag "
                         "out to use $TFDS_DATA_DIR, else ~/tensorflow_datasets")
     cache_path = in_home(cache_dir) if cache_dir else default_cache_dir()
-    source, identity, decode = _source(name, data_path, cache_path)
-    key = hashlib.sha256(json.dumps([name, source, identity]).encode()).hexdigest()[:16]
-    decoded, pixels = cached(cache_path / name / f"{source}-{key}", decode)
+    origin = found or _source(str(asked), data_path, cache_path)
+    for note in origin.notes:
+        tell(note)
+    decoded, pixels = _decoded(origin, cache_path / ("own" if is_own else origin.name))
 
-    official = source == "archives" or pixels == _OFFICIAL_PIXELS.get(name)
-    train_index, validation_index = _split_validation(decoded, validation_size)
-    fingerprint = hashlib.sha256(pixels.encode() + train_index.tobytes() + validation_index.tobytes()).hexdigest()
+    official = origin.kind == "archives" or pixels == _OFFICIAL_PIXELS.get(origin.name)
+    train, validation, chosen = _split_validation(decoded, validation_size, is_own=is_own)
+    warnings = decoded.warnings
+    if decoded.validation_images is not None:
+        warnings += (f"{origin.name}: its own validation split ({len(validation.labels):,} examples) is used, and "
+                     f"validation_size is not",)
+    elif not (official or is_own):
+        warnings += (_doubt(origin.name),)
     return Dataset(
-        name=name,
-        train=Split(decoded.train_images[train_index], decoded.train_labels[train_index]),
-        validation=Split(decoded.train_images[validation_index], decoded.train_labels[validation_index]),
+        name=origin.name,
+        train=train,
+        validation=validation,
         test=Split(decoded.test_images, decoded.test_labels),
         class_names=decoded.class_names,
-        fingerprint=fingerprint,
+        fingerprint=hashlib.sha256(pixels.encode() + chosen).hexdigest(),
         pixels=pixels,
         official=official,
-        warnings=() if official else (_doubt(name),),
+        warnings=warnings,
         source=decoded.source,
     )
 
 
-def stratified_sample(labels: np.ndarray, size: int) -> np.ndarray:
-    """Picks `size` positions, as near to the class proportions as whole numbers allow.
+def _decoded(origin: Origin, folder: Path) -> tuple[Decoded, str]:
+    """Gives a set's arrays and their sha256, from the cache where something tells that they are the same."""
+    if origin.kind == "object":
+        decoded = origin.decode()
+        return decoded, decoded.pixels()
+    key = hashlib.sha256(json.dumps([origin.name, origin.kind, origin.identity]).encode()).hexdigest()[:16]
+    return cached(folder / f"{origin.kind}-{key}", origin.decode)
 
-    The choice depends on the labels and the size only. Classes get the floor of their share, and the examples left
-    over go to the largest remainders.
+
+def _split_validation(decoded: Decoded, size: int, *, is_own: bool) -> tuple[Split, Split, bytes]:
+    """Takes the validation examples from train where a set has none of its own.
 
     Returns:
-      int64 (size,), increasing.
+      Both splits, and the bytes by which this choice is told from another.
     """
-    _, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    quotas, remainders = np.divmod(size * counts, len(labels))
-    quotas[np.argsort(-remainders, kind="stable")[: size - quotas.sum()]] += 1
-    # RandomState is frozen for good; the streams of default_rng may change between NumPy versions.
-    order = np.random.RandomState(_SPLIT_SEED).permutation(len(labels))
-    by_class = order[np.argsort(members[order], kind="stable")]
-    starts = np.cumsum(counts) - counts
-    return np.sort(np.concatenate([by_class[s : s + quota] for s, quota in zip(starts, quotas, strict=True)]))
-
-
-def _split_validation(decoded: Decoded, validation_size: int) -> tuple[np.ndarray, np.ndarray]:
-    count, smallest = len(decoded.train_labels), len(decoded.class_names)
-    if not smallest <= validation_size < count:
+    images, labels = decoded.train_images, decoded.train_labels
+    if decoded.validation_images is not None and decoded.validation_labels is not None:
+        return Split(images, labels), Split(decoded.validation_images, decoded.validation_labels), b""
+    smallest, largest = 1 if is_own else len(decoded.class_names), stratified.spare(labels)
+    if not smallest <= size <= largest:
+        per_class = "" if is_own else " (one per class)"
+        fifth = max(smallest, min(largest, len(labels) // 5))
         raise DataError(
-            f"validation_size={validation_size} does not fit {decoded.name}: it must be from {smallest} "
-            f"(one per class) to {count - 1} (train has {count} examples)"
+            f"validation_size={size} does not fit {decoded.name}: it must be from {smallest}{per_class} to {largest} "
+            f"(train has {len(labels)} examples, and keeps one per class); validation_size={fifth} would do"
         )
-    validation = stratified_sample(decoded.train_labels, validation_size)
-    return np.setdiff1d(np.arange(count), validation, assume_unique=True), validation
+    validation = stratified_sample(labels, size)
+    train = stratified.held_out(labels, validation)
+    chosen = train.tobytes() + validation.tobytes()
+    return Split(images[train], labels[train]), Split(images[validation], labels[validation]), chosen
 
 
-def _source(name: str, data_dir: Path, cache_dir: Path) -> tuple[str, object, Callable[[], Decoded]]:
-    """Chooses where `name` comes from: the kind of source, what identifies its content, and how to decode it."""
+def _source(name: str, data_dir: Path, cache_dir: Path) -> Origin:
+    """Chooses where `name` comes from."""
     if name == "digits":
-        return "bundled", None, _decode_digits
+        return Origin(name, "bundled", None, _decode_digits)
     if not re.fullmatch(r"[a-z]\w*(/[\w.-]+)?", name, re.ASCII):
         raise _unknown(name)
     if folder := prepared.find(name, data_dir):
-        return "prepared", prepared.identity(folder), functools.partial(prepared.decode, name, folder)
+        return Origin(name, "prepared", prepared.identity(folder), functools.partial(prepared.decode, name, folder))
     if name in archives.NAMES:
         # Looked for even when they are cached, so that a truncated file is never passed over in silence.
         archives.locate(name, data_dir, cache_dir)
         identity = [archive.sha256 for archive in archives.registry(name)]
-        return "archives", identity, functools.partial(archives.decode, name, data_dir, cache_dir)
+        return Origin(name, "archives", identity, functools.partial(archives.decode, name, data_dir, cache_dir))
     if not prepared.is_known(name):
         raise _unknown(name)
     if prepared.has_tensorflow():
         prepared.prepare(name, data_dir)
         if folder := prepared.find(name, data_dir):
-            return "prepared", prepared.identity(folder), functools.partial(prepared.decode, name, folder)
+            return Origin(name, "prepared", prepared.identity(folder), functools.partial(prepared.decode, name, folder))
     raise DataError(
         f"{name} is missing: no prepared set in {data_dir / name}/<version>/ that can be read without TensorFlow; "
         "prepare it elsewhere with file_format='array_record' and copy it there, give another folder with "
@@ -189,7 +212,7 @@ def _decode_digits() -> Decoded:
     images = ((bunch.images.astype(np.int32) * 255 + 8) // 16).astype(np.uint8)[..., np.newaxis]
     labels = bunch.target.astype(np.int32)
     test = stratified_sample(labels, len(labels) // 5)
-    train = np.setdiff1d(np.arange(len(labels)), test, assume_unique=True)
+    train = stratified.held_out(labels, test)
     names = tuple(str(name) for name in bunch.target_names)
     return Decoded("digits", "bundled", names, images[train], labels[train], images[test], labels[test])
 

@@ -1,19 +1,20 @@
 """The decoded arrays of a data set: what every source hands over, how they are checked, and their cache on disk.
 
-`harness.data.archives` and `harness.data.prepared` build a `Decoded`; `harness.data` keeps it with `cached`.
+Each source builds a `Decoded`; `harness.data` keeps it with `cached`.
 """
 
 import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import filelock
 import numpy as np
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_OWN_VALIDATION = ("validation_images", "validation_labels")  # of sets that have such a split
 _FORMAT = 2  # raise it when decoding changes, so that no older cache is read
 
 
@@ -23,12 +24,14 @@ class DataError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """The official arrays of a data set, in stored order, before any validation split.
+    """The arrays of a data set, in stored order, before any validation split is taken from train.
 
     Attributes:
       train_images, test_images: uint8 (N, H, W, C).
       train_labels, test_labels: int32 (N,), each in [0, len(class_names)).
-      source: "archives", "prepared", "tensorflow" or "bundled".
+      validation_images, validation_labels: as these; None where the set has no such split of its own.
+      source: "archives", "prepared", "tensorflow", "bundled", "folder", "npz" or "object".
+      warnings: what a reader of the results must know.
 
     Raises:
       DataError: if an array has another form, or images and labels do not belong together.
@@ -41,9 +44,12 @@ class Decoded:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    validation_images: np.ndarray | None = None
+    validation_labels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for split in ("train", "test"):
+        for split in ("train", "test") if self.validation_images is None else ("train", "validation", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             if images.dtype != np.uint8 or images.ndim != 4:
                 raise DataError(f"{self.name}: {split} images are {images.dtype} {images.shape}, not uint8 NHWC")
@@ -56,11 +62,19 @@ class Decoded:
                     f"{self.name}: {split} labels span {labels.min()}..{labels.max()}, "
                     f"outside 0..{len(self.class_names) - 1}"
                 )
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise DataError(
-                f"{self.name}: train images are {self.train_images.shape[1:]} but test images "
-                f"{self.test_images.shape[1:]}"
-            )
+            if self.train_images.shape[1:] != images.shape[1:]:
+                raise DataError(
+                    f"{self.name}: train images are {self.train_images.shape[1:]} but {split} images {images.shape[1:]}"
+                )
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names the arrays that there are."""
+        return ARRAYS if self.validation_images is None else ARRAYS + _OWN_VALIDATION
+
+    def pixels(self) -> str:
+        """Gives the sha256 over all arrays (contents, shapes and dtypes)."""
+        return _combined([_sha256(getattr(self, array)) for array in self.arrays])
 
 
 def cached(folder: Path, decode: Callable[[], Decoded]) -> tuple[Decoded, str]:
@@ -69,7 +83,7 @@ def cached(folder: Path, decode: Callable[[], Decoded]) -> tuple[Decoded, str]:
     Safe when several processes ask for the same folder at once: one decodes, the others wait for it.
 
     Returns:
-      The arrays, memory-mapped read-only, and the sha256 over all four (contents, shapes and dtypes).
+      The arrays, memory-mapped read-only, and the sha256 over all of them (contents, shapes and dtypes).
 
     Raises:
       DataError: from `decode`, or if the folder cannot be written.
@@ -99,12 +113,13 @@ def _open(folder: Path) -> tuple[Decoded, str] | None:
         manifest = json.loads((folder / "manifest.json").read_text())
         if manifest["format"] != _FORMAT:
             return None
-        for array in ARRAYS:
-            if _file(folder, array).stat().st_size != manifest["bytes"][array]:
+        for array, size in manifest["bytes"].items():
+            if _file(folder, array).stat().st_size != size:
                 return None
-        arrays = {array: np.load(_file(folder, array), mmap_mode="r") for array in ARRAYS}
-        decoded = Decoded(manifest["name"], manifest["source"], tuple(manifest["class_names"]), **arrays)
-        return decoded, _combined(manifest["sha256"])
+        arrays = {array: np.load(_file(folder, array), mmap_mode="r") for array in manifest["bytes"]}
+        decoded = Decoded(manifest["name"], manifest["source"], tuple(manifest["class_names"]), **arrays,
+                          warnings=tuple(manifest.get("warnings", ())))
+        return decoded, _combined([manifest["sha256"][array] for array in decoded.arrays])
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
@@ -115,15 +130,16 @@ def _keep(decoded: Decoded, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
-        for array in ARRAYS:
+        for array in decoded.arrays:
             np.save(_file(part, array), getattr(decoded, array))
         manifest = {
             "format": _FORMAT,
             "name": decoded.name,
             "source": decoded.source,
             "class_names": decoded.class_names,
-            "bytes": {array: _file(part, array).stat().st_size for array in ARRAYS},
-            "sha256": {array: _sha256(getattr(decoded, array)) for array in ARRAYS},
+            "warnings": decoded.warnings,
+            "bytes": {array: _file(part, array).stat().st_size for array in decoded.arrays},
+            "sha256": {array: _sha256(getattr(decoded, array)) for array in decoded.arrays},
         }
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -142,5 +158,5 @@ def _sha256(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _combined(sha256: dict[str, str]) -> str:
-    return hashlib.sha256("".join(sha256[array] for array in ARRAYS).encode()).hexdigest()
+def _combined(sha256: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sha256).encode()).hexdigest()

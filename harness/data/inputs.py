@@ -4,7 +4,8 @@
 """
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -79,18 +80,24 @@ def input_shape(config: RunConfig, dataset: Dataset) -> tuple[int, ...]:
     return (config.model.features,) if reads_features(config) else dataset.image_shape  # type: ignore[union-attr]
 
 
-def load_datasets(configs: Iterable[RunConfig], data_dir: str | None) -> dict[Hashable, Inputs]:
+def load_datasets(configs: Iterable[RunConfig], data_dir: str | None, *, skip_unreadable: bool = False,
+                  tell: Callable[[str], None] = print) -> dict[Hashable, Inputs]:
     """Loads the images alone: enough to tell what training would cost.
+
+    Args:
+      data_dir, skip_unreadable, tell: as `data.load` has them.
 
     Raises:
       DataError: as `data.load`.
     """
-    loaded: dict[tuple[str, int], Dataset] = {}
+    loaded: dict[Hashable, Dataset] = {}
     found: dict[Hashable, Inputs] = {}
+    once = functools.cache(tell)  # levels that read a folder in several forms find the same in it
     for config in configs:
         name = config.dataset, config.validation_size
         if name not in loaded:
-            loaded[name] = datasets.load(config.dataset, data_dir, validation_size=config.validation_size)
+            loaded[name] = datasets.load(config.dataset, data_dir, validation_size=config.validation_size,
+                                         skip_unreadable=skip_unreadable, tell=once)
         found.setdefault(key(config), Inputs(loaded[name]))
     return found
 

@@ -36,11 +36,21 @@ def read(file: BinaryIO | Path, channels: int, name: str) -> np.ndarray:
     """
     with Image.open(file) as image:
         image.load()
-        pixels = np.asarray(_converted(_eight_bits(image, name), _CHANNELS[channels], name))
+        pixels = np.asarray(_converted(eight_bits(image, name), _CHANNELS[channels], name))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+def has_alpha(image: Image.Image) -> bool:
+    """Says whether a picture may have transparent pixels: by its mode, or by a colour that is declared transparent."""
+    return image.mode in _WITH_ALPHA or "transparency" in image.info
+
+
+def eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Brings a picture to a mode of 8 bits a channel that Pillow converts by a fixed rule; of 16 bits the high byte.
+
+    Raises:
+      DataError: if its values have no known range, or its mode no conversion that is the same everywhere.
+    """
     if image.mode in _PREMULTIPLIED:
         return image.convert(_PREMULTIPLIED[image.mode])
     if image.mode in (*_WITH_ALPHA, *_OPAQUE):
@@ -56,7 +66,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def _converted(image: Image.Image, mode: str, name: str) -> Image.Image:
-    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+    if has_alpha(image):
         image = image.convert("RGBA")
         if "A" not in mode and image.getchannel("A").getextrema() != (255, 255):
             raise DataError(

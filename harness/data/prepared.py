@@ -32,7 +32,9 @@ def find(name: str, data_dir: Path) -> Path | None:
 
 def identity(folder: Path) -> list[tuple[str, int, int]]:
     """Lists the name, size and time of change of each file, by which a changed set is told from the one before."""
-    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir())]
+    listed = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir())]
+    # Such sets were once kept without it.
+    return [*listed, ("with validation", 0, 0)] if any("-validation." in name for name, _, _ in listed) else listed
 
 
 def has_tensorflow() -> bool:
@@ -58,7 +60,7 @@ def prepare(name: str, data_dir: Path) -> None:
 
 
 def decode(name: str, folder: Path) -> Decoded:
-    """Decodes the train and test pictures of a prepared set, in stored order.
+    """Decodes the train and test pictures of a prepared set, and those of validation if it has them, in stored order.
 
     Raises:
       DataError: if the set is damaged, lacks a train or test split, is not one of labelled uint8 pictures, or its
@@ -76,6 +78,9 @@ def decode(name: str, folder: Path) -> Decoded:
             )
         train = _split(name, builder, "train", image_key, label_key)
         test = _split(name, builder, "test", image_key, label_key)
+        validation: tuple[Any, Any] = (None, None)
+        if "validation" in builder.info.splits:
+            validation = _split(name, builder, "validation", image_key, label_key)
     except DataError:
         raise
     except Exception as error:  # array_record raises RuntimeError, Pillow OSError, TFDS many kinds
@@ -83,7 +88,7 @@ def decode(name: str, folder: Path) -> Decoded:
             f"{name}: the prepared set in {folder} cannot be read ({_one_line(error)}); prepare or copy it again"
         ) from error
     source = "prepared" if _needs_no_tensorflow(folder / "dataset_info.json") else "tensorflow"
-    return Decoded(name, source, tuple(builder.info.features[label_key].names), *train, *test)
+    return Decoded(name, source, tuple(builder.info.features[label_key].names), *train, *test, *validation)
 
 
 def _needs_no_tensorflow(dataset_info: Path) -> bool:

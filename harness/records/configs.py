@@ -9,10 +9,12 @@ from typing import Any
 
 
 def as_json(value: Any) -> Any:
-    """Turns dataclasses into plain JSON values; a config keeps its type's name under "type"."""
+    """Turns dataclasses into plain JSON values; a config or a data set keeps its type's name under "type"."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__} | plain if type(value).__name__.endswith("Config") else plain
+        name = type(value).__name__
+        is_one_of_several = name.endswith("Config") or name == "ImageFolder" or hasattr(value, "load")
+        return {"type": name} | plain if is_one_of_several else plain
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -5,6 +5,7 @@ layouts have trained may share a table, which then says so: their numbers may di
 """
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -46,7 +47,7 @@ def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) ->
         return {"config": {"precision": record.config.get("precision")}, **device(record)}
 
     def data_named(record: RunRecord) -> Any:
-        return record.config.get("dataset"), record.config.get("validation_size")
+        return json.dumps(record.config.get("dataset"), sort_keys=True), record.config.get("validation_size")
 
     records, varied = list(records), set(varied)
     if twice := [name for name, number in Counter(map(_name, records)).items() if number > 1]:

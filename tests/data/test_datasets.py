@@ -82,7 +82,14 @@ def test_quotas_follow_the_largest_remainders() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 21])
     # 10 of 101: shares 4.95, 2.97, 2.08.
     np.testing.assert_array_equal(np.bincount(labels[datasets.stratified_sample(labels, 10)]), [5, 3, 2])
-    assert len(datasets.stratified_sample(labels, 100)) == 100
+
+
+def test_every_class_keeps_an_example_and_the_others_make_up_for_it() -> None:
+    labels = np.repeat([0, 1, 2, 3], [50, 1, 2, 20])
+    for size in (1, 30, 60, 69):
+        chosen = datasets.stratified_sample(labels, size)
+        assert len(set(chosen)) == size
+        assert (np.bincount(labels[chosen], minlength=4) <= [49, 0, 1, 19]).all()
 
 
 def test_the_choice_never_drifts_between_library_versions() -> None:
@@ -90,12 +97,12 @@ def test_the_choice_never_drifts_between_library_versions() -> None:
     assert hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()[:16] == "51f21aa694446258"
 
 
-@pytest.mark.parametrize("size", [-1, 0, 9, TRAIN, 5000])
+@pytest.mark.parametrize("size", [-1, 0, 9, TRAIN - 9, 5000])
 def test_a_validation_size_that_does_not_fit_names_the_field_and_range(mnist, size: int) -> None:
     with pytest.raises(DataError) as error:
         load("mnist", **mnist | {"validation_size": size})
     assert f"validation_size={size}" in message(error)
-    assert f"from 10 (one per class) to {TRAIN - 1}" in message(error)
+    assert f"from 10 (one per class) to {TRAIN - 10} " in message(error)
 
 
 @pytest.mark.parametrize("changed", ["train_images", "train_labels", "test_images", "test_labels"])

@@ -80,6 +80,15 @@ def test_a_prepared_set_of_another_form_is_one_clear_line(tmp_path: Path, splits
     assert "tiny" in message(error)
 
 
+def test_a_validation_split_of_its_own_is_used_and_told(tmp_path: Path) -> None:
+    splits = {"train": examples(9, 0), "validation": examples(5, 2), "test": examples(3, 1)}
+    write_prepared(tmp_path / "tiny/1.0.0", splits)
+    loaded = load_tiny(tmp_path)
+    np.testing.assert_array_equal(loaded.validation.images[..., 0], [pixels for pixels, _ in splits["validation"]])
+    assert len(loaded.train.labels) == 9
+    assert "tiny: its own validation split (5 examples) is used, and validation_size is not" in loaded.warnings
+
+
 def test_pictures_of_sixteen_bits_keep_their_high_byte(tmp_path: Path) -> None:
     deep = [(np.random.default_rng(i).integers(0, 2**16, (8, 8), np.uint16), i % 3) for i in range(12)]
     write_prepared(tmp_path / "tiny/1.0.0", {"train": deep[:9], "test": deep[9:]})

@@ -1,0 +1,210 @@
+"""What lies where in a folder of pictures: splits, classes, files; in sub-folders or listed by a `metadata.csv`.
+
+Split folders have the words of Hugging Face's imagefolder and of timm; `eval` means test to the one and validation to
+the other, and is refused.
+"""
+
+import collections
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data import metadata
+from harness.data.decoded import DataError
+
+# Source: datasets/data_files.py of Hugging Face and timm/data/dataset_factory.py.
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_TWO_MEANINGS = ("eval", "evaluation")
+_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")
+_LAYOUTS = "a folder for each class, such as cat/1.jpg, below train/ and test/ if there are splits, or a metadata.csv"
+
+
+class Listed(NamedTuple):
+    """A picture file, its class and its split; no split where the folder has none."""
+
+    path: Path
+    label: str
+    split: str | None
+
+
+class Layout(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+      files: in the order of their paths.
+      classes: sorted over all splits, also those without a picture.
+      splits: that there are folders for, with or without pictures.
+      warnings: what a reader of the results must know.
+      notes: what the one who launches should know.
+    """
+
+    files: list[Listed]
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read(root: Path) -> Layout:
+    """Lists the pictures of a folder.
+
+    Raises:
+      DataError: if it is not there, cannot be read, or is not laid out as a set of pictures.
+    """
+    if not root.is_dir():
+        where = "" if root.is_absolute() else f", looked for in {Path.cwd()}"
+        raise DataError(f"the folder of pictures {root} {'is no folder' if root.exists() else 'does not exist'}{where}")
+    try:
+        found = _listed(root)
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read ({error.strerror or error})") from error
+    if not found.files:
+        raise DataError(f"{root} has no pictures where they are looked for ({', '.join(_SUFFIXES)} in {_LAYOUTS})"
+                        + "".join(f"; {warning}" for warning in found.warnings))
+    return found
+
+
+def splits_of(folders: Iterable[Path], root: Path) -> dict[str, Path]:
+    """Reads sub-folders as splits if all of them have the names of splits: split -> folder.
+
+    Raises:
+      DataError: if a name has two meanings, two names mean the same, or there is no split to train on.
+    """
+    folders = list(folders)
+    if not folders or not all(folder.name.casefold() in (*SPLIT_WORDS, *_TWO_MEANINGS) for folder in folders):
+        return {}
+    found: dict[str, Path] = {}
+    for folder in folders:
+        split = split_named(folder.name, f"{root}")
+        if split in found:
+            raise DataError(f"{root}: {found[split].name}/ and {folder.name}/ both mean {split}; keep one of them")
+        found[split] = folder
+    if "train" not in found:
+        raise DataError(f"{root} has {', '.join(f'{folder.name}/' for folder in folders)} but no train/")
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def split_named(word: str, where: str) -> str:
+    """Gives the split that a word names.
+
+    Raises:
+      DataError: if it names none, or one of two.
+    """
+    if word.casefold() in _TWO_MEANINGS:
+        raise DataError(f'{where}: "{word}" means test to some and validation to others; name it test or validation')
+    if word.casefold() not in SPLIT_WORDS:
+        raise DataError(f'{where}: "{word}" is no split; there are train, validation and test')
+    return SPLIT_WORDS[word.casefold()]
+
+
+def class_named(name: str) -> str:
+    """Gives a class's name as it is kept: composed Unicode, as not every system stores it, and never undecodable."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _listed(root: Path) -> Layout:
+    folders = _folders(root)
+    table = root / metadata.NAME
+    splits = splits_of(folders, root) if folders else {}
+    levels: dict[str | None, Path] = {None: root}
+    if splits:
+        levels = dict(splits.items())
+    walk = _Walk([root, *levels.values(), *(one for level in levels.values() for one in _folders(level))])
+    files: list[Listed] = []
+    classes: set[str] = set()
+    loose: list[str] = []
+    for split, level in {None: root}.items() if table.is_file() else levels.items():
+        if (level / metadata.NAME).is_file():
+            named = [Listed(level / row.file_name, class_named(row.label), _split_of(row, split, level, splits))
+                     for row in metadata.read(level / metadata.NAME)]
+            given = {os.path.realpath(one.path) for one in named}
+            loose += [path.name for path in _Walk([level]).pictures(level) if os.path.realpath(path) not in given]
+            files += sorted(named, key=lambda one: one.path.parts)
+            classes |= {one.label for one in named}
+            continue
+        loose += [entry.name for entry in _entries(level) if _is_picture(entry) and not _is_folder(entry)]
+        for folder in _folders(level):
+            classes.add(label := class_named(folder.name))
+            files += [Listed(path, label, split) for path in walk.pictures(folder)]
+    warnings = _mixed_levels(folders, root) if not splits and not table.is_file() else []
+    if loose:
+        warnings.append(f"pictures of no class, left out: {len(loose)}, the first is {loose[0]}")
+    if walk.repeated:
+        warnings.append(f"links to pictures that are listed already, left out: {walk.repeated}")
+    others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(walk.others.items()))
+    notes = [f"Left out are files of other kinds: {others}."] if others else []
+    return Layout(files, tuple(sorted(classes)), tuple(splits), tuple(warnings), tuple(notes))
+
+
+def _split_of(row: metadata.Row, split: str | None, level: Path, splits: dict[str, Path]) -> str | None:
+    """Takes a listed picture's split from its row, else from the folder that it lies in."""
+    if row.split is not None:
+        return split_named(row.split, f"{level / metadata.NAME}, {row.file_name}")
+    return split or (split_named(Path(row.file_name).parts[0], str(level / metadata.NAME)) if splits else None)
+
+
+def _mixed_levels(folders: list[Path], root: Path) -> list[str]:
+    """Warns where some folders have the names of splits but others beside them make all of them classes."""
+    words = [folder.name for folder in folders if folder.name.casefold() in SPLIT_WORDS]
+    others = [folder.name for folder in folders if folder.name not in words]
+    if len({SPLIT_WORDS[word.casefold()] for word in words}) < 2:
+        return []
+    return [f"{', '.join(words)} in {root} are taken for classes, because {others[0]}/ beside them is no split; if "
+            "they are splits, move it elsewhere"]
+
+
+class _Walk:
+    """Walks folders and takes every picture once, however many links lead to it.
+
+    Attributes:
+      others: suffix -> how many files are no pictures by their name.
+      repeated: how many pictures were met again.
+    """
+
+    def __init__(self, folders: Iterable[Path]):
+        # A link to one of these is not followed, so that no class takes in its neighbours and no loop goes on.
+        self._seen = {os.path.realpath(folder) for folder in folders}
+        self.others: collections.Counter[str] = collections.Counter()
+        self.repeated = 0
+
+    def pictures(self, folder: Path) -> Iterator[Path]:
+        within = os.path.realpath(folder)
+        for entry in _entries(folder):
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{within}{os.sep}{entry.name}"
+            if not _is_folder(entry) and not _is_picture(entry):
+                self.others[Path(entry.name).suffix.lower()] += 1
+            elif real in self._seen:
+                self.repeated += not _is_folder(entry)
+            else:
+                self._seen.add(real)
+                if _is_folder(entry):
+                    yield from self.pictures(Path(entry.path))
+                else:
+                    yield Path(entry.path)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in _entries(folder) if _is_folder(entry)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Lists what is in a folder by name, without what is hidden or an operating system's own."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if entry.name[0] != "." and entry.name.casefold() not in _OF_SYSTEMS]
+    return sorted(shown, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # Asked of a link that leads to itself, the entry would raise.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    return entry.name.casefold().endswith(_SUFFIXES)
