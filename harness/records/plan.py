@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Plan:
       runs: cells in the ablation's order.
       claims: the source's figures.
       varied: paths of the fields that factors set.
+      origin, sources, overrides: see `record.Provenance`.
     """
 
     ablation: str
@@ -48,6 +50,9 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     claims: tuple[PlannedClaim, ...] = ()
     varied: tuple[str, ...] = ()
+    origin: str = ""
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def joined_by(self, earlier: Iterable[PlannedRun]) -> "Plan":
         """Keeps the runs of an earlier plan that this one has not."""
