@@ -32,8 +32,13 @@ import ast
 import contextlib
 import dataclasses
 import functools
+import pathlib
 import re
+import sys
 from collections.abc import Hashable, Mapping
+
+if not __package__:  # python harness/run.py, which puts that folder on the path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import filelock
 from absl import flags
