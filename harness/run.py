@@ -15,7 +15,7 @@ It may import what lies beside it, and its results go to a folder of its name. m
 attribute, package.module:WIDTH a module's:
 
   python -m harness.run --ablation=my_study.py
-  python -m harness.run --ablation=fashion_mlp,my_study.py         one after another
+  python -m harness.run --ablation=quickstart,my_study.py          one after another
 
 Results go to my_results/. Those in results/ came with the harness, from another machine: harness.report shows them,
 and nothing is added to them unless --results_dir=results says so.

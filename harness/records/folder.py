@@ -216,7 +216,8 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
     return list(found.values()), hidden
 
 
-_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
+_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
+                  if field.default is field.default_factory is dataclasses.MISSING)
 
 
 def _read_record(path: pathlib.Path) -> RunRecord:
