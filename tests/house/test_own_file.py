@@ -100,12 +100,15 @@ def test_folders_called_like_the_harness_packages_are_not_taken_for_them(folder)
     assert told.split() == [str(ROOT / name / "__init__.py") for name in ("models", "ablations")]
 
 
-def test_a_door_can_be_started_as_a_file(folder):
-    """Which puts harness/ on the path instead of the folder that it is in."""
-    told = subprocess.run([sys.executable, ROOT / "harness" / "report.py"], cwd=folder / "models", check=False,
-                          capture_output=True, text=True)
+def test_a_door_can_be_started_as_a_file(tmp_path):
+    """Which puts harness/ on the path instead of the folder that it is in; told from what is installed by its words."""
+    shutil.copytree(ROOT / "harness", tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    place = tmp_path / "harness" / "records" / "folder.py"
+    place.write_text(place.read_text().replace('"my_results"', '"their_results"'))
+    told = subprocess.run([sys.executable, "harness/report.py"], cwd=tmp_path, check=False, capture_output=True,
+                          text=True)
     assert told.stderr.splitlines() == [
-        "error: no records in my_results or results; make some with: python -m harness.run --ablation=NAME"]
+        "error: no records in their_results or results; make some with: python -m harness.run --ablation=NAME"]
 
 
 @pytest.mark.parametrize(("arguments", "code", "told"), [
