@@ -91,7 +91,7 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
 
 
 @pytest.mark.parametrize(("flags", "line"), [
-    ([], "--ablation=NAME is needed; one of: quickstart, "),
+    ([], "--ablation=NAME is needed, or --ablation=FILE.py with one of your own; one of: quickstart, "),
     (["--ablation=quikstart"], "did you mean quickstart?"),
     (["--ablation=quickstart", "--set=model.hiden=3"], "did you mean hidden"),
     (["--ablation=quickstart", "--set=epochs"], "path=value"),
