@@ -1,6 +1,7 @@
 """The shipped ablations, listed by hand. Knows no jax call and opens no file."""
 
 import difflib
+from collections.abc import Sequence
 
 from ablations import (
     cifar10_cnn,
@@ -54,12 +55,9 @@ class UnknownAblationError(LookupError):
       choices: the names there are, those that come near first.
     """
 
-    def __init__(self, name: str):
-        close = difflib.get_close_matches(name, ABLATIONS, 3)
-        close += [other for other in ABLATIONS if name and name in other and other not in close]
-        hint = f"; did you mean {' or '.join(close[:3])}?" if close else ""
-        super().__init__(f'no ablation "{name}"{hint}')
-        self.choices = (*close, *(other for other in ABLATIONS if other not in close))
+    def __init__(self, message: str, choices: Sequence[str] = ()):
+        super().__init__(message)
+        self.choices = tuple(choices)
 
 
 def get(name: str) -> Ablation:
@@ -70,4 +68,8 @@ def get(name: str) -> Ablation:
     """
     if name in ABLATIONS:
         return ABLATIONS[name]
-    raise UnknownAblationError(name)
+    close = difflib.get_close_matches(name, ABLATIONS, 3)
+    close += [other for other in ABLATIONS if name and name in other and other not in close]
+    hint = f"; did you mean {' or '.join(close[:3])}?" if close else ""
+    raise UnknownAblationError(f'no ablation "{name}"{hint}',
+                               (*close, *(other for other in ABLATIONS if other not in close)))

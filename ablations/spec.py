@@ -17,7 +17,7 @@ from models import FAMILIES, MLPConfig, ModelConfig
 from models.options import choice, flag, fraction, not_negative, positive, traced
 
 # What a label may hold: it becomes part of a folder's name.
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 
 
 class SpecError(ValueError):
@@ -294,11 +294,11 @@ def _check_factor(name: str, factor: Factor) -> None:
     if not factor.levels or not paths:
         raise SpecError(f'factor "{name}" needs a path and at least one level')
     for label, value in factor.levels.items():
-        if not _LABEL.fullmatch(label):
+        if not LABEL.fullmatch(label):
             raise SpecError(f'factor "{name}": a label holds letters, digits, spaces and ._+- only, not {label!r}')
         if len(paths) > 1 and (not isinstance(value, tuple) or len(value) != len(paths)):
             raise SpecError(f'factor "{name}", level "{label}": needs a tuple of {len(paths)} values, one per path')
-    if not _LABEL.fullmatch(name) or name == "seed":
+    if not LABEL.fullmatch(name) or name == "seed":
         raise SpecError(f'a factor\'s name holds letters, digits, spaces and ._+- only and is not "seed": {name!r}')
 
 

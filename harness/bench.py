@@ -21,8 +21,12 @@ import json
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+if not __package__:  # python harness/bench.py, which puts that folder on the path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import jax
 from absl import flags
@@ -35,6 +39,36 @@ from harness.records.configs import as_json
 
 PEERS = ("keras", "torch")
 SCALING_RUNS, SCALING_DATA = (1, 2, 4, 8, 16), (2, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row of the table, for all sides.
+
+    Attributes:
+      runs: K, how many are trained at once.
+      scale: how many times the workload's data.
+    """
+
+    workload: str
+    precision: str
+    runs: int
+    scale: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """Who takes turns here.
+
+    Attributes:
+      machine: what they run on.
+      present: in the order of their turns.
+      absent: peer -> why.
+    """
+
+    machine: dict[str, Any]
+    present: list[str]
+    absent: dict[str, str]
 
 
 def _define_flags() -> None:
@@ -63,16 +97,16 @@ def main() -> None:
     grid = _whole_numbers("grid")
     # This process works out sizes only, and leaves the accelerator to the sides.
     jax.config.update("jax_platforms", "cpu")
-    machine, present, absent = _sides(names[0], peers, must_be_there=flags.FLAGS.peers is not None)
-    for name, why in absent.items():
+    sides = _sides(names[0], peers, must_be_there=flags.FLAGS.peers is not None)
+    for name, why in sides.absent.items():
         console.print(f"{name} is absent: {why}")
     if flags.FLAGS.scaling:
         cases = [(runs, 1) for runs in SCALING_RUNS] + [(1, scale) for scale in SCALING_DATA]
     else:
         cases = [(runs, 1) for runs in grid]
     about = {"started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-             "rounds": flags.FLAGS.rounds, "load": os.getloadavg()[0], "machine": machine, "absent": absent}
-    path = folder / _slug(machine["device"]) / ("scaling.json" if flags.FLAGS.scaling else "bench.json")
+             "rounds": flags.FLAGS.rounds, "load": os.getloadavg()[0], "machine": sides.machine, "absent": sides.absent}
+    path = folder / _slug(sides.machine["device"]) / ("scaling.json" if flags.FLAGS.scaling else "bench.json")
     _stored(path)  # what cannot be read is to stop the command now
     new: list[dict[str, Any]] = []
     for name in names:
@@ -82,7 +116,7 @@ def main() -> None:
             settings: dict[str, Any] = {}
             for runs, scale in sorted({(1, scale) for _, scale in cases}) if forward else cases:
                 settings.pop(rounds.OWN, None)  # its layout depends on K and on the data
-                new.append(about | _case(name, precision, runs, scale, present, settings, machine, console))
+                new.append(about | _measured(Case(name, precision, runs, scale), sides, settings, console))
                 merged = {"schema": 2, "cases": _merged(_stored(path), new)}
                 write_atomic(path, (json.dumps(merged, indent=1, allow_nan=False) + "\n").encode())
     report(path, console)
@@ -143,26 +177,23 @@ def _merged(stored: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dic
     return list(({key(case): case for case in stored} | {key(case): case for case in new}).values())
 
 
-def _case(name: str, precision: str, runs: int, scale: int, present: list[str], settings: dict[str, Any],
-          machine: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Measures one workload at one K and size of data; adds to `settings` what the sides are fastest with."""
-    workload = workloads.WORKLOADS[name]
+def _measured(case: Case, sides: Sides, settings: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Measures a case; adds to `settings` what the sides are fastest with."""
+    workload = workloads.WORKLOADS[case.workload]
     parameters, flops = workloads.size(workload)
-    title = f"{name} {precision} K={runs}" + (f" data x{scale}" if scale > 1 else "")
-    sides = rounds.compare(
-        workloads.job(workload, precision, runs, scale), present, flags.FLAGS.rounds, settings,
+    title = f"{case.workload} {case.precision} K={case.runs}" + (f" data x{case.scale}" if case.scale > 1 else "")
+    measured = rounds.compare(
+        workloads.job(workload, case.precision, case.runs, case.scale), sides.present, flags.FLAGS.rounds, settings,
         lambda line: console.print(f"{title}: {line}"), learn=not flags.FLAGS.scaling)
-    loss_goal = (workload.bfloat16_loss_goal if precision == "bfloat16" else None) or workload.loss_goal
-    goals = workload.goals if machine["platform"] == "cpu" else {}  # they are stated for two cores
-    return {"workload": name, "task": workload.task, "image_px": workload.image_shape[0], "precision": precision,
-            "runs": runs, "scale": scale, "grid": workload.grid, "examples": scale * workload.examples,
-            "parameters": parameters, "flops_per_example": flops, "loss_goal": loss_goal, "goals": as_json(goals),
-            "peak_goal": workload.peak_goal, "sides": sides}
+    loss_goal = (workload.bfloat16_loss_goal if case.precision == "bfloat16" else None) or workload.loss_goal
+    goals = workload.goals if sides.machine["platform"] == "cpu" else {}  # they are stated for two cores
+    return {**vars(case), "task": workload.task, "image_px": workload.image_shape[0], "grid": workload.grid,
+            "examples": case.scale * workload.examples, "parameters": parameters, "flops_per_example": flops,
+            "loss_goal": loss_goal, "goals": as_json(goals), "peak_goal": workload.peak_goal, "sides": measured}
 
 
-def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool
-           ) -> tuple[dict[str, Any], list[str], dict[str, str]]:
-    """Starts every side once: the machine, the sides in the order of their turns, and why others are absent."""
+def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool) -> Sides:
+    """Starts every side once."""
     job = workloads.job(dataclasses.replace(workloads.WORKLOADS[name], examples=1), "float32", 1)
     try:
         with rounds.Side(rounds.OWN, job) as own:
@@ -180,7 +211,7 @@ def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool
     if absent and must_be_there:
         raise cli.UsageError("; ".join(f"{peer} is absent: {why}" for peer, why in absent.items()))
     present = [rounds.OWN, *(peer for peer in peers if peer not in absent)]
-    return about["machine"], present if flags.FLAGS.scaling else [*present, rounds.PEAK], absent
+    return Sides(about["machine"], present if flags.FLAGS.scaling else [*present, rounds.PEAK], absent)
 
 
 def _chosen(flag: str, valid: list[str]) -> list[str]:

@@ -1,9 +1,15 @@
-"""What the command lines share: flags are parsed and expected errors end in one line on stderr, never a traceback."""
+"""What the command lines share: flags are parsed and expected errors end in one line on stderr, never a traceback.
+
+`ablate run ...` is `python -m harness.run ...`, whatever folders are called `harness` or `models` where one stands.
+"""
 
 import errno
+import importlib.util
 import math
+import runpy
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -13,6 +19,8 @@ _MENDS = {errno.ENOENT: "give one that is there", errno.ENOTDIR: "give a folder"
           errno.EISDIR: "give a file", errno.ENOSPC: "free some room or give another folder",
           errno.EDQUOT: "free some room or give another folder"}
 _MENDS |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give one that you may use, or change who may")
+# Each is a module that is run as a program.
+COMMANDS = {"run": "harness.run", "report": "harness.report", "bench": "harness.bench", "predict": "harness.predict"}
 
 
 class UsageError(Exception):
@@ -27,6 +35,21 @@ class UsageError(Exception):
         self.choices = tuple(choices)
 
 
+def ablate() -> None:
+    """Carries out `ablate COMMAND ...`."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    there = {name: module for name, module in COMMANDS.items() if importlib.util.find_spec(module)}
+    usage = f"ablate COMMAND --flag=value ..., where COMMAND is one of {', '.join(there)}; ablate COMMAND --help"
+    if command in ("-h", "--help", "--helpfull"):
+        print(f"usage: {usage}")
+        return
+    if command not in there:
+        print(f'error: no command "{command}"; usage: {usage}', file=sys.stderr)
+        sys.exit(2)
+    del sys.argv[1]
+    runpy.run_module(there[command], run_name="__main__", alter_sys=True)
+
+
 def run(main: Callable[[], None], *expected: type[Exception]) -> None:
     """Runs a command's main function and exits.
 
@@ -35,7 +58,7 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
       expected: errors that are the user's to mend, each with a one-line message; names in their attribute `choices`
         are listed below it.
     """
-    expected += (UsageError, OSError)  # a full disk or a folder that may not be written is no bug
+    mendable: tuple[type[Exception], ...] = (UsageError, OSError, *expected)  # a full disk is no bug
 
     def guarded(arguments: Sequence[str]) -> None:
         try:
@@ -45,9 +68,8 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
         except KeyboardInterrupt:
             print("stopped; what was saved stays", file=sys.stderr)
             sys.exit(130)
-        except expected as error:
-            print("\n".join([f"error: {' '.join(_said(error).split())}", *_listed(getattr(error, "choices", ()))]),
-                  file=sys.stderr)
+        except mendable as error:
+            tell(error, "", mendable)
             sys.exit(1)
 
     app.run(guarded, flags_parser=_parse)
@@ -75,6 +97,15 @@ def _check_numbers(arguments: Sequence[str]) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool) and not (
                 text.isascii() and math.isfinite(value)):
             raise flags.Error(f"--{name}={text} must be a finite number in the digits 0 to 9")
+
+
+def tell(error: Exception, about: str, mendable: tuple[type[Exception], ...]) -> None:
+    """Prints an error to stderr: one line if it is the user's to mend, with its traceback if it is a bug."""
+    if isinstance(error, mendable):
+        lines = [f"error: {about}{' '.join(_said(error).split())}", *_listed(getattr(error, "choices", ()))]
+        print("\n".join(lines), file=sys.stderr)
+    else:
+        traceback.print_exception(error)
 
 
 def _parse(arguments: Sequence[str]) -> list[str]:

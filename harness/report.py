@@ -23,7 +23,11 @@ Another view of the same records is printed, and written to table files with the
 """
 
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
+
+if not __package__:  # python harness/report.py, which puts that folder on the path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import rich.text
 from absl import flags

@@ -10,6 +10,13 @@
                                                                    are computed once, which may take minutes
   python -m harness.run --ablation=fashion_mlp --tensorboard       with event files, live, for TensorBoard
 
+An ablation of your own is a file anywhere that says ABLATION = Ablation(...); ablations/quickstart.py is a short one.
+It may import what lies beside it, and its results go to a folder of its name. my_study.py:WIDTH names another
+attribute, package.module:WIDTH a module's:
+
+  python -m harness.run --ablation=my_study.py
+  python -m harness.run --ablation=quickstart,my_study.py          one after another
+
 Results go to my_results/. Those in results/ came with the harness, from another machine: harness.report shows them,
 and nothing is added to them unless --results_dir=results says so.
 
@@ -25,8 +32,13 @@ import ast
 import contextlib
 import dataclasses
 import functools
+import pathlib
 import re
+import sys
 from collections.abc import Hashable, Iterator, Mapping
+
+if not __package__:  # python harness/run.py, which puts that folder on the path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import filelock
 from absl import flags
@@ -34,7 +46,9 @@ from rich.console import Console
 from rich.table import Table
 
 import ablations
-from ablations.spec import Ablation, Run, SpecError
+from ablations import lookup
+from ablations.lookup import Study
+from ablations.spec import Run, SpecError
 from harness import cli, data, records
 from harness.data import inputs
 from harness.data.inputs import Inputs
@@ -47,7 +61,10 @@ from harness.training import checkpoint, cost, environment, estimate, executor, 
 from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
 
-ABLATION = flags.DEFINE_string("ablation", None, "Name of the ablation to train; --list shows them.")
+ABLATION = flags.DEFINE_multi_string(
+    "ablation", [], "Ablation to train: a name that --list shows, a file such as my_study.py, or a module such as "
+    "package.module; with :NAME where the ablation is not its ABLATION. Several, joined by commas or with the flag "
+    "given again, are trained one after another.")
 ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
 EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
@@ -74,6 +91,36 @@ TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False,
     "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
 
+# Errors that are the user's to mend, each with a one-line message.
+EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
+            checkpoint.CheckpointError, pooling.MixtureError, WeightsError)
+
+
+class StoppedError(cli.UsageError):
+    """The user has stopped the command."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the command asks of one ablation.
+
+    Attributes:
+      study: the ablation, overridden.
+      runs: those to have.
+      everything: all runs of the ablation, also those that were not asked for. How runs lie on the devices follows
+        from these.
+      folder: of its results.
+      provenance: what its plan and records say of where it is written.
+    """
+
+    study: Study
+    runs: list[Run]
+    everything: list[Run]
+    folder: records.Folder
+    provenance: records.Provenance
+    devices: int
+    console: Console
+
 
 def main() -> None:
     """Carries out the command."""
@@ -81,60 +128,87 @@ def main() -> None:
     if LIST.value:
         _print_list(console)
         return
-    if ABLATION.value is None:
-        raise cli.UsageError("--ablation=NAME is needed, one of these (--list shows their questions):",
-                             tuple(ablations.ABLATIONS))
-    shipped = ablations.get(ABLATION.value)
-    name, ablation = derived(ABLATION.value, shipped)
-    runs = [run for run in ablation.runs() if ONLY.value in run.run_id]
-    if not runs:
-        first = ablation.runs()[0].run_id
-        raise cli.UsageError(f'no run of {name} has "{ONLY.value}" in its name; the first is {first}')
-    # All of the ablation's seeds, whichever are asked for now: how runs lie on the devices follows from these.
-    everything = dataclasses.replace(ablation, seeds=tuple(dict.fromkeys((*shipped.seeds, *ablation.seeds)))).runs()
-    present = environment.configure(DEVICES.value)
+    names = [name for text in ABLATION.value for name in text.split(",")]
+    if not names:
+        raise cli.UsageError("--ablation=NAME is needed, or --ablation=FILE.py with one of your own; NAME is one of "
+                             "these (--list shows their questions):", tuple(ablations.ABLATIONS))
+    present = environment.configure(DEVICES.value)  # before a file is loaded, which may use jax
     devices = DEVICES.value or present
     with environment.numerics():
-        _launch(name, ablation, runs, everything, devices, console)
+        all_asked = [_asked(study, devices, console) for study in map(lookup.find, dict.fromkeys(names))]
+        _one_after_another(all_asked)
 
 
-def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run], devices: int, console: Console
-            ) -> None:
-    """Trains those of the runs that have no record, then reports all.
+def _one_after_another(all_asked: list[Asked]) -> None:
+    """Trains ablations in order; one that fails stops no other.
 
-    Args:
-      everything: all runs of the ablation, also those that were not asked for.
+    Raises:
+      cli.UsageError: at the end, if any failed.
     """
-    folder = records.Folder(RESULTS_DIR.value, name)
-    absent = executor.missing(runs, folder)
+    failed = []
+    for asked in all_asked:
+        try:
+            _launch(asked)
+        except Exception as error:
+            if len(all_asked) == 1 or isinstance(error, StoppedError):
+                raise
+            failed.append(asked.study.name)
+            cli.tell(error, f"{asked.study.name}: ", EXPECTED)
+    if failed:
+        raise cli.UsageError(f"{len(failed)} of {len(all_asked)} ablations failed: {'; '.join(failed)}")
+
+
+def _asked(study: Study, devices: int, console: Console) -> Asked:
+    """Applies the flags to an ablation.
+
+    Raises:
+      cli.UsageError: if no run is left.
+      records.RecordError: if its folder has another ablation's results.
+    """
+    own_seeds, study = study.ablation.seeds, derived(study)
+    runs = [run for run in study.ablation.runs() if ONLY.value in run.run_id]
+    if not runs:
+        first = study.ablation.runs()[0].run_id
+        raise cli.UsageError(f'no run of {study.name} has "{ONLY.value}" in its name; the first is {first}')
+    seeds = tuple(dict.fromkeys((*own_seeds, *study.ablation.seeds)))
+    folder = records.Folder(RESULTS_DIR.value, study.name)
+    return Asked(study, runs, dataclasses.replace(study.ablation, seeds=seeds).runs(), folder,
+                 folder.provenance(study.origin, study.hashes, study.overrides), devices, console)
+
+
+def _launch(asked: Asked) -> None:
+    """Trains those of the runs that have no record, then reports all."""
+    name, folder, console = asked.study.name, asked.folder, asked.console
+    absent = executor.missing(asked.runs, folder)
     configs = [run.config for run in absent]
     if absent:
         check_writable(folder.path)
     found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=functools.partial(
         console.print, markup=False, highlight=False, soft_wrap=True))
     costs = cost.measure_all(absent, found)
-    console.print(f"{name}: {len(runs)} runs, {len(runs) - len(absent)} recorded, {len(absent)} to train, in "
-                  f"{RESULTS_DIR.value}/", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(absent)} recorded, {len(absent)} to train, "
+                  f"in {RESULTS_DIR.value}/", markup=False, highlight=False, soft_wrap=True)
     came_with_it = records.Folder(records.SHIPPED_RESULTS, name)
-    if came_with_it.path != folder.path and (elsewhere := len(came_with_it.recorded())):
+    elsewhere = 0 if asked.study.origin or came_with_it.path == folder.path else len(came_with_it.recorded())
+    if elsewhere:
         console.print(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
                       f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}",
                       markup=False, highlight=False, soft_wrap=True)
-    launch = executor.Launch(ablation.question, everything, folder, SAVE_EVERY_S.value, devices,
-                             "pmap" if PARALLEL.value == "pmap" else "jit")
+    launch = executor.Launch(asked.study.ablation.question, asked.everything, folder, SAVE_EVERY_S.value, asked.devices,
+                             "pmap" if PARALLEL.value == "pmap" else "jit", provenance=asked.provenance)
     if DRY_RUN.value:
         if absent:
             _foretell(launch, absent, found, costs, console)
         return
     trained: list[records.RunRecord] = []
     if absent:
-        found = inputs.complete(found, configs, WEIGHTS_DIR.value, devices, console)
+        found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-        trained = _train(ablation, launch, absent, found, console)
+        trained = _train(asked, launch, absent, found)
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
-            _write_plan(ablation, folder)
+            _write_plan(asked)
     from harness import report  # its pictures and statistics take seconds to import
 
     report.report([RESULTS_DIR.value], [name], console)
@@ -143,8 +217,9 @@ def _launch(name: str, ablation: Ablation, runs: list[Run], everything: list[Run
                              f"to train one again, move its folder out of {folder.path / 'runs'}")
 
 
-def derived(name: str, ablation: Ablation) -> tuple[str, Ablation]:
+def derived(study: Study) -> Study:
     """Applies the overriding flags; the name says what was overridden."""
+    ablation = study.ablation
     overrides: dict[str, object] = {}
     for setting in SET.value:
         path, equals, text = setting.partition("=")
@@ -161,10 +236,12 @@ def derived(name: str, ablation: Ablation) -> tuple[str, Ablation]:
         seeds = seeds[:1]
     settings = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
                 for path, value in sorted(overrides.items()))
-    full_name = ",".join((name, *settings))
+    full_name = ",".join((study.name, *settings))
     if len(full_name) > 200:
-        raise cli.UsageError(f"{len(overrides)} overrides are too many for a folder's name: write a file in ablations/")
-    return full_name, dataclasses.replace(ablation, seeds=seeds, overrides=overrides)
+        raise cli.UsageError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, "
+                             "and name it with --ablation=FILE.py")
+    ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **overrides})
+    return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
 
 
 def _value(text: str) -> object:
@@ -182,18 +259,18 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def _train(ablation: Ablation, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
-           console: Console) -> list[records.RunRecord]:
+def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs]
+           ) -> list[records.RunRecord]:
     folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
-        _write_plan(ablation, folder)
+        _write_plan(asked)
         # Another process may have finished some while this one waited for its data.
         still_absent = executor.missing(absent, folder)
         try:
-            return executor.execute(launch, still_absent, found, _audience(folder, still_absent, found, console))
+            return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found))
         except trainer.StoppedError:
-            raise cli.UsageError("stopped; run the same command again to go on from here") from None
+            raise StoppedError("stopped; run the same command again to go on from here") from None
 
 
 @contextlib.contextmanager
@@ -220,19 +297,22 @@ def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashabl
     dry_run.show(estimate.sweep(absent, found, costs, known), folder.ablation, device, console)
 
 
-def _write_plan(ablation: Ablation, folder: records.Folder) -> None:
+def _write_plan(asked: Asked) -> None:
+    ablation, folder = asked.study.ablation, asked.folder
     folder.write_plan(records.Plan(
         folder.ablation, ablation.question,
         {factor: tuple(levels.levels) for factor, levels in ablation.factors.items()},
         tuple(records.PlannedRun(run.run_id, run.cell, dict(run.labels), run.seed) for run in ablation.runs()),
         # A source claims nothing of runs under other settings.
-        () if ablation.overrides else tuple(
+        () if asked.study.overrides else tuple(
             records.PlannedClaim(**dataclasses.asdict(claim)) for claim in ablation.claims),
-        tuple(path for factor in ablation.factors.values() for path in factor.paths), ablation.within))
+        tuple(path for factor in ablation.factors.values() for path in factor.paths), ablation.within,
+        **vars(asked.provenance)), asked.study.sources)
 
 
-def _audience(folder: records.Folder, runs: list[Run], found: Mapping[Hashable, Inputs], console: Console) -> Audience:
+def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs]) -> Audience:
     """Gathers who is told how it goes: the terminal, the progress file, TensorBoard if asked for."""
+    folder, console = asked.folder, asked.console
     tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     watchers: list[Watcher] = [SweepProgress(runs, console), ProgressFile(folder, runs, tell)]
     if TENSORBOARD.value:
@@ -251,5 +331,4 @@ def _print_list(console: Console) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError)
+    cli.run(main, *EXPECTED)

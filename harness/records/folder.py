@@ -18,7 +18,7 @@ from harness.records import reading, schemas
 from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_atomic
 from harness.records.plan import Plan
 from harness.records.reading import Kind
-from harness.records.record import RunRecord
+from harness.records.record import Provenance, RunRecord
 
 # Where launches write, and where reports look first.
 OWN_RESULTS = "my_results"
@@ -81,9 +81,40 @@ class Folder:
                 temporary.replace(folder / f"{name}.npz")
         write_atomic(folder / "record.json", json_bytes(record))
 
-    def write_plan(self, plan: Plan) -> None:
-        """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned."""
+    def provenance(self, origin: str, sources: Mapping[str, str], overrides: Mapping[str, Any]) -> Provenance:
+        """States an ablation's provenance as it is kept here: of a file, its path from where the results folder is.
+
+        A project that is moved with its results then keeps the origin.
+
+        Raises:
+          RecordError: if another ablation of the same name has its results here.
+        """
+        if pathlib.Path(origin).is_absolute():
+            origin = pathlib.PurePath(os.path.relpath(origin, self.results_dir.parent)).as_posix()
+        stated = Provenance(origin, dict(sources), dict(overrides))
+        self._refuse_another(stated, self.plan())
+        return stated
+
+    def _refuse_another(self, own: Provenance | Plan, earlier: Plan | None) -> None:
+        if earlier is None or own.origin == earlier.origin or (own.sources and own.sources == earlier.sources):
+            return
+        there, here = (one.origin or "the shipped ablation of that name" for one in (earlier, own))
+        raise RecordError(f"{self.path} holds the results of {there}, not of {here}: rename one of the two, or give "
+                          "this one another --results_dir")
+
+    def write_plan(self, plan: Plan, sources: Mapping[str, bytes] | None = None) -> None:
+        """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned.
+
+        Args:
+          sources: path -> content of the files that the ablation is written in, kept beside the plan.
+
+        Raises:
+          RecordError: if the plan there is another ablation's.
+        """
         earlier = self.plan()
+        self._refuse_another(plan, earlier)
+        for name, content in (sources or {}).items():
+            write_atomic(self.path / "sources" / name, content)
         write_atomic(self.path / "plan.json", json_bytes(plan.joined_by(earlier.runs) if earlier else plan))
 
     def plan(self) -> Plan | None:
@@ -185,7 +216,8 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
     return list(found.values()), hidden
 
 
-_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord) if field.default is dataclasses.MISSING)
+_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
+                  if field.default is field.default_factory is dataclasses.MISSING)
 
 
 def _read_record(path: pathlib.Path) -> RunRecord:

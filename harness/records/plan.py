@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Plan:
       varied: paths of the fields that factors set.
       within: factors at whose levels cells are compared: each with the one of the same level, and of the reference
         levels of the other factors.
+      origin, sources, overrides: see `record.Provenance`.
     """
 
     ablation: str
@@ -51,6 +53,9 @@ class Plan:
     claims: tuple[PlannedClaim, ...] = ()
     varied: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
+    origin: str = ""
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def joined_by(self, earlier: Iterable[PlannedRun]) -> "Plan":
         """Keeps the runs of an earlier plan that this one has not."""

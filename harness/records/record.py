@@ -200,6 +200,22 @@ class Placement:
 
 
 @dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where an ablation is written and what a command changed of it.
+
+    Attributes:
+      origin: its file, seen from where the results folder is, or its module, with ":NAME" if its name is not ABLATION;
+        empty if it is shipped.
+      sources: path -> sha256 of that file and of every module of its folder that it loaded; none if it is shipped.
+      overrides: path -> value that the command set in every run.
+    """
+
+    origin: str = ""
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class RunRecord:
     """States a finished run so that no spec is needed to read it.
 
@@ -216,6 +232,9 @@ class RunRecord:
       stopped_early: whether early stopping ended it.
       best: at the best validation epoch; None unless done.
       last: at the last epoch; None unless done.
+      origin: the ablation's file, seen from where the results folder is, or its module; empty if it is shipped.
+      sources: path -> sha256 of that file and of the modules of its folder that it loaded.
+      overrides: path -> value that the command set in every run.
       schema: the form of the record, this one; `harness.records.schemas` tells how earlier ones are read.
     """
 
@@ -240,4 +259,7 @@ class RunRecord:
     timing: Timing | None = None
     placement: Placement | None = None
     backbone: BackboneFacts | None = None
+    origin: str = ""
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA

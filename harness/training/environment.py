@@ -141,8 +141,12 @@ def cache_counts() -> tuple[int, int]:
     return hits, misses
 
 
-def describe() -> Environment:
-    """Describes the machine for a record: versions, device, code, and the settings that numbers depend on."""
+def describe(own: Mapping[str, str] | None = None) -> Environment:
+    """Describes the machine for a record: versions, device, code, and the settings that numbers depend on.
+
+    Args:
+      own: path -> sha256 of the user's code that takes part in training.
+    """
     device = jax.devices()[0]
     commit, dirty = commit_of(_ROOT)
     name = f"{_cpu_name()}, {cores()} cores" if device.platform == "cpu" else device.device_kind
@@ -150,7 +154,7 @@ def describe() -> Environment:
         python=platform.python_version(),
         packages={package: importlib.metadata.version(package) for package in PACKAGES}, platform=device.platform,
         device=name, device_count=jax.device_count(), git_commit=commit, git_dirty=dirty,
-        harness_version=importlib.metadata.version("image-ablation-harness"), training_code=training_code(),
+        harness_version=importlib.metadata.version("image-ablation-harness"), training_code=training_code(own),
         numerics={name.removeprefix("jax_"): str(jax.config.values[name]) for name in NUMERICS}
         | {"xla_flags": os.environ.get("XLA_FLAGS", "")})
 
@@ -164,9 +168,15 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def training_code(own: Mapping[str, str] | None = None) -> str:
+    """Hashes the sources that decide what training computes: networks, specs and `TRAINING`, and those of the user."""
+    if not own:
+        return _training_code()
+    return hashlib.sha256(repr((_training_code(), sorted(own.items()))).encode()).hexdigest()
+
+
 @functools.cache
-def training_code() -> str:
-    """Hashes the sources that decide what training computes: networks, specs and `TRAINING`."""
+def _training_code() -> str:
     sources = [*sorted((_ROOT / "models").rglob("*.py")), _ROOT / "ablations" / "spec.py",
                *(_ROOT / "harness" / f"{name}.py" for name in TRAINING)]
     digest = hashlib.sha256()

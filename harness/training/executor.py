@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import jax
 
+from ablations import lookup
 from ablations.spec import Run
 from harness import records
 from harness.data import inputs
@@ -34,6 +35,7 @@ class Launch:
       devices: how many devices to use.
       parallel: what lays programs out over them.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
+      provenance: where the ablation is written.
     """
 
     question: str
@@ -43,6 +45,12 @@ class Launch:
     devices: int = 1
     parallel: Parallel = "jit"
     device_memory: Callable[[int], int | None] = environment.device_memory_bytes
+    provenance: records.Provenance = records.Provenance()
+
+    def machine(self) -> records.Environment:
+        """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
+        own = any(lookup.has_code_of_its_own(run.config) for run in self.planned)
+        return environment.describe(self.provenance.sources if own else {})
 
 
 def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher
@@ -175,15 +183,16 @@ class _Cohort:
 def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher,
              stop: Sequence[int]) -> list[tuple[list[Run], _Cohort]]:
     """Groups the runs to train into cohorts; training ends early when `stop` holds something."""
-    machine = environment.describe()  # before training, so that an edit meanwhile is not mistaken for what runs
+    machine = launch.machine()  # before training, so that an edit meanwhile is not mistaken for what runs
     wanted = {run.run_id for run in absent}
     cohorts = []
     for together in cohort.partition(launch.planned):
         if members := [run for run in together if run.run_id in wanted]:
             read = found[inputs.key(members[0].config)]
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
-                              read.backbone, read.weights.sha256 if read.weights else "")
-            recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start)
+                              read.backbone, read.weights.sha256 if read.weights else "", machine)
+            recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
+                                launch.provenance)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
     return cohorts
 

@@ -30,6 +30,7 @@ class Recorder:
       inputs: what they read.
       machine: what they train on.
       start: builds a run before its first step: program, state and traced values.
+      provenance: the ablation's.
     """
 
     question: str
@@ -38,6 +39,7 @@ class Recorder:
     inputs: Inputs
     machine: records.Environment
     start: Callable[[Run], tuple[train.Program, train.TrainState, Any]]
+    provenance: records.Provenance = records.Provenance()
 
     def intended(self, run: Run) -> records.RunRecord:
         """Says of a run what its record will say, as far as that is known before it is trained."""
@@ -129,7 +131,7 @@ class Recorder:
             ablation=self.folder.ablation, question=self.question, cell=run.cell, labels=dict(run.labels),
             seed=run.seed, config=config, config_hash=configs.config_hash(config), dataset=seen,
             environment=self.machine, status=status, message=message, started_at=started_at, finished_at=now(),
-            backbone=self.inputs.facts(run.config.model), **facts)
+            backbone=self.inputs.facts(run.config.model), **vars(self.provenance), **facts)
 
 
 def now() -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ablations.spec import Run
 from harness.data import Dataset
+from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
 from harness.training import checkpoint, environment, probe, train
 from harness.training.layout import Layout, Parallel, alternatives, compacted, simplest
@@ -92,16 +93,17 @@ class Trainer:
       stop_requested: asked after each epoch; true saves and raises `StoppedError`.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
       backbone, weights: what transfer networks start from, and the sha256 of its weight file.
+      machine: what a checkpoint belongs to; None is this process's.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
                  device_memory: Callable[[int], int | None] = lambda devices: None, backbone: Backbone | None = None,
-                 weights: str = ""):
+                 weights: str = "", machine: Environment | None = None):
         self.dataset = dataset
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
         self.device_memory = device_memory
-        self.backbone, self.weights = backbone, weights
+        self.backbone, self.weights, self.machine = backbone, weights, machine
         self._built: Programs | None = None
         self._saved_at, self._save_s = 0.0, 0.0
 
@@ -277,7 +279,7 @@ class Trainer:
         return program, *jax.device_get((state, traced))
 
     def _origin(self, run: Run) -> dict[str, Any]:
-        machine = environment.describe()
+        machine = self.machine or environment.describe()
         weights = {"weights": self.weights} if self.weights else {}
         return {"config": as_json(run.config), "data": self.dataset.fingerprint, "device": machine.device,
                 "platform": machine.platform, "packages": machine.packages, "training_code": machine.training_code,

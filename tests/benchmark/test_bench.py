@@ -121,7 +121,7 @@ def test_forward_passes_share_a_panel_over_the_resolution(monkeypatch):
 def measure(results_dir, monkeypatch, *workloads, commit="new"):
     """Runs the command with a machine and sides that are made up."""
     machine = MACHINE | {"git_commit": commit}
-    monkeypatch.setattr(bench, "_sides", lambda *_, **__: (machine, ["ours", "torch", "peak"], {}))
+    monkeypatch.setattr(bench, "_sides", lambda *_, **__: bench.Sides(machine, ["ours", "torch", "peak"], {}))
     monkeypatch.setattr(bench.rounds, "compare", lambda *_, **__: {
         "ours": side(1000, 1.0), "torch": side(1000, 2.0), "peak": side(10**6, 1.0)})
     flags = types.SimpleNamespace(results_dir=str(results_dir), report_only=False, workloads=workloads, peers=None,

@@ -30,6 +30,12 @@ SHORTER = {
         r"1 runs, 0 recorded, 1 to train, in my_results/"),
     "run --ablation=quickstart": (
         ("--only=network=mlp,regularizer=none", "--epochs=2"), "3 runs, 0 recorded, 3 to train, in my_results/"),
+    "run --ablation=my_study.py": (
+        ("--only=network=mlp,regularizer=none", "--smoke"),
+        "my_study,epochs=1,train_size=512: 1 runs, 0 recorded, 1 to train"),
+    "run --ablation=quickstart,my_study.py": (
+        ("--only=network=mlp,regularizer=none", "--smoke"),
+        r"\nquickstart,epochs=1,train_size=512: (.|\n)*\nmy_study,epochs=1,train_size=512: 1 runs, . recorded"),
     "run --ablation=fashion_mlp --dry_run": (
         (), r"20 runs, 0 recorded, 20 to train, in my_results/\nresults/ has 20 runs of it, trained elsewhere"),
     "run --ablation=fashion_mlp --only=seed=0": (BRIEF, "4 runs, . recorded, . to train"),
@@ -86,6 +92,7 @@ def clone(tmp_path_factory):
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
+    (folder.parent / "my_study.py").write_bytes((folder / "ablations" / "quickstart.py").read_bytes())
     git(folder, "init", "-q")
     git(folder, "add", "-A")
     git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a")
@@ -102,7 +109,8 @@ def carry_out(clone, command):
     """Runs a command as a user of the clone would, whose caches are empty at first."""
     outside = clone.folder.parent
     folder = f"{DATA}/weights" if "weights" in command else str(outside / "exported")
-    return clone.run(*f"harness.{command}".replace("=DIR", f"={folder}").split(" "), TFDS_DATA_DIR=DATA, COLUMNS="120",
+    command = command.replace("=DIR", f"={folder}").replace("my_study.py", f"{outside}/my_study.py")
+    return clone.run(*f"harness.{command}".split(" "), TFDS_DATA_DIR=DATA, COLUMNS="120",
                      XDG_CACHE_HOME=str(outside / "cache"))
 
 

@@ -178,6 +178,29 @@ def test_a_plan_grows_and_forgets_nothing(folder):
     assert sorted(run.seed for run in folder.plan().runs) == [0, 1, 2]
 
 
+def stated(folder, path, sources):
+    return records.Plan(folder.ablation, "Why?", {}, (), **vars(folder.provenance(path, sources, {})))
+
+
+def test_a_folder_of_results_is_one_ablations(tmp_path):
+    """An edited file is the same ablation, and so is one that moved as it is; another file of its name is not."""
+    folder = records.Folder(tmp_path / "results", "study")
+    files = {"study.py": b"1", "in/a.py": b"2"}
+    folder.write_plan(stated(folder, f"{tmp_path}/study.py", {"study.py": "a" * 64}), files)
+    assert folder.plan().origin == "study.py"
+    assert (folder.path / "sources" / "in" / "a.py").read_bytes() == b"2"
+    folder.write_plan(edited := stated(folder, f"{tmp_path}/study.py", {"study.py": "b" * 64}))
+    folder.write_plan(stated(folder, "/elsewhere/study.py", {"study.py": "b" * 64}))
+    folder.write_plan(edited)
+    for other in ("/elsewhere/study.py", "", "study:ABLATION"):
+        with pytest.raises(records.RecordError, match=r"holds the results of study\.py, not of .*: rename") as caught:
+            stated(folder, other, {})
+        assert "\n" not in str(caught.value)
+        with pytest.raises(records.RecordError, match="holds the results"):
+            folder.write_plan(dataclasses.replace(edited, origin=other, sources={}))
+    assert folder.plan() == edited
+
+
 def test_a_plan_carries_claims_and_one_written_before_there_were_any_has_none(folder):
     claim = records.PlannedClaim(**dataclasses.asdict(Claim("someone", "parameters", 7, labels={"f": "a"})))
     plan = records.Plan("fashion_mlp", "Why?", {"f": ("a",)}, (), (claim,), ("precision",))

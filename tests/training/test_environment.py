@@ -83,11 +83,17 @@ def copy(tmp_path, monkeypatch):
     ("README.md", False),
     ("harness/report.py", False), ("ablations/mnist.py", False)])
 def test_only_a_change_of_what_trains_changes_the_hash(copy, path, matters):
-    hashed = environment.training_code.__wrapped__
+    hashed = environment._training_code.__wrapped__
     before = hashed()
     with (copy / path).open("a") as file:
         file.write("\n")
     assert (hashed() != before) is matters
+
+
+def test_own_code_that_trains_is_part_of_the_hash():
+    usual, own = environment.training_code(), {"net.py": "a" * 64}
+    assert environment.training_code({}) == usual
+    assert len({usual, environment.training_code(own), environment.training_code(own | {"net.py": "b" * 64})}) == 3
 
 
 def git(folder, *arguments):

@@ -7,7 +7,7 @@ import pytest
 from small import small_dataset
 from sweeps import ABLATION, BASE, FOUND, Listener, execute
 
-from ablations.spec import Factor
+from ablations.spec import Factor, Run, RunConfig
 from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
@@ -95,7 +95,8 @@ def test_runs_that_would_not_belong_with_those_there_are_refused_before_training
     execute(folder)
     described = executor.environment.describe()
     if change == "device":
-        monkeypatch.setattr(executor.environment, "describe", lambda: dataclasses.replace(described, device="another"))
+        monkeypatch.setattr(executor.environment, "describe",
+                            lambda own: dataclasses.replace(described, device="another"))
     else:
         another = dataclasses.replace(small_dataset(), fingerprint="another")
         monkeypatch.setitem(FOUND, inputs.key(BASE), Inputs(another))
@@ -175,3 +176,19 @@ def test_a_changed_configuration_is_named_and_stops(folder):
     changed = dataclasses.replace(ABLATION, base=dataclasses.replace(BASE, batch_size=16))
     with pytest.raises(records.RecordError, match=r"batch_size: 32 -> 16"):
         executor.missing(changed.runs(), folder)
+
+
+def test_a_users_own_code_counts_as_training_code_where_a_configuration_holds_objects_of_it(tmp_path):
+    """Elsewhere a file of the user's holds values alone, which the configuration states."""
+    @dataclasses.dataclass(frozen=True)
+    class OwnConfig(RunConfig):
+        """Stands for a configuration of the user's class."""
+
+    def code(config, sources):
+        launch = executor.Launch("Why?", [Run({}, 0, config)], records.Folder(tmp_path, "a"),
+                                 provenance=records.Provenance("a.py", sources))
+        return launch.machine().training_code
+
+    plain, own = RunConfig(dataset="small"), OwnConfig(dataset="small")
+    assert code(plain, {"a.py": "1"}) == code(plain, {}) == code(own, {}) == executor.environment.training_code()
+    assert len({code(plain, {}), code(own, {"a.py": "1"}), code(own, {"a.py": "2"})}) == 3

@@ -16,14 +16,13 @@ from harness.reporting.render import DASH, Cell
 from harness.reporting.tables import columns
 
 # Shown by the table, or the same as another field in the view that a page shows.
-_ELSEWHERE = ("cell", "label", "labels", "is_baseline", "is_best", "score", "difference",
+_ELSEWHERE = ("cell", "label", "labels", "is_baseline", "baseline", "is_best", "score", "difference",
               "layers")
 
 
 def answer(summary: Summary) -> list[str]:
     """Says in a few sentences what the table says, and how the source's claims have fared."""
-    found = sentences(summary) or ["Too few cells are done to compare them."]
-    return [*found, *filter(None, [claimed(summary)])]
+    return sentences(summary) or ["Too few cells are done to compare them.", *filter(None, [claimed(summary)])]
 
 
 def key_facts(summary: Summary, records: Mapping[str, RunRecord]) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Ma
 def _first(summary: Summary) -> str:
     """Names the table shown first: claims that do not hold, then effects of factors; "" for what comes first."""
     refuted = any(claim.verdict == "does not hold" for claim in summary.claims)
-    return CLAIMS if refuted else EFFECTS if summary.effects and summary.effects.effects else ""
+    return CLAIMS if refuted else EFFECTS if summary.effects and summary.effects.together else ""
 
 
 def _details(table: Table) -> dict[str, Any]:

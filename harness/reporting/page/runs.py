@@ -3,6 +3,8 @@
 Everything comes out as JSON values; the page's scripts write them as text, never as HTML.
 """
 
+import ast
+import contextlib
 import math
 import re
 import shlex
@@ -83,8 +85,9 @@ def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def commands(run_id: str, record: RunRecord) -> list[str]:
     """Writes the commands that train one run again by its own code, into a folder where it has no record yet."""
-    name, *overrides = record.ablation.split(",")
-    arguments = [f"--ablation={name}", *(f"--set={_override(setting, record.config)}" for setting in overrides),
+    name, *named = record.ablation.split(",")  # records from before there was a field of it have overrides here alone
+    settings = [f"{path}={_typed(value)}" for path, value in record.overrides.items()] or named
+    arguments = [f"--ablation={record.origin or name}", *(f"--set={setting}" for setting in settings),
                  f"--seeds={record.seed}", f"--only={run_id}", "--results_dir=again",
                  *(f"--{flag}=DIR" for flag in _folders(record))]
     commit = record.environment.git_commit or ""
@@ -107,17 +110,16 @@ def _advice(record: RunRecord) -> list[str]:
             *(["The commit is not known."] if not machine.git_commit else [])]
 
 
-def _override(setting: str, config: Mapping[str, Any]) -> str:
-    """Finds the value behind an override in a derived ablation's name, where it is written without punctuation."""
-    path, _, text = setting.partition("=")
-    value: Any = config
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, list):
-        text = ",".join(map(str, value)) + ("," if len(value) == 1 else "")
-    elif value is not None and not isinstance(value, Mapping):
-        text = str(value)
-    return f"{path}={text}"
+def _typed(value: Any) -> str:
+    """Writes a value as `--set` reads it: as Python has it, text without quotes where it can be nothing else."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(repr, value)) + ("," if len(value) == 1 else "") if value else "()"
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, SyntaxError):
+            ast.literal_eval(value)
+            return repr(value)
+        return value
+    return repr(value)
 
 
 def _curve(curve: pd.DataFrame) -> list[list[float | None]]:

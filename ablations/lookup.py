@@ -1,0 +1,204 @@
+"""Finds the ablation that a command names: a shipped one by its name, anybody's by its file or module.
+
+A file is executed, with its own folder first on the path. What was loaded from there is handed on as it was read, so
+that records can say which code they are of.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import pathlib
+import re
+import sys
+import sysconfig
+import traceback
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from ablations import UnknownAblationError, get
+from ablations.spec import LABEL, Ablation, SpecError
+
+_ATTRIBUTE = "ABLATION"
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+# The harness's own packages: no folder's modules of these names are loaded instead of them.
+_HOUSES = ("harness", "models", "ablations")
+_INSTALLED = tuple({pathlib.Path(path).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
+                    if (path := sysconfig.get_path(name))})
+# Modules that came from an ablation's own folder. The next file may have others of these names beside it.
+_loaded: set[str] = set()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """An ablation and where it is written.
+
+    Attributes:
+      name: of its folder of results.
+      origin: "/path/my_study.py", "/path/my_study.py:NAME" or "package.module:NAME"; empty if it is shipped.
+      sources: the file and every module of its folder that it loaded, as path from there -> content.
+      overrides: path -> value that the command sets in every run.
+    """
+
+    name: str
+    ablation: Ablation
+    origin: str = ""
+    sources: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of each of its sources."""
+        return {path: hashlib.sha256(content).hexdigest() for path, content in self.sources.items()}
+
+
+def find(text: str) -> Study:
+    """Finds an ablation.
+
+    Args:
+      text: a shipped ablation's name, "my_study.py", "my_study.py:NAME", "package.module" or "package.module:NAME";
+        NAME is the attribute that holds the ablation, ABLATION without it.
+
+    Raises:
+      UnknownAblationError: if there is none, listing those there are.
+      SpecError: if the file cannot be loaded, naming the line.
+    """
+    target, _, attribute = text.rpartition(":") if ":" in text else (text, "", "")
+    if target.endswith(".py"):
+        return _of_file(pathlib.Path(target).expanduser(), attribute or _ATTRIBUTE)
+    if attribute or re.fullmatch(r"\w+(\.\w+)+", target):
+        return _of_module(target, attribute or _ATTRIBUTE)
+    if "=" in text:
+        raise UnknownAblationError(f'no ablation "{text}"; what a command changes is set by --set={text}')
+    if pathlib.Path(f"{text}.py").is_file():
+        raise UnknownAblationError(f'no ablation "{text}"; did you mean the file {text}.py?')
+    return Study(text, get(text))
+
+
+def has_code_of_its_own(config: Any) -> bool:
+    """Whether a configuration holds an object of a class that the harness does not come with."""
+    if isinstance(config, tuple):
+        return any(map(has_code_of_its_own, config))
+    if type(config).__module__.partition(".")[0] not in ("builtins", *_HOUSES):
+        return True
+    return dataclasses.is_dataclass(config) and any(
+        has_code_of_its_own(getattr(config, field.name)) for field in dataclasses.fields(config))
+
+
+def _of_file(path: pathlib.Path, attribute: str) -> Study:
+    if not path.is_file():
+        raise UnknownAblationError(f"no file {path} in {pathlib.Path.cwd()}")
+    if not LABEL.fullmatch(path.stem):
+        raise SpecError(f"{path.name} would name a folder: a file's name holds letters, digits, spaces and ._+- only")
+    file, content = path.resolve(), path.read_bytes()
+    module = types.ModuleType(f"ablation_file_{path.stem}")
+    module.__file__ = str(file)
+    with _importable(file.parent) as own:
+        sys.modules[module.__name__] = module  # dataclasses and string annotations look there for their module
+        with _in_one_line(file.parent, path):
+            exec(compile(content, file, "exec"), module.__dict__)
+    sources = {file.name: content} | {
+        name: (file.parent / name).read_bytes() for name in sorted(own) if name != file.name}
+    return Study(path.stem if attribute == _ATTRIBUTE else f"{path.stem}.{attribute}",
+                 _attribute(module, attribute, str(path)),
+                 str(file) if attribute == _ATTRIBUTE else f"{file}:{attribute}", sources)
+
+
+def _of_module(name: str, attribute: str) -> Study:
+    here = pathlib.Path.cwd()
+    with _importable(here), _in_one_line(here, name):
+        module = importlib.import_module(name)
+    ablation = _attribute(module, attribute, name)
+    file = pathlib.Path(module.__file__ or "").resolve()
+    root = file.parents[name.count(".") + (file.name == "__init__.py")]
+    package = name.partition(".")[0]
+    files = (_file(one) for loaded, one in sorted(sys.modules.items()) if loaded.partition(".")[0] == package)
+    sources = {path.relative_to(root).as_posix(): path.read_bytes()
+               for path in files if path and path.is_relative_to(root)}
+    return Study(name if attribute == _ATTRIBUTE else f"{name}.{attribute}", ablation,
+                 f"{name}:{attribute}", sources)
+
+
+@contextlib.contextmanager
+def _importable(folder: pathlib.Path) -> Iterator[list[str]]:
+    """Puts a folder first on the path; afterwards lists the files of the modules that were loaded from there."""
+    while _loaded:
+        sys.modules.pop(_loaded.pop(), None)
+    importlib.invalidate_caches()
+    before, path, own = set(sys.modules), list(sys.path), list[str]()
+    sys.path.insert(0, str(folder))
+    try:
+        yield own
+    finally:
+        sys.path[:] = path
+        for name in sys.modules.keys() - before:
+            if (file := _file(sys.modules[name])) and _belongs(file, folder) and name.partition(".")[0] not in _HOUSES:
+                _loaded.add(name)
+                own.append(file.relative_to(folder).as_posix())
+
+
+def _file(module: types.ModuleType) -> pathlib.Path | None:
+    file = getattr(module, "__file__", None)
+    return pathlib.Path(file).resolve() if file else None
+
+
+def _belongs(file: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a file lies below a folder and is not installed there, as in a virtual environment."""
+    if not file.is_relative_to(folder) or "site-packages" in file.relative_to(folder).parts:
+        return False
+    return not any(file.is_relative_to(place) for place in _INSTALLED if not folder.is_relative_to(place))
+
+
+def _attribute(module: types.ModuleType, name: str, named: str) -> Ablation:
+    found = getattr(module, name, None)
+    if isinstance(found, Ablation):
+        return found
+    others = [other for other, value in vars(module).items() if isinstance(value, Ablation)]
+    what = f"{named} has no {name}" if found is None else f"{name} of {named} is no Ablation but {found!r:.80}"
+    there = f"there are {', '.join(f'{named}:{other}' for other in others)}" if others else (
+        f"it needs a line {name} = Ablation(...)")
+    raise UnknownAblationError(f"{what}; {there}")
+
+
+@contextlib.contextmanager
+def _in_one_line(folder: pathlib.Path, named: object) -> Iterator[None]:
+    """Says in one line, with its place, what is wrong with a file; the file's own bugs keep their traceback."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise SpecError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    except Exception as error:
+        _refuse(error, folder, named)
+
+
+def _refuse(error: Exception, folder: pathlib.Path, named: object) -> NoReturn:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [number for number, frame in enumerate(frames)
+           if _belongs(pathlib.Path(frame.filename), folder) and _house(frame.filename) in (None, _house(str(folder)))]
+    if not (isinstance(error, SpecError | ImportError)
+            or (own and isinstance(error, ValueError | TypeError) and _is_misuse(frames, own[-1]))):
+        error.add_note(f"raised while the ablation {named} was loaded")
+        raise error
+    place = f"{frames[own[-1]].filename}:{frames[own[-1]].lineno}" if own else str(named)
+    taken = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    hint = f' ("{taken}" is a package of the harness: give yours another name)' if taken in _HOUSES else ""
+    raise SpecError(f"{place}: {error}{hint}") from None
+
+
+def _is_misuse(frames: traceback.StackSummary, last: int) -> bool:
+    """Whether an error came of what the harness's classes were given, or its line says all there is to say.
+
+    Args:
+      last: the innermost frame of the user's own code.
+    """
+    within = frames[last + 1:]
+    if not within:
+        return frames[last].name in ("<module>", "__post_init__")
+    return all(frame.filename == "<string>" or _house(frame.filename) for frame in within)  # <string>: a dataclass
+
+
+def _house(filename: str) -> str | None:
+    """Names the harness's package that a file or folder belongs to."""
+    return next((house for house in _HOUSES if pathlib.Path(filename).is_relative_to(_ROOT / house)), None)
