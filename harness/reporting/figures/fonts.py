@@ -43,7 +43,7 @@ def drawable(text: str) -> str:
     """Makes a string from a record inert, and names by its code point each character that no font has.
 
     Where the first font does not do, what is composed from here on is looked up in all of them, which takes time that
-    most pictures need not spend.
+    most pictures need not spend; `style.compose` has the picture composed again then.
     """
     text = printable(text)
     if _characters(_FIRST).issuperset(map(ord, text)):
@@ -107,7 +107,8 @@ def wrap(text: str, room: float, size: float, lines: int = 2) -> str:
 
 
 def columns(names: Sequence[str], room: float, size: float, handle: float = 0.0) -> int:
-    """Counts how many names of a legend stand side by side in so many inches, with a handle of some inches each."""
+    """Counts the columns of a legend in so many inches, with a handle of some inches each: as few as its lines need."""
     # Source: matplotlib's legend.columnspacing, 2 ems.
     gap = 2 * size / _DPI
-    return max(1, min(len(names), int((room + gap) / (widest(names, size) + handle + gap))))
+    most = max(1, min(len(names), int((room + gap) / (widest(names, size) + handle + gap))))
+    return math.ceil(len(names) / math.ceil(len(names) / most))

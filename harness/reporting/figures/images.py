@@ -65,7 +65,7 @@ def mispredictions(images: np.ndarray, label: np.ndarray, predicted: np.ndarray,
     for number, (pair, places) in enumerate(shown.items()):
         line, half = divmod(number, 2)
         first, top = half * _OF_PAIR, line * height
-        _heading(axes, first, top, _pair(*(classes[at] for at in pair), pairs[pair]))
+        _heading(axes, first, top, _pair(classes[pair[0]], classes[pair[1]], pairs[pair]))
         for column, place in enumerate(places, first):
             _tile(axes, images[place], column * _COLUMN + 0.1, top + 0.25, _SIDE, framed=False)
             _below(axes, column, top + 0.25, [_percent(probability[place])])

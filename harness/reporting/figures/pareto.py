@@ -108,7 +108,7 @@ def _figure(panels: int, key: _Key, cells: int) -> tuple[Figure, list[Any], floa
     room = 0.16 * lines + 0.1 * bool(lines)
     whole = height + 0.35 + 0.6 + room
     figure = Figure(figsize=(width, whole))
-    subplots = []
+    subplots: list[Any] = []
     for number in range(panels):
         left, bottom = 0.65 + _PANEL * number, 0.6 + room
         axes = figure.add_axes((left / width, bottom / whole, (_PANEL - 0.25) / width, height / whole),
