@@ -75,7 +75,8 @@ def test_every_cell_is_named_and_the_front_is_joined():
 
 
 def test_many_cells_have_numbers_and_a_key_that_names_each():
-    summary, _ = made_up([0.8 + 0.01 * place for place in range(9)], parameters=[1000 * place for place in range(1, 10)])
+    numbers = range(1, 10)
+    summary, _ = made_up([0.8 + 0.01 * number for number in numbers], parameters=[1000 * number for number in numbers])
     found = texts(pareto.pareto(summary))
     assert {f"{number}: {9 - number:03}" for number in range(1, 10)} <= set(found)
     assert {str(number) for number in range(1, 10)} <= set(found)

@@ -174,7 +174,7 @@ def test_a_hundred_classes_and_colour_images_and_a_convolution(tmp_path, unrende
 
 def test_hostile_names_are_inert_in_pictures_and_captions(tmp_path):
     data = dataclasses.replace(synthetic.DATASET, class_names=tuple(HOSTILE))
-    runs = [costing(synthetic.record({"a": label}, 0, 0.5 + 0.01 * place, dataset=data), 1000 + place)
+    runs = [costing(synthetic.record({"a": label}, 0, 0.5 + 0.01 * place, dataset=data), 1000 * (1 + place))
             for place, label in enumerate(HOSTILE)]
     given = material(tmp_path, *runs)
     drawn, _ = figures.draw(*given)

@@ -3,6 +3,7 @@
 Every string from a record passes through here on its way into a picture.
 """
 
+import dataclasses
 import functools
 import importlib.util
 import math
@@ -29,7 +30,10 @@ def families() -> tuple[str, ...]:
     """Lists the fonts that are there, the one to look in first coming first."""
     package = importlib.util.find_spec("matplotlib_fontja")  # importing it would change matplotlib's settings
     for folder in package.submodule_search_locations or () if package else ():
-        matplotlib.font_manager.fontManager.addfont(pathlib.Path(folder) / "fonts" / "ipaexg.ttf")
+        known = matplotlib.font_manager.fontManager
+        known.addfont(pathlib.Path(folder) / "fonts" / "ipaexg.ttf")
+        # It has no bold letters, of which matplotlib would warn.
+        known.ttflist.append(dataclasses.replace(known.ttflist[-1], weight=700))
     installed = set(matplotlib.font_manager.get_font_names())
     return (_FIRST, *(name for name in _FURTHER if name in installed))
 
