@@ -5,6 +5,7 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
   python -m harness.report                                     every ablation: your own records, else the shipped ones
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
   python -m harness.report --results_dir=results               the shipped records, tables and pictures made anew
+  python -m harness.report --pdf                               the pictures for print, too; takes twice as long
   python -m harness.report --watch                             a live table of what trains in another terminal
   python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
@@ -50,7 +51,7 @@ class ReportError(cli.UsageError):
 
 
 def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, view: View | None = None,
-           kept: str | None = None) -> list[pathlib.Path]:
+           kept: str | None = None, *, pdf: bool = False) -> list[pathlib.Path]:
     """Writes and prints the report of each ablation, and an index over all in each results folder reported.
 
     Args:
@@ -59,6 +60,7 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
       console: where the tables are printed.
       view: what of the records is shown; None is the view that belongs to them.
       kept: the one of these folders whose tables and pictures stay as they are; pages are written there all the same.
+      pdf: whether pictures are made for print, too.
 
     Returns:
       The files written.
@@ -78,7 +80,8 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     for folder in folders:
         try:
             pages_alone = kept is not None and folder.results_dir == pathlib.Path(kept).resolve()
-            summed_up[folder.path], written = _report(Loaded(folder), console, view, pages_alone=pages_alone)
+            summed_up[folder.path], written = _report(
+                Loaded(folder), console, view, pdf=pdf, pages_alone=pages_alone)
             paths += written
         except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
             failed.append(error)
@@ -123,9 +126,9 @@ def _write_index(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, pag
     return index
 
 
-def _report(loaded: Loaded, console: Console, view: View, *, pages_alone: bool
+def _report(loaded: Loaded, console: Console, view: View, *, pdf: bool, pages_alone: bool
             ) -> tuple[page_index.Entry, list[pathlib.Path]]:
-    table, files = contents.contents(loaded, view)
+    table, files = contents.contents(loaded, view, pdf=pdf, pages_alone=pages_alone)
     paths = []
     for name, content in files.items():
         path = loaded.folder.path / name
@@ -166,6 +169,7 @@ def _define_flags() -> None:
     flags.DEFINE_string("baseline", None, "Cell that the others are compared with. Default: all reference levels.")
     flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(cells.METRICS)}.")
     flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(cells.SELECTIONS)}.")
+    flags.DEFINE_bool("pdf", False, "Make the pictures for print, too; where there are some they are kept up to date.")
     flags.DEFINE_bool("watch", False, "Show the latest sweep, or those of --ablation, live, until all is recorded.")
     flags.DEFINE_enum("export", None, list(exporters.TRACKERS), "Hand the records to this tracker and report nothing.")
     flags.DEFINE_string("export_dir", "", "Folder that the tracker's files are written into.")
@@ -184,7 +188,7 @@ def main() -> None:
         console.print(exporters.export(folders, chosen.export, chosen.export_dir), markup=False, soft_wrap=True)
     else:
         report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select),
-               kept=records.SHIPPED_RESULTS if given is None else None)
+               kept=records.SHIPPED_RESULTS if given is None else None, pdf=chosen.pdf)
 
 
 if __name__ == "__main__":

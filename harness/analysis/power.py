@@ -9,7 +9,8 @@ import dataclasses
 import functools
 import math
 
-from scipy import optimize, stats
+import numpy as np
+from scipy import optimize, special
 
 POWER = 0.8
 LEVEL = 0.05
@@ -43,7 +44,7 @@ def planned(sd: float, n: int, difference: float) -> tuple[Planned, Planned]:
     """
     if n < 2 or sd <= 0:
         return Planned(), Planned()
-    ends = [sd * math.sqrt((n - 1) / float(stats.chi2.isf(tail, n - 1))) for tail in (0.025, 0.975)]
+    ends = [sd * math.sqrt((n - 1) / float(special.chdtri(n - 1, tail))) for tail in (0.025, 0.975)]
     return (Planned(*(detectable_difference(noise, n) for noise in (sd, *ends))),
             Planned(*(seeds_needed(noise, difference) for noise in (sd, *ends))))
 
@@ -57,10 +58,11 @@ def power(effect: float, n: int) -> float:
 
     Source: the statistic is noncentral t with noncentrality effect * sqrt(n); Cohen 1988, ch. 2.
     """
-    edge = stats.t.isf(LEVEL / 2, n - 1)
+    edge = float(special.stdtrit(n - 1, 1 - LEVEL / 2))
     noncentrality = effect * math.sqrt(n)
-    # The lower tail by symmetry: asked for directly, scipy gives NaN where it is next to nothing.
-    return float(stats.nct.sf(edge, n - 1, noncentrality) + stats.nct.sf(edge, n - 1, -noncentrality))
+    # The far tail is NaN where it is next to nothing.
+    beyond, below = special.nctdtr(n - 1, noncentrality, [edge, -edge])
+    return float(1 - np.nan_to_num(beyond) + np.nan_to_num(below))
 
 
 def detectable_difference(sd: float, n: int) -> float | None:

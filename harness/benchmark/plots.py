@@ -9,9 +9,14 @@ from matplotlib.figure import Figure
 
 from harness.benchmark.rounds import OWN
 from harness.benchmark.tables import Row, Spread, rates, rows, spread
+from harness.benchmark.workloads import WORKLOADS
+from harness.reporting.figures import fonts
 from harness.reporting.figures import style as plots
 
-_SIDES = (OWN, "keras", "torch")
+_SIDES = {OWN: "this harness", "keras": "Keras", "torch": "PyTorch"}
+_FORWARD = "features of images by a frozen MobileNetV2"
+_RUNS = "number of runs trained (K)"
+_PANEL, _SIZE = 3.6, 9.0  # a panel's width in inches, text in points
 
 
 def throughput(results: Mapping[str, Any]) -> bytes:
@@ -22,21 +27,21 @@ def throughput(results: Mapping[str, Any]) -> bytes:
     panels: dict[str, list[Row]] = {}
     for row in rows(results):
         if row.throughput and row.learned:
-            title = "MobileNetV2 forward" if row.task == "forward" else row.workload
+            title = _FORWARD if row.task == "forward" else _named(row.workload)
             panels.setdefault(f"{title}, {row.precision}", []).append(row)
 
     def draw() -> Figure:
         columns = min(3, max(1, len(panels)))
         lines = max(1, math.ceil(len(panels) / columns))
-        figure = Figure(figsize=(max(6.0, 3.4 * columns + 0.4), 2.7 * lines + 0.8), layout="constrained")
+        figure = Figure(figsize=(max(6.0, _PANEL * columns + 0.4), 2.9 * lines + 0.8), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         handles: dict[str, Any] = {}
         for axes, (title, found) in zip(grid, panels.items(), strict=False):
-            for side in sorted({row.side for row in found}, key=_SIDES.index):
-                points = {_at(row): row.throughput for row in found if row.side == side and row.throughput}
-                handles[side] = _line(axes, points, plots.STYLES[_SIDES.index(side)])
-            axes.set_title(title)
-            axes.set_xlabel("resolution, pixels" if found[0].task == "forward" else "K, runs trained")
+            for side, style in zip(_SIDES, plots.STYLES, strict=False):
+                if points := {_at(row): row.throughput for row in found if row.side == side and row.throughput}:
+                    handles[_SIDES[side]] = _line(axes, points, style)
+            axes.set_title(fonts.wrap(title, _PANEL - 0.5, _SIZE))
+            axes.set_xlabel("resolution, pixels" if found[0].task == "forward" else _RUNS)
             _runs_axis(axes, {_at(row) for row in found})
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
@@ -46,10 +51,15 @@ def throughput(results: Mapping[str, Any]) -> bytes:
             axes.set_ylabel("images/s")
         figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False,
                       handlelength=4)
-        figure.suptitle("Throughput (median, lowest and highest of the rounds)", fontsize=10)
+        figure.suptitle("Images per second, more is better (median, lowest and highest of the rounds)", fontsize=10)
         return figure
 
     return plots.png(draw)
+
+
+def _named(workload: str) -> str:
+    """Says what network a workload is; the name alone where it is known no more."""
+    return f"{workload}: {WORKLOADS[workload].question}" if workload in WORKLOADS else workload
 
 
 def _at(row: Row) -> int:
@@ -65,29 +75,31 @@ def scaling(results: Mapping[str, Any]) -> bytes:
             continue
         # Seconds for one run to see the workload's examples once, as many as there are at scale 1.
         time_s = spread([case["examples"] / case["scale"] / rate for rate in measured])
-        label = f"{case['workload']}, {case['precision']}"
+        label = f"{_named(case['workload'])}, {case['precision']}"
         if case["scale"] == 1:
             by_runs.setdefault(label, {})[case["runs"]] = time_s
         if case["runs"] == 1:
             by_scale.setdefault(label, {})[case["scale"]] = time_s
 
     def draw() -> Figure:
-        figure = Figure(figsize=(9, 4), layout="constrained")
+        names = [*by_runs, *(name for name in by_scale if name not in by_runs)]
+        columns = fonts.columns(names, 10, _SIZE, handle=0.7)
+        figure = Figure(figsize=(10, 3.6 + 0.2 * math.ceil(len(names) / columns)), layout="constrained")
         handles = {}
         for axes, found, title in zip(figure.subplots(1, 2, sharey=True), (by_runs, by_scale),
-                                      ("K, runs trained", "data, times the workload's, K = 1"), strict=True):
-            for number, (label, points) in enumerate(found.items()):
+                                      (_RUNS, "data of one run, as a multiple of the smallest"), strict=True):
+            for label, points in found.items():
                 first = points[min(points)].median
                 relative = {at: Spread(*(value / first for value in time_s)) for at, time_s in points.items()}
-                handles[label] = _line(axes, relative, plots.STYLES[number % len(plots.STYLES)])
+                handles[label] = _line(axes, relative, plots.STYLES[names.index(label) % len(plots.STYLES)])
             axes.set_xlabel(title)
             _runs_axis(axes, {at for points in found.values() for at in points})
             axes.set_ylim(bottom=0)
             axes.axhline(1, **plots.REFERENCE)
         figure.axes[0].set_ylabel("seconds per run and example,\nrelative to the first point")
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False,
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, frameon=False,
                       handlelength=4)
-        figure.suptitle("How cost grows: flat or falling is as it should be", fontsize=10)
+        figure.suptitle("Time per run and example as work grows: flat or falling is as it should be", fontsize=10)
         return figure
 
     return plots.png(draw)

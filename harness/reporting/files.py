@@ -7,13 +7,20 @@ from harness.analysis import cells, summarize
 from harness.analysis.cells import View
 from harness.records.loaded import Loaded
 from harness.reporting import render
-from harness.reporting.figures import figures
+from harness.reporting.figures import figures, kept
 from harness.reporting.page import page
 from harness.reporting.tables import details, report
 
 
-def contents(loaded: Loaded, view: View) -> tuple[cells.Summary, dict[str, bytes]]:
+def contents(loaded: Loaded, view: View, *, pdf: bool = False, pages_alone: bool = False
+             ) -> tuple[cells.Summary, dict[str, bytes]]:
     """Makes a report from what an ablation's runs left behind; the same files give the same bytes.
+
+    Args:
+      loaded: the records, curves, predictions and exhibits of runs.
+      view: what of the records is shown.
+      pdf: whether pictures are made for print, too; where there are some already they are kept up to date in any case.
+      pages_alone: whether pages are all that is asked for; they show the pictures that lie there as they are.
 
     Returns:
       the summary, and name -> content of each file; empty content where there is nothing to say.
@@ -32,7 +39,7 @@ def contents(loaded: Loaded, view: View) -> tuple[cells.Summary, dict[str, bytes
              f"effects{suffix}.csv": report.effects_csv(table), f"claims{suffix}.csv": report.claims_csv(table)}
     if view != View():
         return table, _encoded(files)
-    drawn, left_out = figures.draw(loaded, table)
+    drawn, left_out, pictures = _pictures(loaded, table, pdf=pdf, pages_alone=pages_alone)
     scores = details.class_rows(table, found, loaded.predictions)
     classes, layers = details.classes(table, scores), details.layers(table)
     layer_rows = details.layer_records(table)
@@ -40,12 +47,24 @@ def contents(loaded: Loaded, view: View) -> tuple[cells.Summary, dict[str, bytes
               "classes.csv": report.to_csv(details.class_records(scores)),
               "layers.csv": report.to_csv(layer_rows),
               "figures.md": figures.markdown(table, drawn, left_out)}
-    pictures = {f"{name}.{kind}": b"" for name in left_out for kind in ("png", "pdf")}
-    pictures |= {f"{figure.name}.png": figure.png for figure in drawn}
-    pictures |= {f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}
     more = {"Evidence": report.tables(table)[1:], "Classes": classes, "Layers and memory": layers if layer_rows else []}
     return table, _encoded(files) | pictures | {
         "report.html": page.ablation_page(table, found, loaded.curves, drawn, more)}
+
+
+def _pictures(loaded: Loaded, table: cells.Summary, *, pdf: bool, pages_alone: bool
+              ) -> tuple[list[figures.Figure], dict[str, str], dict[str, bytes]]:
+    """Draws what has changed since the pictures that lie there; gives them, what is missing, and their files."""
+    folder = loaded.folder
+    if pages_alone:
+        return *figures.draw(loaded, table, kept=kept.as_they_are(folder)), {}
+    pdf = pdf or any(folder.path.glob("*.pdf"))
+    digest = kept.inputs(folder)
+    drawn, left_out = figures.draw(loaded, table, pdf=pdf, kept=kept.pictures(folder, digest, pdf=pdf))
+    files = {f"{name}.{kind}": b"" for name in left_out for kind in ("png", "pdf")}
+    files |= {f"{figure.name}.png": figure.png for figure in drawn}
+    files |= {f"{figure.name}.pdf": figure.pdf for figure in drawn if figure.pdf}
+    return drawn, left_out, files | {kept.NAME: kept.note(digest, files)}
 
 
 def _suffix(view: View) -> str:

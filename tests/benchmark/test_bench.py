@@ -113,7 +113,7 @@ def test_forward_passes_share_a_panel_over_the_resolution(monkeypatch):
     monkeypatch.setattr(plots.plots, "png", lambda draw: draw)
     at_224 = FORWARD | {"workload": "MNV2-224", "image_px": 224}
     trained, forward, *_ = plots.throughput(results(WHOLE, FORWARD, at_224))().axes
-    assert [axes.get_xlabel() for axes in (trained, forward)] == ["K, runs trained", "resolution, pixels"]
+    assert [axes.get_xlabel() for axes in (trained, forward)] == ["number of runs trained (K)", "resolution, pixels"]
     assert [list(line.lines[0].get_xdata()) for line in trained.containers] == [[8], [8]]
     assert [list(line.lines[0].get_xdata()) for line in forward.containers] == [[96, 224], [96, 224]]
 

@@ -1,5 +1,6 @@
 import dataclasses
 
+import canvas
 import numpy as np
 import pytest
 import synthetic
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.summarize import summarize
 from harness.reporting.figures import cells as plots_cells
+from harness.reporting.figures import pareto
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
 
@@ -33,7 +35,7 @@ def made_up(accuracies, parameters=None, seeds=3):
 
 @given(POINTS)
 def test_the_front_is_what_nothing_dominates_and_dominates_the_rest(points):
-    front = plots_cells.pareto_front([cost for cost, _ in points], [accuracy for _, accuracy in points])
+    front = pareto.pareto_front([cost for cost, _ in points], [accuracy for _, accuracy in points])
 
     def dominates(one, other):
         return one[0] <= other[0] and one[1] >= other[1] and one != other
@@ -44,32 +46,59 @@ def test_the_front_is_what_nothing_dominates_and_dominates_the_rest(points):
         assert front[place] or any(dominates(points[other], point) for other in np.flatnonzero(front))
 
 
-def test_more_throughput_and_fewer_parameters_are_better():
-    summary, _ = made_up([0.8, 0.9, 0.85], parameters=[10, 30, 40])
+def test_costs_are_counted_and_less_of_them_is_better():
+    summary, _ = made_up([0.8, 0.9, 0.85], parameters=[1000, 3000, 4000])
+    fronts = pareto.fronts(summary)
+    assert {title: [row.label for row in rows] for title, rows in fronts.items()} == {"parameters": ["001", "000"]}
+
+
+def test_speed_is_no_cost_however_it_differs():
+    summary, _ = made_up([0.8, 0.9])
     rows = [dataclasses.replace(row, timing=dataclasses.replace(row.timing, throughput_examples_per_s=speed))
-            for row, speed in zip(summary.rows, (300.0, 100.0, 200.0), strict=True)]
-    fronts = plots_cells.fronts(dataclasses.replace(summary, rows=tuple(rows)))
-    assert [row.label for row in fronts["parameters"]] == ["001", "000"]
-    assert [row.label for row in fronts["training examples/s of a run"]] == ["001", "002", "000"]
-    assert "estimated memory of a run (MiB)" not in fronts
+            for row, speed in zip(summary.rows, (300.0, 100.0), strict=True)]
+    assert pareto.costs(dataclasses.replace(summary, rows=tuple(rows))) == {}
 
 
-def test_cells_on_the_front_are_named_and_joined():
-    summary, _ = made_up([0.8, 0.9, 0.85, 0.86], parameters=[10, 30, 40, 20])
-    figure = plots_cells.pareto(summary)
+def test_a_cost_within_a_percent_is_the_same():
+    assert pareto.costs(made_up([0.8, 0.9], parameters=[116_110, 116_510])[0]) == {}
+    assert list(pareto.costs(made_up([0.8, 0.9], parameters=[116_110, 118_000])[0])) == ["parameters"]
+
+
+def test_every_cell_is_named_and_the_front_is_joined():
+    summary, _ = made_up([0.8, 0.9, 0.85, 0.86], parameters=[1000, 3000, 4000, 2000])
+    figure = pareto.pareto(summary)
     [axes] = figure.axes
-    assert {"1", "2", "3", "1: 001", "2: 003", "3: 000"} <= set(texts(figure))
-    assert not any("002" in text for text in texts(figure))
+    assert {"000", "001", "002", "003"} <= set(texts(figure))
     joined = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
-    assert list(joined.get_xdata()) == [10, 20, 30]
+    assert list(joined.get_xdata()) == [1000, 2000, 3000]
     assert np.all(np.diff(joined.get_ydata()) > 0)
 
 
-def test_a_cell_on_the_front_far_below_is_an_arrow():
-    summary, _ = made_up([0.90, 0.902, 0.901, 0.10], parameters=[20, 30, 40, 10])
-    figure = plots_cells.pareto(summary)
+def test_many_cells_have_numbers_and_a_key_that_names_each():
+    numbers = range(1, 10)
+    summary, _ = made_up([0.8 + 0.01 * number for number in numbers], parameters=[1000 * number for number in numbers])
+    found = texts(pareto.pareto(summary))
+    assert {f"{number}: {9 - number:03}" for number in range(1, 10)} <= set(found)
+    assert {str(number) for number in range(1, 10)} <= set(found)
+
+
+@pytest.mark.parametrize(("parameters", "ticks"), [
+    ([1_000_000, 2_300_000], {"1 M", "1.5 M", "2 M"}), ([112_000, 118_000], {"112 k", "114 k", "116 k", "118 k"}),
+    ([20_000, 900_000], {"20 k", "50 k", "100 k", "200 k", "500 k"})])
+def test_ticks_are_counts_with_a_unit(parameters, ticks):
+    summary, _ = made_up([0.8, 0.9], parameters=parameters)
+    [axes] = canvas.composed(lambda: pareto.pareto(summary)).axes
+    low, high = axes.get_xlim()
+    shown = {label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high}
+    assert ticks <= shown
+    assert "0" not in shown
+
+
+def test_a_cell_far_below_is_an_arrow():
+    summary, _ = made_up([0.90, 0.902, 0.901, 0.10], parameters=[2000, 3000, 4000, 1000])
+    figure = pareto.pareto(summary)
     assert figure.axes[0].get_ylim()[0] > 80
-    assert "3 ▼ 10.4" in texts(figure)
+    assert "003 ▼ 10.4" in texts(figure)
 
 
 def test_effects_draw_each_estimate_and_seed():
@@ -112,4 +141,4 @@ def test_effects_show_every_cell_up_to_a_limit_and_then_the_highest(cells):
 
 def test_what_all_cells_share_is_no_cost():
     summary, _ = made_up([0.8, 0.9])
-    assert plots_cells.costs(summary) == {}
+    assert pareto.costs(summary) == {}

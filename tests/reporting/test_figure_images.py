@@ -43,10 +43,9 @@ def test_mispredictions_are_grouped_by_pair_then_by_confidence():
     pairs = {(0, 1): "30 of 100", (1, 0): "20 of 100", (0, 2): "10 of 100"}
     figure = images.mispredictions(**given, pairs=pairs, classes=CLASSES)
     assert texts(figure) == [
-        "cat\nseen as dog\n30 of 100", "20 %", "67 %",
-        "cat\nseen as owl\n10 of 100", "43 %", "90 %",
-        "the most\nconfident errors", "owl 90 %\ntrue: cat", "dog 67 %\ntrue: cat", "owl 43 %\ntrue: cat",
-        "dog 20 %\ntrue: cat"]
+        "cat seen as dog, 30 of 100", "20 %", "67 %", "cat seen as owl, 10 of 100", "43 %", "90 %",
+        "the most confident errors", "owl 90 %", "true: cat", "dog 67 %", "true: cat", "owl 43 %", "true: cat",
+        "dog 20 %", "true: cat"]
     order = [0, 2, 1, 3, 3, 2, 1, 0]
     for drawn, place in zip(figure.axes[0].images, order, strict=True):
         np.testing.assert_array_equal(drawn.get_array(), given["images"][place, ..., 0])

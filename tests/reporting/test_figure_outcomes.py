@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import predictions
+from harness.reporting.figures import matrix
 from harness.reporting.figures import outcomes as plots_predictions
 
 
@@ -23,7 +24,7 @@ def names(classes):
 
 def test_a_small_matrix_has_percent_and_mean_count_in_each_field():
     found = np.array([[[8, 2], [0, 5]], [[7, 3], [0, 5]]])
-    figure = plots_predictions.confusion({"a (n=2)": found}, names(2))
+    figure = matrix.confusion({"a (n=2)": found}, names(2))
     shown = figure.axes[0].texts
     assert [text.get_text() for text in shown] == ["75", "7.5", "25", "2.5", "100", "5"]
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[75, 25], [0, 100]])
@@ -31,7 +32,7 @@ def test_a_small_matrix_has_percent_and_mean_count_in_each_field():
 
 def test_every_panel_has_its_matrix_and_names():
     panels = {"baseline": counts(10), "best": counts(10) * 2}
-    figure = plots_predictions.confusion(panels, names(10))
+    figure = matrix.confusion(panels, names(10))
     for axes, (title, found) in zip(figure.axes, panels.items(), strict=False):
         assert axes.get_title() == title
         np.testing.assert_allclose(axes.images[0].get_array(), predictions.row_percent(found.mean(axis=0)))
@@ -40,7 +41,7 @@ def test_every_panel_has_its_matrix_and_names():
 
 def test_a_hundred_classes_have_the_matrix_and_the_most_confused_pairs_by_name():
     found = counts(100)
-    figure = plots_predictions.confusion({"baseline": counts(100) * 0, "best": found}, names(100))
+    figure = matrix.confusion({"baseline": counts(100) * 0, "best": found}, names(100))
     assert figure.axes[0].images[0].get_array().shape == (100, 100)
     assert not figure.axes[0].texts
     pairs = predictions.confused_pairs(found.mean(axis=0))[:20]
@@ -95,6 +96,6 @@ def test_calibration_without_rare_bins_has_its_layout():
 def test_hostile_class_names_are_inert():
     hostile = ["$\\frac{$", "two\nlines", "\x1b[31mred"]
     panels = {"best": counts(3)}
-    for figure in (plots_predictions.confusion(panels, hostile), plots_predictions.predicted_classes(panels, hostile)):
+    for figure in (matrix.confusion(panels, hostile), plots_predictions.predicted_classes(panels, hostile)):
         labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
         assert labels == ["$\\frac{$", "two lines", "[31mred"]

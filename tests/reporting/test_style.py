@@ -1,13 +1,13 @@
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 import synthetic
-from matplotlib.figure import Figure
 from PIL import Image
 
 from harness.analysis.summarize import summarize
-from harness.reporting.figures import style
+from harness.reporting.figures import curves, style
 
 
 def texts(figure):
@@ -24,20 +24,20 @@ def made_up(cells, seeds=2, **changes):
 
 @pytest.mark.parametrize("cells", [1, 6, 7, 20])
 def test_every_number_of_cells_is_drawn_and_labelled(cells):
-    summary, curves = made_up(cells)
-    curves[summary.rows[-1].cell] = []
-    found = texts(style.learning_curves(summary, curves, "accuracy"))
+    summary, drawn = made_up(cells)
+    drawn[summary.rows[-1].cell] = []
+    found = texts(curves.learning_curves(summary, drawn, "accuracy"))
     for row in summary.rows:
-        assert any(text.startswith(f"{row.label} (n={len(curves[row.cell])})") for text in found)
+        assert any(text.startswith(f"{row.label} (n={len(drawn[row.cell])})") for text in found)
 
 
 def test_more_cells_than_fit_are_all_drawn_and_two_are_named():
-    summary, curves = made_up(50, seeds=1)
-    figure = style.learning_curves(summary, curves, "loss")
+    summary, drawn = made_up(50, seeds=1)
+    figure = curves.learning_curves(summary, drawn, "loss")
     [collection] = figure.axes[1].collections
-    drawn = [segment[:, 1] for segment in collection.get_segments()]
-    assert len(drawn) == 50
-    np.testing.assert_allclose(drawn[7], curves[summary.rows[7].cell][0]["validation_loss"])
+    lines = [segment[:, 1] for segment in collection.get_segments()]
+    assert len(lines) == 50
+    np.testing.assert_allclose(lines[7], drawn[summary.rows[7].cell][0]["validation_loss"])
     assert {"000 (n=1), baseline", "049 (n=1), highest mean"} <= set(texts(figure))
 
 
@@ -46,7 +46,7 @@ def test_curves_draw_the_mean_with_a_band_only_above_one_seed():
     runs.append(synthetic.record({"a": "y"}, 0, 0.8, epochs=6))
     summary = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
     two, one = [synthetic.curve(run) for run in runs[:2]], [synthetic.curve(runs[2])]
-    figure = style.learning_curves(summary, {"a=x": two, "a=y": one}, "loss")
+    figure = curves.learning_curves(summary, {"a=x": two, "a=y": one}, "loss")
     validation = figure.axes[1]
     mean = (two[0]["validation_loss"] + two[1]["validation_loss"][:4]) / 2
     assert validation.lines[0].get_ydata() == pytest.approx(mean[:4].to_numpy(), abs=1e-12)
@@ -56,20 +56,20 @@ def test_curves_draw_the_mean_with_a_band_only_above_one_seed():
 
 
 def test_the_contrast_has_both_splits_of_both_cells_and_metrics():
-    summary, curves = made_up(2)
-    figure = style.contrast(summary, summary.rows, curves)
+    summary, drawn = made_up(2)
+    figure = curves.contrast(summary, summary.rows, drawn)
     for axes, metric, factor in zip(figure.axes, ("accuracy", "loss"), (100, 1), strict=True):
-        expected = [factor * np.mean([curve[f"{split}_{metric}"] for curve in curves[row.cell]], axis=0)
+        expected = [factor * np.mean([curve[f"{split}_{metric}"] for curve in drawn[row.cell]], axis=0)
                     for row in summary.rows for split in ("train", "validation")]
         np.testing.assert_allclose([line.get_ydata() for line in axes.lines], expected)
     assert {"baseline: 000 (n=2), training", "001 (n=2), validation"} <= set(texts(figure))
 
 
 def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):
-    summary, curves = made_up(2)
+    summary, drawn = made_up(2)
 
     def picture():
-        return style.render(lambda: style.contrast(summary, summary.rows, curves), vector=True)
+        return style.render(lambda: curves.contrast(summary, summary.rows, drawn), vector=True, pdf=True)
 
     first = picture()
     monkeypatch.setitem(style.matplotlib.rcParams, "font.size", 20)
@@ -82,8 +82,8 @@ def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):
 
 
 def test_a_palette_changes_no_pixel_to_be_seen():
-    summary, curves = made_up(6)
-    picture = style.render(lambda: style.learning_curves(summary, curves, "accuracy"), vector=True)
+    summary, drawn = made_up(6)
+    picture = style.render(lambda: curves.learning_curves(summary, drawn, "accuracy"), vector=True)
     image = Image.open(io.BytesIO(picture.png))
     assert image.mode == "P"
     assert (255, 255, 255) in {colour for _, colour in image.convert("RGB").getcolors()}
@@ -93,15 +93,17 @@ def test_a_palette_changes_no_pixel_to_be_seen():
         assert distance.min() <= 24
 
 
-def test_a_letter_that_the_font_lacks_is_no_warning():
-    def draw():
-        figure = Figure()
-        figure.text(0.5, 0.5, style.short("\u3042\x1b[31m\n$x$", 20))
-        return figure
-
-    assert style.png(draw).startswith(b"\x89PNG")
+def test_each_cell_looks_the_same_in_all_curves_and_the_baseline_is_black():
+    summary, drawn = made_up(3)
+    rows = [dataclasses.replace(row, is_baseline=place == 1) for place, row in enumerate(summary.rows)]
+    summary = dataclasses.replace(summary, rows=tuple(rows))
+    every = curves.learning_curves(summary, drawn, "accuracy").axes[1].lines
+    two = curves.contrast(summary, summary.rows[1:], drawn).axes[0].lines[1::2]
+    assert [line.get_color() for line in every[1:]] == [line.get_color() for line in two]
+    assert [line.get_marker() for line in every[1:]] == [line.get_marker() for line in two]
+    assert two[0].get_color() == "#000000"
 
 
 def test_short_strings_are_inert_and_as_long_as_asked():
     assert style.short("two\nlines", 20) == "two lines"
-    assert style.short("a" * 30, 10) == "a" * 9 + "…"
+    assert style.short("a" * 20 + "b" * 20, 10) == "aaaaa…bbbb"

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from harness.reporting.figures.style import REFERENCE, STYLES, short
+from harness.reporting.figures import fonts
+from harness.reporting.figures.style import REFERENCE, STYLES
 
 _WRONG = "#D55E00"
-_COLUMNS = 6
+# Inches of a page: a column, its image, a line of text below an image, and the room for the title above all.
+_COLUMN, _SIDE, _LINE, _TITLE = 1.35, 1.15, 0.13, 0.35
+_TEXT = 7.0
+_IN_ROW, _OF_PAIR = 6, 3
 MOST_PAIRS = 6
-_TITLE = 0.35
 # What has no pattern, as untrained weights, does not compress: as many as tell, in the layer's order.
 _MOST_UNITS = 24
 _MOST_LARGE_FILTERS, _MOST_SMALL_FILTERS = 15, 48
@@ -26,25 +29,26 @@ def test_images(images: np.ndarray, label: np.ndarray, predicted: np.ndarray, pr
       label, predicted, probability: [image], of the images.
       classes: names.
     """
-    lines = -(-len(images) // 5)
-    figure, axes = _sheet(5 * 1.35, lines * 1.45)
-    for place, image in enumerate(images):
-        line, column = divmod(place, 5)
-        wrong = label[place] != predicted[place]
-        left, top = column * 1.35 + 0.175, line * 1.45 + 0.03
-        _tile(axes, image, left, top, 1.0, framed=bool(wrong))
-        text = f"{short(classes[predicted[place]], 16)} {_percent(probability[place])}"
-        axes.text(left + 0.5, top + 1.05, text, ha="center", va="top", fontsize=7,
-                  color=_WRONG if wrong else "black", fontweight="bold" if wrong else "normal")
-        if wrong:
-            axes.text(left + 0.5, top + 1.2, f"true: {short(classes[label[place]], 16)}", ha="center", va="top",
-                      fontsize=7)
+    number = min(5, len(images))
+    rows = [range(first, min(first + number, len(images))) for first in range(0, len(images), number)]
+    heights = [_SIDE + 0.1 + _LINE * (2 if any(label[place] != predicted[place] for place in row) else 1)
+               for row in rows]
+    # The title has a line of its own however few images there are.
+    figure, axes = _sheet(max(number * _COLUMN, 3.0), sum(heights) + 0.05)
+    top = 0.0
+    for row, height in zip(rows, heights, strict=True):
+        for column, place in enumerate(row):
+            wrong = bool(label[place] != predicted[place])
+            _tile(axes, images[place], column * _COLUMN + 0.1, top, _SIDE, framed=wrong)
+            below = [_named(classes[predicted[place]], _percent(probability[place]), bold=wrong)]
+            _below(axes, column, top, below + [_named("true:", classes[label[place]])] * wrong, wrong=wrong)
+        top += height
     return figure
 
 
 def mispredictions(images: np.ndarray, label: np.ndarray, predicted: np.ndarray, probability: np.ndarray,
                    pairs: Mapping[tuple[int, int], str], classes: Sequence[str]) -> Figure:
-    """Draws a row per confused pair, then the most confident of all errors, as far as there are images.
+    """Draws a few images of each confused pair, two pairs to a row, then the most confident of all errors.
 
     Args:
       images: uint8 [image, height, width, channel], mispredicted ones.
@@ -52,29 +56,51 @@ def mispredictions(images: np.ndarray, label: np.ndarray, predicted: np.ndarray,
       pairs: (true, predicted) -> how often, most frequent first; those without an image are left out.
       classes: names.
     """
-    confident = sorted(range(len(images)), key=lambda place: -float(probability[place]))[:_COLUMNS]
-    rows = []
-    for (true, guess), text in pairs.items():
-        of_pair = [place for place in range(len(images)) if (label[place], predicted[place]) == (true, guess)]
-        if of_pair:
-            title = f"{short(classes[true], 18)}\nseen as {short(classes[guess], 18)}\n{text}"
-            rows.append((title, of_pair[:_COLUMNS], False))
-    rows = rows[:MOST_PAIRS]
-    rows.append(("the most\nconfident errors", confident, True))
-    heights = [1.25 if named else 1.1 for *_, named in rows]
-    figure, axes = _sheet(1.6 + 1.1 * _COLUMNS, sum(heights))
-    top = 0.0
-    for (title, places, named), height in zip(rows, heights, strict=True):
-        axes.text(0.1, top + 0.45, title, va="center", fontsize=8)
-        for column, place in enumerate(places):
-            left = 1.6 + 1.1 * column
-            _tile(axes, images[place], left + 0.1, top + 0.03, 0.9, framed=False)
-            text = _percent(probability[place])
-            if named:
-                text = f"{short(classes[predicted[place]], 14)} {text}\ntrue: {short(classes[label[place]], 14)}"
-            axes.text(left + 0.55, top + 0.96, text, ha="center", va="top", fontsize=6.5)
-        top += height
+    shown = {pair: places for pair in pairs if (places := [
+        place for place in range(len(images)) if (label[place], predicted[place]) == pair][:_OF_PAIR])}
+    shown = dict(list(shown.items())[:MOST_PAIRS])
+    lines = -(-len(shown) // 2)
+    height = 0.25 + _SIDE + 0.1 + _LINE
+    figure, axes = _sheet(_IN_ROW * _COLUMN, (lines + 1) * height + _LINE + 0.05)
+    for number, (pair, places) in enumerate(shown.items()):
+        line, half = divmod(number, 2)
+        first, top = half * _OF_PAIR, line * height
+        _heading(axes, first, top, _pair(classes[pair[0]], classes[pair[1]], pairs[pair]))
+        for column, place in enumerate(places, first):
+            _tile(axes, images[place], column * _COLUMN + 0.1, top + 0.25, _SIDE, framed=False)
+            _below(axes, column, top + 0.25, [_percent(probability[place])])
+    top = lines * height
+    _heading(axes, 0, top, "the most confident errors")
+    for column, place in enumerate(sorted(range(len(images)), key=lambda at: -float(probability[at]))[:_IN_ROW]):
+        _tile(axes, images[place], column * _COLUMN + 0.1, top + 0.25, _SIDE, framed=False)
+        _below(axes, column, top + 0.25, [_named(classes[predicted[place]], _percent(probability[place])),
+                                          _named("true:", classes[label[place]])])
     return figure
+
+
+def _named(first: str, second: str, *, bold: bool = False) -> str:
+    """Joins a class's name and what stands with it, as wide as a column has room for; the name gives way."""
+    room = (_COLUMN - 0.08) * (0.88 if bold else 1.0)  # DejaVu's bold letters are so much wider, and more
+    if first == "true:":
+        return f"{first} {fonts.fit(second, room - fonts.width(f'{first} ', _TEXT), _TEXT)}"
+    return f"{fonts.fit(first, room - fonts.width(f' {second}', _TEXT), _TEXT)} {second}"
+
+
+def _pair(true: str, guess: str, often: str) -> str:
+    room = (_OF_PAIR * _COLUMN - 0.2 - fonts.width(f" seen as , {often}", 8)) / 2
+    return f"{fonts.fit(true, room, 8)} seen as {fonts.fit(guess, room, 8)}, {often}"
+
+
+def _heading(axes: Any, column: int, top: float, text: str) -> None:
+    axes.text(column * _COLUMN + 0.1, top + 0.2, text, va="bottom", fontsize=8)
+
+
+def _below(axes: Any, column: int, top: float, lines: Sequence[str], *, wrong: bool = False) -> None:
+    """Writes lines below an image, the first one so that a wrong prediction stands out."""
+    for number, line in enumerate(lines):
+        axes.text(column * _COLUMN + 0.1 + _SIDE / 2, top + _SIDE + 0.04 + _LINE * number, line, ha="center", va="top",
+                  fontsize=_TEXT, color=_WRONG if wrong and number == 0 else "black",
+                  fontweight="bold" if wrong and number == 0 else "normal")
 
 
 def _sheet(width: float, height: float) -> tuple[Figure, Any]:

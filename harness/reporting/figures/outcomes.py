@@ -1,112 +1,23 @@
-"""Pictures of test predictions: confusion matrix, predicted classes against true ones, calibration.
+"""Pictures of test predictions: predicted classes against true ones, calibration.
 
 Each takes panels: a title, and a value per seed.
 """
 
-import textwrap
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.colors
-import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from harness.analysis.predictions import BINS, Reliability, confused_pairs, row_percent
-from harness.reporting.figures.style import STYLES, short
+from harness.analysis.predictions import BINS, Reliability
+from harness.reporting.figures import fonts
+from harness.reporting.figures.matrix import MOST_NAMES
+from harness.reporting.figures.style import STYLES
 
-# Up to so many classes a matrix has figures in its fields, and names along its sides.
-MOST_FIGURES = 12
-MOST_NAMES = 30
 # A point of fewer examples is hollow.
 FEW = 20
-_MOST_PAIRS = 20
 _PALE, _DARK = "#B8CDE0", "#1B3A57"
-# In percent. The few errors of a good classifier would all be white on a linear scale.
-_STEPS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
-_SHADES = matplotlib.colors.BoundaryNorm(_STEPS, 256)
-
-
-def confusion(panels: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Draws a matrix per panel: figures up to 12 classes, names up to 30, beyond that the most confused pairs.
-
-    Args:
-      panels: title -> counts, [seed, true class, predicted class]. Above 30 classes the last is drawn alone.
-      classes: their names.
-    """
-    if len(classes) > MOST_NAMES:
-        title, counts = list(panels.items())[-1]
-        return _confusion_of_many(title, counts.mean(axis=0), classes)
-    side = (4.6 if len(classes) <= MOST_FIGURES else 6.2) + 0.02 * len(classes)
-    figure = Figure(figsize=(1.9 + (side - 0.9) * len(panels), side + 0.2), layout="compressed")
-    names = [short(name, 16) for name in classes]
-    for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(),
-                                     strict=True):
-        mean = counts.mean(axis=0)
-        percent = row_percent(mean)
-        image = axes.imshow(percent, cmap="Blues", norm=_SHADES)
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(labelsize=8 if len(names) <= MOST_FIGURES else 6, length=0)
-        _matrix_axes(axes, title)
-        if len(names) > MOST_FIGURES:
-            continue
-        for (true, guess), share in np.ndenumerate(percent):
-            if mean[true, guess] > 0:
-                colour = "white" if share >= 40 else "black"
-                axes.text(guess, true - 0.1, _percent(share), ha="center", va="center", fontsize=7, color=colour)
-                axes.text(guess, true + 0.26, _count(float(mean[true, guess])), ha="center", va="center", fontsize=5,
-                          color=colour)
-    figure.axes[0].set_ylabel("true class")
-    _colour_bar(figure, image, figure.axes)
-    return figure
-
-
-def _confusion_of_many(title: str, mean: np.ndarray, classes: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(10.5, 5.6), layout="constrained")
-    axes, beside = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    image = axes.imshow(row_percent(mean), cmap="Blues", norm=_SHADES, interpolation="nearest")
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(10, integer=True))
-    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(10, integer=True))
-    _matrix_axes(axes, title)
-    axes.set_xlabel("predicted class, number")
-    axes.set_ylabel("true class, number")
-    _colour_bar(figure, image, axes)
-    pairs = confused_pairs(mean)[:_MOST_PAIRS]
-    totals = mean.sum(axis=1)
-    beside.barh(range(len(pairs)), [mean[pair] for pair in pairs], color=_DARK, height=0.7)
-    beside.set_yticks(range(len(pairs)), [f"{short(classes[true], 14)} → {short(classes[guess], 14)}"
-                                          for true, guess in pairs], fontsize=7)
-    for place, (true, guess) in enumerate(pairs):
-        beside.text(mean[true, guess], place, f" {_count(mean[true, guess])} of {_count(totals[true])}", va="center",
-                    fontsize=7)
-    beside.set_ylim(len(pairs) - 0.4, -0.6)
-    beside.margins(x=0.25)
-    beside.grid(visible=False)
-    beside.set_title(f"the {len(pairs)} most confused pairs, true → predicted")
-    beside.set_xlabel("test examples, mean over seeds")
-    return figure
-
-
-def _matrix_axes(axes: Any, title: str) -> None:
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.set_title(textwrap.fill(title, 40))
-    axes.set_xlabel("predicted class")
-
-
-def _colour_bar(figure: Any, image: Any, axes: Any) -> None:
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=_STEPS, spacing="uniform")
-    bar.ax.set_yticklabels([f"{step:g}" for step in _STEPS])
-    bar.set_label("% of the true class")
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) or value >= 99.95 else f"{value:.1f}"
 
 
 def predicted_classes(panels: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
@@ -119,10 +30,16 @@ def predicted_classes(panels: Mapping[str, np.ndarray], classes: Sequence[str]) 
     """
     if len(classes) > MOST_NAMES:
         return _predicted_of_many(panels, classes)
-    figure = Figure(figsize=(max(6.5, min(12.0, 0.9 * len(classes))), 3.8), layout="constrained")
+    span = max(6.5, min(12.0, 0.9 * len(classes)))
+    names = [fonts.fit(name, 1.3, 9) for name in classes]
+    keys = [fonts.fit(title, span - 1, 9) for title in panels]
+    flat = fonts.widest(names, 9) < (span - 0.8) / len(names) - 0.1
+    lines = math.ceil((len(keys) + 1) / fonts.columns([*keys, "true"], span - 0.4, 9, 0.5))
+    height = 3.3 + 0.18 * lines + (0.0 if flat else fonts.widest(names, 9) * math.sqrt(0.5))
+    figure = Figure(figsize=(span, height), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(panels)
-    for number, (title, counts) in enumerate(panels.items()):
+    for number, (title, counts) in enumerate(zip(keys, panels.values(), strict=True)):
         predicted = counts.sum(axis=1)
         mean, at = predicted.mean(axis=0), np.arange(len(classes)) + (number - (len(panels) - 1) / 2) * width
         axes.bar(at, mean, 0.92 * width, label=title, edgecolor=_DARK, linewidth=0.6,
@@ -133,12 +50,13 @@ def predicted_classes(panels: Mapping[str, np.ndarray], classes: Sequence[str]) 
     true = next(iter(panels.values())).mean(axis=0).sum(axis=1)
     axes.hlines(true, np.arange(len(classes)) - 0.45, np.arange(len(classes)) + 0.45, color="#D55E00", linewidth=1.8,
                 label="true")
-    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(classes) > 6 else {}
-    axes.set_xticks(range(len(classes)), [short(name, 16) for name in classes], **slanted)
+    slanted: dict[str, Any] = {} if flat else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(classes)), names, **slanted)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test examples")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", frameon=False,
+                  ncols=fonts.columns([*keys, "true"], span - 0.4, 9, 0.5))
     return figure
 
 
@@ -155,11 +73,11 @@ def _predicted_of_many(panels: Mapping[str, np.ndarray], classes: Sequence[str])
             axes.vlines(place, predicted.min(axis=0)[order], predicted.max(axis=0)[order], color="#777777", linewidth=1)
         axes.step(place, true[order], where="mid", color="#D55E00", linewidth=1.8)
         ends = [*range(5), *range(len(classes) - 5, len(classes))]
-        axes.set_xticks(ends, [short(classes[order[end]], 16) for end in ends], rotation=60, ha="right",
+        axes.set_xticks(ends, [fonts.fit(classes[order[end]], 1.3, 7) for end in ends], rotation=60, ha="right",
                         rotation_mode="anchor", fontsize=7)
         axes.grid(visible=False, axis="x")
         axes.margins(x=0.01)
-        axes.set_title(f"{title}: predicted (bars) and true (line), from too rarely to too often predicted")
+        axes.set_title(fonts.fit(title, 4.5, 9) + ": predicted (bars) and true (line), from too rarely to too often")
         axes.set_ylabel("test examples")
     return figure
 
@@ -191,7 +109,7 @@ def calibration(panels: Mapping[str, Sequence[Reliability]]) -> Figure:
         above.text(0.04, 0.96, f"ECE {np.mean(errors):.2f} %{spread}", transform=above.transAxes, va="top")
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
-        above.set_title(textwrap.fill(title, 40))
+        above.set_title(fonts.wrap(title, 3.2, 9))
         below.bar((np.arange(BINS) + 0.5) / BINS, 100 * counts.sum(axis=0) / counts.sum(), 0.9 / BINS, color=_DARK)
         below.set_xlabel("probability of the predicted class")
     grid[0, 0].set_ylabel("accuracy")

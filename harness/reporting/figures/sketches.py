@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis import predictions
 from harness.reporting.figures import cells as plots_cells
-from harness.reporting.figures import images, style
+from harness.reporting.figures import curves, images, matrix, pareto
 from harness.reporting.figures import outcomes as plots_predictions
 from harness.reporting.figures.material import Material
 from harness.reporting.figures.style import short
@@ -36,7 +36,7 @@ _NO_EXHIBITS = "no run has an exhibits.npz"
 _SEEDS = "mean over seeds, band from the lowest to the highest"
 
 
-def _learning_curves(material: Material, metric: style.Metric) -> Sketch | str:
+def _learning_curves(material: Material, metric: curves.Metric) -> Sketch | str:
     text = []
     for row in material.shown:
         end = np.mean([getattr(material.found[run].last, f"validation_{metric}") for run in material.done[row.cell]])
@@ -46,7 +46,7 @@ def _learning_curves(material: Material, metric: style.Metric) -> Sketch | str:
         f"{metric.capitalize()} of every cell by epoch: training, measured during the epoch with dropout on and "
         f"parameters moving, and validation, after it; {_SEEDS}. Mean of the last epoch's validation {metric}: "
         f"{'; '.join(text)}.",
-        lambda: style.learning_curves(material.summary, material.curves, metric))
+        lambda: curves.learning_curves(material.summary, material.curves, metric))
 
 
 def _contrast(material: Material) -> Sketch | str:
@@ -57,7 +57,7 @@ def _contrast(material: Material) -> Sketch | str:
         "baseline against the highest other cell",
         f"Training and validation curves of the baseline, {material.name(baseline)}, and of {material.name(other)}; "
         f"{_SEEDS}. {material.choice()}",
-        lambda: style.contrast(material.summary, material.shown, material.curves))
+        lambda: curves.contrast(material.summary, material.shown, material.curves))
 
 
 def _effects(material: Material) -> Sketch | str:
@@ -77,17 +77,18 @@ def _effects(material: Material) -> Sketch | str:
 
 
 def _pareto(material: Material) -> Sketch | str:
-    if not plots_cells.costs(material.summary):
-        return "no two cells differ in parameters, memory or throughput"
+    if not pareto.costs(material.summary):
+        return "no two cells differ by more than 1 % in MACs, parameters or memory"
     fronts = "; ".join(f"{title}: {', '.join(short(row.label, 40) for row in rows[:6])}"
-                       for title, rows in plots_cells.fronts(material.summary).items())
+                       for title, rows in pareto.fronts(material.summary).items())
     return Sketch(
         "accuracy against cost",
-        "Mean test accuracy with its 95 % interval against each cost in which cells differ. Dots on the line are the "
-        "Pareto front: no other cell costs no more and is at least as accurate, and better in one of the two; crosses "
-        "are the other cells. The front goes by means alone: within overlapping intervals it may be chance, and "
-        f"throughput is a measurement. On the fronts, {fronts}.",
-        lambda: plots_cells.pareto(material.summary))
+        "Mean test accuracy with its 95 % interval against each cost in which cells differ. Filled points on the line "
+        "are the Pareto front: no other cell costs no more and is at least as accurate, and better in one of the two; "
+        "hollow points are the other cells. The front goes by means alone: within overlapping intervals it may be "
+        "chance. Costs are of the whole network; speed is not drawn, since records do not say what else the machine "
+        f"did. On the fronts, {fronts}.",
+        lambda: pareto.pareto(material.summary))
 
 
 def _confusion(material: Material) -> Sketch | str:
@@ -99,13 +100,13 @@ def _confusion(material: Material) -> Sketch | str:
                       f"{mean[true, guess]:,.1f} of {mean[true].sum():,.0f}"
                       for true, guess in predictions.confused_pairs(mean)[:5])
     figures = "percent of the true class"
-    if len(material.classes) <= plots_predictions.MOST_FIGURES:
+    if len(material.classes) <= matrix.MOST_FIGURES:
         figures += " above test examples"
     return Sketch(
         "confusion matrix",
         f"Rows are true classes, columns predicted ones: {figures}, mean over seeds; the steps of the shades "
         f"widen, so that rare errors show. {material.choice()} Most confused in {name}: {pairs or 'none'}.",
-        lambda: plots_predictions.confusion(material.counts, material.classes))
+        lambda: matrix.confusion(material.counts, material.classes))
 
 
 def _predicted_classes(material: Material) -> Sketch | str:
@@ -171,9 +172,9 @@ def _mispredictions(material: Material) -> Sketch | str:
         return "none of the images kept is mispredicted"
     known = material.usable(material.exhibit[1])
     assert known is not None
-    matrix = predictions.confusion(label=known["label"], predicted=known["predicted"], classes=len(material.classes))
-    pairs = {(true, guess): f"{matrix[true, guess]:,} of {matrix[true].sum():,}"
-             for true, guess in predictions.confused_pairs(matrix)}
+    counted = predictions.confusion(label=known["label"], predicted=known["predicted"], classes=len(material.classes))
+    pairs = {(true, guess): f"{counted[true, guess]:,} of {counted[true].sum():,}"
+             for true, guess in predictions.confused_pairs(counted)}
     most = "; ".join(f"{short(material.classes[true], 24)} as {short(material.classes[guess], 24)} {text}"
                      for (true, guess), text in list(pairs.items())[:images.MOST_PAIRS])
     return Sketch(
