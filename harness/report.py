@@ -41,6 +41,7 @@ from harness.progress import live, status
 from harness.records import pooling
 from harness.records.loaded import Loaded
 from harness.reporting import files as contents
+from harness.reporting import findings
 from harness.reporting.export import exporters
 from harness.reporting.page import index as page_index
 from harness.reporting.tables import report as tables
@@ -79,9 +80,8 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     failed: list[records.RecordError | pooling.MixtureError] = []
     for folder in folders:
         try:
-            pages_alone = kept is not None and folder.results_dir == pathlib.Path(kept).resolve()
             summed_up[folder.path], written = _report(
-                Loaded(folder), console, view, pdf=pdf, pages_alone=pages_alone)
+                Loaded(folder), console, view, pdf=pdf, pages_alone=_is(folder.results_dir, kept))
             paths += written
         except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
             failed.append(error)
@@ -89,8 +89,8 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
         raise failed[0]
     lines = [_hidden(folder) for folder in hidden]
     if view == View():
-        paths += [_write_index(results_dir, summed_up)
-                  for results_dir in dict.fromkeys(folder.results_dir for folder in folders)]
+        for results_dir in dict.fromkeys(folder.results_dir for folder in folders):
+            paths += _write_overview(results_dir, summed_up, pages_alone=_is(results_dir, kept))
         lines += ["Open in a browser:", *(_short(path) for path in paths if path.suffix == ".html")]
     if lines:
         console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
@@ -118,12 +118,23 @@ def _folders(results_dirs: Sequence[str], names: Sequence[str]) -> tuple[list[re
     return chosen, [folder for folder in hidden if folder.ablation in (names or known)]
 
 
-def _write_index(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, page_index.Entry]) -> pathlib.Path:
-    """Writes the page over all ablations of a results folder."""
-    index = results_dir / "index.html"
-    records.write_atomic(index, page_index.index_page([
-        summed_up.get(folder.path) or _entry(folder) for folder in records.find([results_dir])[0]]))
-    return index
+def _is(results_dir: pathlib.Path, kept: str | None) -> bool:
+    return kept is not None and results_dir == pathlib.Path(kept).resolve()
+
+
+def _write_overview(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, page_index.Entry], *, pages_alone: bool
+                    ) -> list[pathlib.Path]:
+    """Writes the page over all ablations of a results folder, and their answers into its README.md if that has room."""
+    entries = [summed_up.get(folder.path) or _entry(folder) for folder in records.find([results_dir])[0]]
+    index, readme = results_dir / "index.html", results_dir / "README.md"
+    records.write_atomic(index, page_index.index_page(entries))
+    if pages_alone or not readme.is_file():
+        return [index]
+    text = readme.read_text(encoding="utf-8")
+    if (filled := findings.filled(text, entries)) == text:
+        return [index]
+    records.write_atomic(readme, filled.encode())
+    return [index, readme]
 
 
 def _report(loaded: Loaded, console: Console, view: View, *, pdf: bool, pages_alone: bool

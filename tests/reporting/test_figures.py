@@ -89,8 +89,8 @@ def test_a_lead_within_its_interval_is_no_best(tmp_path, unrendered):
     given = material(tmp_path, *runs)
     assert not any(row.is_best for row in given[1].rows)
     caption = by_name(figures.draw(*given)[0])["confusion"].caption
-    assert "Highest mean: a=y, 82.50" in caption
-    assert "not clearly ahead of a=x." in caption
+    assert "Highest mean: y, 82.50" in caption
+    assert "not clearly ahead of x." in caption
 
 
 def test_the_best_is_shown_beside_the_baseline_and_the_baseline_beside_the_next(tmp_path, unrendered):
@@ -188,7 +188,8 @@ def test_hostile_names_are_inert_in_pictures_and_captions(tmp_path):
                                                   "softbreak"}
     assert [child.attrs["src"] for child in children if child.type == "image"] == [f"{name}.png" for name in ALL]
     shown = "".join(child.content for child in children)
-    assert all(label in shown for label in (HOSTILE[0], HOSTILE[-1], "<script>alert(1)</script>"[:23]))
+    assert HOSTILE[0] in shown
+    assert HOSTILE[-1] in shown
 
 
 def test_a_page_says_what_is_not_drawn():

@@ -25,9 +25,9 @@ def summary(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_was_found_is_what_the_table_answers(name):
     found = summary(name)
-    words = " ".join(filter(None, (answer.lead(found), answer.claimed(found))))
     done = sum(row.runs["done"] for row in found.rows)
-    assert f"| [{name}](results/{name}/table.md) | {done} | {escape_markdown(words)} |" in README
+    words = " | ".join(map(escape_markdown, (found.question, " ".join(answer.sentences(found)))))
+    assert f"| [{name}]({name}/table.md) | {done} | {words} |" in (ROOT / "results" / "README.md").read_text()
 
 
 def test_the_first_table_is_the_shipped_one():

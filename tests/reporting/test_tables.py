@@ -15,7 +15,7 @@ from reports import plain, render, table_rows
 from ablations.claim import Claim
 from harness.analysis.summarize import summarize
 from harness.records import BackboneFacts, Layer, RecordError
-from harness.reporting import answer, rounded
+from harness.reporting import rounded
 from harness.reporting.render import printable
 from harness.reporting.tables import report
 
@@ -230,21 +230,6 @@ def test_layers_are_listed_with_their_total_once_per_network(tmp_path):
     assert "**Layers of x; y**" in text
     assert "**Layers of z**" in text
     assert single[-1] == ["total", "", "", "40", "676", "27,040"]
-
-
-@pytest.mark.parametrize(("best", "others", "sentence"), [
-    ((0.95, 0.952, 0.951), (0.90, 0.90, 0.90),
-     r"Best: a=y, 95.10 \[94.85, 95.35\] %; clearly ahead of every other cell\."),
-    ((0.95, 0.90, 0.91), (0.90, 0.91, 0.90), r"Highest mean: a=y, 92.00 \[.*\] %; not clearly ahead of a=x\."),
-])
-def test_the_answer_comes_first(best, others, sentence):
-    runs = [synthetic.record({"a": level}, seed, value) for level, values in (("x", others), ("y", best))
-            for seed, value in enumerate(values)]
-    summary = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
-    first, second = answer.sentences(summary)
-    assert re.fullmatch(sentence, first)
-    assert second.startswith("Against the baseline a=x (p below 0.05 by the headline test")
-    assert second.endswith("): better: a=y (+5.10)." if "Best" in first else "): not clearly different: a=y.")
 
 
 def test_a_frozen_backbone_shows_what_is_trained_and_the_speed_with_its_features():

@@ -1,0 +1,115 @@
+import dataclasses
+import itertools
+import re
+
+import pytest
+import synthetic
+
+from ablations.claim import Claim
+from harness.analysis.cells import View
+from harness.analysis.summarize import summarize
+from harness.reporting import answer
+
+NOISE = (0.0, 0.001, -0.001)
+
+
+def answered(factors, mean, *, view=None, change=None, **planned):
+    """Answers for a full factorial with three seeds whose cells have these means and a little noise."""
+    runs = []
+    for place, levels in enumerate(itertools.product(*factors.values())):
+        labels = dict(zip(factors, levels, strict=True))
+        for seed in range(3):
+            run = synthetic.record(labels, seed, mean(labels) + NOISE[(seed + place) % 3])
+            runs.append(change(run, labels) if change else run)
+    plan = synthetic.plan(factors, runs)
+    found = summarize("made_up", dataclasses.replace(plan, **planned), synthetic.as_read(*runs), view)
+    return " ".join(answer.sentences(found))
+
+
+TWO = {"net": ["mlp", "cnn"], "drop": ["0", "0.1", "0.2"]}
+
+
+def test_of_one_factor_cells_are_held_against_the_baseline_and_the_leader_is_named():
+    words = answered({"a": ["x", "y", "z"]}, lambda labels: {"x": 0.9, "y": 0.95, "z": 0.85}[labels["a"]])
+    assert re.match(r"Against x, y \(\+5\.\d\d \[.*\]\) is clearly better; "
+                    r"z \(-\d\.\d\d \[.*\]\) is clearly worse\. Best: y", words)
+    assert "clearly ahead of every other cell." in words
+    assert "seeds show" not in words, "nothing is left open"
+
+
+def test_a_bare_number_or_none_keeps_its_factor():
+    words = answered({"rate": ["none", "0.1"]}, lambda labels: 0.9 + 0.05 * (labels["rate"] == "0.1"))
+    assert words.startswith("Against rate=none, rate=0.1 (+5.")
+
+
+def test_factors_that_do_not_depend_on_each_other_are_told_on_average():
+    words = answered(TWO, lambda labels: 0.8 + 0.1 * (labels["net"] == "cnn") + 0.2 * float(labels["drop"]))
+    assert "On average over drop against mlp, cnn (+10." in words
+    assert "On average over net against drop=0, drop=0.2 (+" in words
+    assert "Effects may add up: farthest from it are" in words
+    assert "beyond the sum of both." in words
+
+
+def test_factors_that_depend_on_each_other_are_not_averaged():
+    words = answered(TWO, lambda labels: 0.8 + 0.5 * float(labels["drop"]) * (1 if labels["net"] == "cnn" else -1))
+    assert "On average" not in words
+    assert "Against net=mlp, drop=0, net=" in words
+    assert re.search(r"Effects do not add up: cnn gives [+-]0\.\d\d at drop=0 and \+20\.\d\d at drop=0\.2 \(", words)
+
+
+def test_cells_are_compared_within_the_level_that_the_plan_names():
+    runs = {"mlp": 0.8, "cnn": 0.9}
+    words = answered(TWO, lambda labels: runs[labels["net"]] + 0.5 * float(labels["drop"]) * (labels["net"] == "cnn"),
+                     within=("net",))
+    assert "Against net=cnn, drop=0, net=cnn, drop=0.2 (+10." in words
+    assert "Against net=mlp, drop=0, " in words
+    assert "Against net=mlp, drop=0, net=cnn" not in words
+
+
+def regularized(run, labels):
+    """Gives a run the configuration that its label says."""
+    config = dict(run.config, labels={}, norm="norm" in labels["a"], drop="drop" in labels["a"])
+    return dataclasses.replace(run, config=config)
+
+
+@pytest.mark.parametrize(("both", "said"), [
+    (0.93, "norm and drop may add up: together they give "),
+    (0.99, "Effects do not add up: norm gives +1."),
+])
+def test_a_cell_with_both_changes_is_held_against_their_sum(both, said):
+    means = {"none": 0.9, "norm": 0.91, "drop": 0.92, "norm+drop": both}
+    assert said in answered({"a": list(means)}, lambda labels: means[labels["a"]], change=regularized)
+
+
+def test_what_the_source_claims_and_is_not_so_is_told_with_what_was_measured():
+    claims = synthetic.claimed(Claim("a notebook", "test_accuracy", 0.96, "at_least"))
+    words = answered({"a": ["x", "y"]}, lambda labels: 0.9 + 0.02 * (labels["a"] == "y"), claims=claims)
+    assert re.search(r"2 do not hold \(test accuracy, last epoch: at least 96\.00, "
+                     r"measured 89\.\d\d to 91\.\d\d\)", words)
+
+
+def test_what_cannot_be_audited_alone_is_no_answer():
+    claims = synthetic.claimed(Claim("a notebook", "curves", unaudited="in pictures"))
+    assert "claims" not in answered({"a": ["x", "y"]}, lambda labels: 0.9, claims=claims)
+
+
+def test_what_the_seeds_leave_open_has_its_size_and_the_seeds_that_half_a_point_takes():
+    words = answered({"a": ["x", "y"]}, lambda labels: 0.9 + 0.002 * (labels["a"] == "y"))
+    found = re.search(r"3 seeds show a true difference four times out of five if it is (\d\.\d\d) points or more; "
+                      r"half a point takes about (\d+)\.", words)
+    assert found
+    assert int(found[2]) == pytest.approx(3 * (float(found[1]) / 0.5)**2, abs=1.1)
+
+
+def test_a_loss_has_no_points_and_less_is_better():
+    def change(run, labels):
+        best = dataclasses.replace(run.best, test_loss=0.3 - 0.1 * (labels["a"] == "y") + 0.001 * run.seed**2)
+        return dataclasses.replace(run, best=best)
+
+    words = answered({"a": ["x", "y"]}, lambda labels: 0.9, change=change, view=View(metric="test_loss"))
+    assert "point" not in words
+    assert "y (-0.1" in words
+
+
+def test_one_cell_answers_nothing():
+    assert answered({"a": ["x"]}, lambda labels: 0.9) == ""
