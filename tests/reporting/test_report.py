@@ -21,9 +21,8 @@ from harness.records import folder as folders
 from harness.records.pooling import MixtureError
 from harness.report import ReportError, report
 
-FILES = ["figures.md", "report.html", "table.csv", "table.md", "table.tex"]
-PICTURES = [f"{name}.{kind}" for name in ("baseline_vs_best", "curves_accuracy", "curves_loss", "effects", "pareto")
-            for kind in ("pdf", "png")]
+FILES = ["figures.md", "pictures.json", "report.html", "table.csv", "table.md", "table.tex"]
+PICTURES = [f"{name}.png" for name in ("baseline_vs_best", "curves_accuracy", "curves_loss", "effects")]
 
 
 @pytest.fixture
