@@ -48,7 +48,7 @@ class DatasetFacts:
       fingerprint: of the decoded arrays and the split: equal exactly if two runs saw the same examples.
       pixels: sha256 of the official arrays alone, before the validation split.
       official: whether the pixels are proven to be the official ones.
-      source: where they came from: archives, prepared, tensorflow or bundled.
+      source: where they came from: archives, prepared, tensorflow, bundled, folder, npz or object.
       warnings: what a reader of the results must know.
       class_names: in the order of labels.
       image_shape: height, width, channels.
