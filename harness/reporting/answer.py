@@ -182,7 +182,7 @@ def _judged(against: str, tests: Mapping[str, Contrast], summary: Summary) -> st
         group.append(f"{name} ({size.partition(' ')[0] if group else size})")
     parts = [f"{_listed(names)} {'are' if len(names) > 1 else 'is'} {words}"
              for words, names in groups.items() if names]
-    return f"{against}, {'; '.join(parts)}." if parts else ""
+    return f"{against}: {'; '.join(parts)}." if parts else ""
 
 
 def _together(summary: Summary) -> str:

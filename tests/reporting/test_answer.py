@@ -31,7 +31,7 @@ TWO = {"net": ["mlp", "cnn"], "drop": ["0", "0.1", "0.2"]}
 
 def test_of_one_factor_cells_are_held_against_the_baseline_and_the_leader_is_named():
     words = answered({"a": ["x", "y", "z"]}, lambda labels: {"x": 0.9, "y": 0.95, "z": 0.85}[labels["a"]])
-    assert re.match(r"Against x, y \(\+5\.\d\d \[.*\]\) is clearly better; "
+    assert re.match(r"Against x: y \(\+5\.\d\d \[.*\]\) is clearly better; "
                     r"z \(-\d\.\d\d \[.*\]\) is clearly worse\. Best: y", words)
     assert "clearly ahead of every other cell." in words
     assert "seeds show" not in words, "nothing is left open"
@@ -39,13 +39,13 @@ def test_of_one_factor_cells_are_held_against_the_baseline_and_the_leader_is_nam
 
 def test_a_bare_number_or_none_keeps_its_factor():
     words = answered({"rate": ["none", "0.1"]}, lambda labels: 0.9 + 0.05 * (labels["rate"] == "0.1"))
-    assert words.startswith("Against rate=none, rate=0.1 (+5.")
+    assert words.startswith("Against rate=none: rate=0.1 (+5.")
 
 
 def test_factors_that_do_not_depend_on_each_other_are_told_on_average():
     words = answered(TWO, lambda labels: 0.8 + 0.1 * (labels["net"] == "cnn") + 0.2 * float(labels["drop"]))
-    assert "On average over drop against mlp, cnn (+10." in words
-    assert "On average over net against drop=0, drop=0.2 (+" in words
+    assert "On average over drop against mlp: cnn (+10." in words
+    assert "On average over net against drop=0: drop=0.2 (+" in words
     assert "Effects may add up: farthest from it are" in words
     assert "beyond the sum of both." in words
 
@@ -53,7 +53,7 @@ def test_factors_that_do_not_depend_on_each_other_are_told_on_average():
 def test_factors_that_depend_on_each_other_are_not_averaged():
     words = answered(TWO, lambda labels: 0.8 + 0.5 * float(labels["drop"]) * (1 if labels["net"] == "cnn" else -1))
     assert "On average" not in words
-    assert "Against net=mlp, drop=0, net=" in words
+    assert "Against net=mlp, drop=0: net=" in words
     assert re.search(r"Effects do not add up: cnn gives [+-]0\.\d\d at drop=0 and \+20\.\d\d at drop=0\.2 \(", words)
 
 
@@ -61,9 +61,9 @@ def test_cells_are_compared_within_the_level_that_the_plan_names():
     runs = {"mlp": 0.8, "cnn": 0.9}
     words = answered(TWO, lambda labels: runs[labels["net"]] + 0.5 * float(labels["drop"]) * (labels["net"] == "cnn"),
                      within=("net",))
-    assert "Against net=cnn, drop=0, net=cnn, drop=0.2 (+10." in words
-    assert "Against net=mlp, drop=0, " in words
-    assert "Against net=mlp, drop=0, net=cnn" not in words
+    assert "Against net=cnn, drop=0: net=cnn, drop=0.2 (+10." in words
+    assert "Against net=mlp, drop=0: " in words
+    assert "Against net=mlp, drop=0: net=cnn" not in words
 
 
 def regularized(run, labels):

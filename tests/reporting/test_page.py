@@ -47,7 +47,7 @@ def test_the_answer_is_the_finding_of_the_tables():
     runs = invented("ab")
     summary = summarize("made_up", synthetic.plan({"option": ["a", "b"]}, runs), synthetic.as_read(*runs))
     assert cells.answer(summary) == answer.sentences(summary)
-    assert "Against a, b (" in cells.answer(summary)[0]
+    assert "Against a: b (" in cells.answer(summary)[0]
     alone = dataclasses.replace(summary, verdict=Verdict())
     assert cells.answer(alone) == ["Too few cells are done to compare them."]
 
