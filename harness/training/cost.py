@@ -67,7 +67,8 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
         dataset = found[inputs.key(run.config)].dataset
         shape = inputs.input_shape(run.config, dataset)
         if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
-            raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples")
+            raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples; "
+                            f"give --set=train_size={size} or less")
         if run.config.batch_size > (size := run.config.train_size or size):
             raise SpecError(f"batch_size={run.config.batch_size}, but there are {size} training examples of "
                             f"{dataset.name} in a run: give at most that")

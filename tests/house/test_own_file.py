@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import commands
+import numpy as np
+import PIL.Image
 import pytest
 from place import ROOT
 
@@ -126,24 +128,44 @@ def test_ablate_says_which_commands_there_are(monkeypatch, capsys, arguments, co
     assert told in "".join(capsys.readouterr())
 
 
-@pytest.mark.slow
-def test_an_installed_wheel_trains_an_ablation_of_ones_own(folder, tmp_path):
-    """Built from what would be committed, installed beside the libraries of this Python, and run from elsewhere."""
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What would be committed, built as a wheel and installed beside the libraries of this Python."""
+    place = tmp_path_factory.mktemp("installed")
     for name in ("harness", "models", "ablations"):
-        shutil.copytree(ROOT / name, tmp_path / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, place / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path / "source")
+        shutil.copy(ROOT / name, place / "source")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, tmp_path / "source"], check=True)
-    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", *tmp_path.glob("*.whl")], check=True)
-    mine = tmp_path / "mine"
-    shutil.copytree(folder, mine, ignore=shutil.ignore_patterns("my_results"))
-    done = subprocess.run([tmp_path / "site" / "bin" / "ablate", "run", "--ablation=my_study.py", "--only=width=8"],
-                          cwd=mine, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, check=False,
-                          capture_output=True, text=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", place, place / "source"], check=True)
+    subprocess.run([*pip, "install", "--no-deps", "--target", place / "site", *place.glob("*.whl")], check=True)
+    return place / "site"
+
+
+def mixed_pictures(place):
+    """Two classes of pictures of unequal size and mode: dark and light ones."""
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        name, level = (("dark", 60), ("light", 190))[number % 2]
+        height, width = generator.integers(20, 60, 2)
+        pixels = np.clip(generator.normal(level, 30, (height, width, 3)), 0, 255).astype(np.uint8)
+        mode, end = (("RGB", "jpg"), ("L", "png"), ("P", "gif"), ("RGB", "WEBP"))[number % 4]
+        (place / name).mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels).convert(mode).save(place / name / f"{number}.{end}")
+
+
+@pytest.mark.parametrize(("example", "only"), [("own_pictures", "fit=pad"), ("residual_network", "batch_norm=with,")])
+def test_an_example_trains_from_an_installed_wheel_elsewhere(example, only, installed, tmp_path):
+    shutil.copy(ROOT / "ablations" / "examples" / f"{example}.py", tmp_path)
+    mixed_pictures(tmp_path / "pictures")
+    done = subprocess.run(
+        [installed / "bin" / "ablate", "run", f"--ablation={example}.py", f"--only={only}", "--seeds=0", "--epochs=1"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(installed)}, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    record = json.loads((mine / "my_results" / "my_study" / "runs" / RUN / "record.json").read_text())
-    assert record["environment"]["git_commit"] is None
-    assert record["origin"] == "my_study.py"
-    assert (mine / "my_results" / "my_study" / "report.html").stat().st_size > 10_000
-    assert (mine / "my_results" / "my_study" / "curves_accuracy.png").exists()
+    [found] = (tmp_path / "my_results").glob(f"{example},*")
+    records = [json.loads(path.read_text()) for path in found.glob("runs/*/record.json")]
+    assert [record["status"] for record in records] == ["done"] * 2
+    assert records[0]["environment"]["git_commit"] is None
+    assert records[0]["origin"] == f"{example}.py"
+    assert (found / "report.html").stat().st_size > 10_000
+    assert (found / "curves_accuracy.png").exists()
