@@ -31,14 +31,14 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
       measured_peak_bytes: see `harness.training.memory`; None if that cannot be told of this run.
     """
     config = program.config
-    rows = program.network(state.weights, traced["model"]).rows(input_shape)
+    rows = train.rows(program, state, traced, input_shape)
     number_bytes = 2 if config.precision == "bfloat16" else 4
     # A frozen backbone that runs in the step is held beside the weights.
     parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(traced["model"], Frozen))
                   + 4 * sum(row.parameters for row in rows if row.beforehand))
     optimizer = tree_bytes(state.opt_state)
     gradients = tree_bytes(state.weights.params)
-    outputs = sum(math.prod(row.output_shape) for row in rows if not row.frozen)
+    outputs = sum(math.prod(row.output_shape) for row in rows if row.output_shape and not row.frozen)
     activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
     return Cost(
         layers=tuple(Layer(**row._asdict()) for row in rows), parameters=sum(row.parameters for row in rows),

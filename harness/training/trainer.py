@@ -143,7 +143,7 @@ class Trainer:
           runs: all that are to be trained, now or later.
         """
         start = self.start(runs[0])
-        _, state, traced = start
+        program, state, traced = start
 
         def build(layout: Layout) -> Programs:
             return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
@@ -153,8 +153,8 @@ class Trainer:
             return probe.seconds_per_step(programs, states, all_traced)
 
         choice, self._built = probe.choose(
-            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel), build, measure,
-            len(runs), runs[0].config.epochs)
+            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel, program.whole_batches),
+            build, measure, len(runs), runs[0].config.epochs)
         return choice
 
     def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, watcher: Watcher

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import models
 from harness.training import exhibits
 from models import CNNConfig, MLPConfig
 
 
 def params(config, shape=(28, 28, 1), seed=0):
-    network = models.build(config, 10, shape, nnx.Rngs(params=jax.random.key(seed)))
+    network = config.build(10, shape, nnx.Rngs(params=jax.random.key(seed)))
     return nnx.state(network, nnx.Param)
 
 
