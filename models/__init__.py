@@ -4,7 +4,7 @@ A model config is any frozen dataclass with `build(num_classes, input_shape, rng
 `ModelConfig`. Those exported here are the shipped ones; nothing else lists them.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from flax import nnx
 
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 
-@runtime_checkable
 class ModelConfig(Protocol):
     """Describes a network: a frozen dataclass whose fields say all of it but its size at the ends."""
 

@@ -10,8 +10,8 @@ from models.layers import ACTIVATIONS, INITIALIZERS
 def traced(default: float) -> Any:
     """Declares a config field whose value may change without compiling anew; zero leaves its part out instead.
 
-    The network must hold the value as a `Traced` variable, or in a parameter's first value; where it holds it as a plain
-    number, as `nnx.Dropout` does its rate, every value is compiled for.
+    The network must hold the value as a `Traced` variable, or in the first value of a parameter; where it holds it as a
+    plain number, as `nnx.Dropout` does its rate, every value is compiled for.
     """
     return dataclasses.field(default=default, metadata={"traced": True})
 
@@ -28,7 +28,7 @@ def model_config(field: str, value: Any) -> None:
         raise ValueError(f"{what}, and {value.__name__} is a class: call it, as in {value.__name__}()")
     if not dataclasses.is_dataclass(value):
         raise ValueError(f"{what}, not {value!r:.200}")
-    if not value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not value.__dataclass_params__.frozen:  # type: ignore[union-attr]
         raise ValueError(f"{what}: write @dataclasses.dataclass(frozen=True) above class {name}")
     if not callable(getattr(value, "build", None)):
         raise ValueError(f"{what}, and {name} has no build: give it one that returns its network, an nnx.Module")

@@ -6,6 +6,7 @@ randomness set anew for each call. A `Mode` is given to a network whose `__call_
 
 import inspect
 import pathlib
+import re
 import traceback
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from models import convolution
 from models.layers import Mode, Shape, Traced
 
 # What is neither trained, nor traced, nor random: batch statistics, counters, constants.
@@ -48,7 +50,8 @@ def built(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs, **g
 
 def split(network: nnx.Module) -> tuple[Any, Any, Any, Any, Any]:
     """Takes a network apart: structure, parameters, statistics, traced values, streams of randomness."""
-    graph, params, traced, streams, statistics = nnx.split(network, nnx.Param, Traced, nnx.RngState, ...)
+    parts: Any = nnx.split(network, nnx.Param, Traced, nnx.RngState, ...)
+    graph, params, traced, streams, statistics = parts
     return graph, params, statistics, traced, streams
 
 
@@ -120,6 +123,24 @@ def check(network: nnx.Module, num_classes: int, input_shape: Shape, precision: 
     if kept[0] != kept[1]:
         raise ValueError(f"{name} adds to its state, or changes its shapes or types, when it is called in training: "
                          "make all of it in __init__")
+
+
+def program_text(network: nnx.Module, input_shape: Shape) -> str:
+    """Writes down what the network computes in training: equal for two networks that can share a compiled program."""
+    graph, state = nnx.split(network)
+
+    def run(state: Any, images: Array) -> Any:
+        network = nnx.merge(graph, state, copy=True)
+        return forward(network, images, Mode(True, jax.random.key(0))), penalty(network)
+
+    traced = jax.make_jaxpr(run)(state, jax.ShapeDtypeStruct((2, *input_shape), jnp.float32))
+    return re.sub(r"0x[0-9a-f]+", "", str(traced))  # addresses of functions
+
+
+def faster_convolutions(network: nnx.Module) -> list[str]:
+    """Names the layers that `models.Conv` would compute faster on this platform."""
+    return [".".join(map(str, path)) for path, module in nnx.iter_modules(network)
+            if isinstance(module, nnx.Conv) and convolution.has_faster_form(module)]
 
 
 def told(error: Exception) -> str:

@@ -32,9 +32,9 @@ _OUTSIDE = -1  # of every module that is called
 def rows(network: Any, input_shape: Shape) -> list[Row]:
     """Describes each layer in order; shapes and counts are per example.
 
-    A network without a method `rows(input_shape)` is traced in evaluation, on shapes alone. There is a row for each call
-    of a module that has no modules inside, and for others that have parameters or multiplications of their own; then
-    one for each module that is never called and has parameters, with no output. Repeated calls have no parameters.
+    A network without a method `rows(input_shape)` is traced in evaluation, on shapes alone. There is a row for each
+    call of a module that has no modules inside, and for others that have parameters or multiplications of their own;
+    then one for each module that is never called and has parameters, with no output. Repeated calls have no parameters.
     MACs are those of matrix products and convolutions, forward, for one example.
 
     Raises:
@@ -160,7 +160,7 @@ def count(jaxpr: Any, outer: str = "") -> Counter[int]:
                              f"{'a loop of unknown length' if name == 'while' else name}; give the network a method "
                              "rows(input_shape) that lists its layers as models.Row")
         elif name == "cond":
-            total.update(max(inner, key=lambda branch: branch.total()))
+            total.update(max(inner, key=Counter.total))
         else:
             times = equation.params["length"] if name == "scan" else 1
             for each in inner:

@@ -20,6 +20,7 @@ from harness.training import checkpoint, environment, probe, train
 from harness.training.layout import Layout, Parallel, alternatives, compacted, simplest
 from harness.training.programs import Programs
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
+from models import plain
 from models.mobilenet_v2 import Backbone
 
 
@@ -181,9 +182,8 @@ class Trainer:
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
                 slots.append(self._member(run, checkpoints(run)))
+                self._check_same(slots[0], slots[-1])
                 watcher.starting(slots[-1].as_started())
-            # A cohort whose members differ in structure would train some of them as another network.
-            assert all(member.program.graph == slots[0].program.graph for member in slots)
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
             if not waiting:
                 layout = compacted(layout, len(slots))
@@ -275,6 +275,14 @@ class Trainer:
         program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
                                            self.backbone)
         return program, *jax.device_get((state, traced))
+
+    def _check_same(self, first: Member, other: Member) -> None:
+        """A cohort whose members differ in structure would train some of them as another network."""
+        if first.program.graph != other.program.graph:  # initializers made anew differ, and matter no more
+            one, two = (plain.program_text(member.program.network(member.state.weights, member.traced["model"]),
+                                           self.dataset.image_shape) for member in (first, other))
+            assert one == two, (f"{first.run.run_id} and {other.run.run_id} need one program and built two: what a "
+                                "network computes must follow from its config alone")
 
     def _origin(self, run: Run) -> dict[str, Any]:
         machine = environment.describe()
