@@ -55,14 +55,12 @@ def plain_loop(seed):
     tuned = nnx.Optimizer(network, optax.sgd(0.05), wrt=nnx.Param)
     network.train()
 
-    @jax.jit
-    def gradient(state, images, labels):
-        def loss(params, rest):
-            network = nnx.merge(graph, params, rest)
-            value = optax.softmax_cross_entropy_with_integer_labels(network(images), labels).mean()
-            return value, nnx.state(network, nnx.BatchStat)
+    @nnx.jit
+    def train_step(network, tuned, images, labels):
+        def loss(network):
+            return optax.softmax_cross_entropy_with_integer_labels(network(images), labels).mean()
 
-        return jax.grad(loss, has_aux=True)(*state)
+        tuned.update(network, nnx.grad(loss)(network))
 
     step = 0
     for epoch in range(4):
@@ -73,11 +71,7 @@ def plain_loop(seed):
             stream.key.set_value(jax.random.fold_in(
                 batches.key(jnp.int32(seed), batches.DROPOUT, jnp.int32(step)), 1))
             stream.count.set_value(jnp.uint32(0))
-            graph, params, rest = nnx.split(network, nnx.Param, ...)
-            grads, statistics = gradient((params, rest), DATA.train.images[chosen] / np.float32(255),
-                                         DATA.train.labels[chosen])
-            tuned.update(network, grads)
-            nnx.update(network, statistics)
+            train_step(network, tuned, DATA.train.images[chosen] / np.float32(255), DATA.train.labels[chosen])
             step += 1
     assert step == 20
     return nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
