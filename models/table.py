@@ -151,7 +151,7 @@ def count(jaxpr: Any, outer: str = "") -> Counter[int]:
     total: Counter[int] = Counter()
     for equation in jaxpr.eqns:
         where, name = f"{outer}/{equation.source_info.name_stack}", equation.primitive.name
-        inner = [count(each, where) for each in _programs_in(equation.params)]
+        inner: list[Counter[int]] = [count(each, where) for each in _programs_in(equation.params)]
         if name in ("dot_general", "conv_general_dilated"):
             marks = _MARK.findall(where)
             total[int(marks[-1]) if marks else _OUTSIDE] += _macs(name, equation)
@@ -160,7 +160,8 @@ def count(jaxpr: Any, outer: str = "") -> Counter[int]:
                              f"{'a loop of unknown length' if name == 'while' else name}; give the network a method "
                              "rows(input_shape) that lists its layers as models.Row")
         elif name == "cond":
-            total.update(max(inner, key=Counter.total))
+            sizes = [sum(branch.values()) for branch in inner]
+            total += inner[sizes.index(max(sizes))]
         else:
             times = equation.params["length"] if name == "scan" else 1
             for each in inner:

@@ -34,12 +34,11 @@ class ResidualNetwork(nnx.Module):
 
     def __init__(self, widths: tuple[int, ...], batch_norm: bool, dropout: float, channels: int, classes: int,
                  rngs: nnx.Rngs):
-        self.blocks = nnx.List([])
-        for number, filters in enumerate(widths):
-            self.blocks.append(Block(channels, filters, 2 if number else 1, batch_norm, rngs))
-            channels = filters
+        inputs = (channels, *widths[:-1])
+        self.blocks = nnx.List([Block(*ends, 2 if number else 1, batch_norm, rngs)
+                                for number, ends in enumerate(zip(inputs, widths, strict=True))])
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.classifier = nnx.Linear(channels, classes, rngs=rngs)
+        self.classifier = nnx.Linear(widths[-1], classes, rngs=rngs)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images, scaled to [0, 1], to a score for each class."""

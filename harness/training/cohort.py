@@ -32,7 +32,8 @@ def signature(config: Any) -> Any:
     """
     if not dataclasses.is_dataclass(config):
         return config
-    compiled_in = _compiled_in(config) if hasattr(config, "build") else frozenset()
+    whole: Any = config
+    compiled_in = _compiled_in(whole) if hasattr(config, "build") else frozenset()
 
     def part(field: dataclasses.Field[Any], value: Any) -> Any:
         return _presence(value) if is_traced(field) and field.name not in compiled_in else signature(value)

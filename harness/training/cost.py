@@ -89,8 +89,8 @@ def faster_forms(run: Run, found: Inputs) -> str:
     if not (layers := plain.faster_convolutions(network)):
         return ""
     return (f"{type(model).__name__} would train faster on a CPU with models.Conv in place of nnx.Conv, which takes "
-            f"the same arguments and has the same parameters and values: from models import Conv ({len(layers)} layers, "
-            f"the first is {layers[0]})")
+            f"the same arguments and has the same parameters and values: from models import Conv ({len(layers)} "
+            f"layers, the first is {layers[0]})")
 
 
 def tree_bytes(tree: Any) -> int:
