@@ -13,8 +13,8 @@ from typing import Any
 from ablations import own_data
 from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
-from models import FAMILIES, MLPConfig, ModelConfig
-from models.options import choice, flag, fraction, not_negative, positive, traced
+from models import MLPConfig, ModelConfig
+from models.options import choice, flag, fraction, model_config, not_negative, positive, traced
 
 # What a label may hold: it becomes part of a folder's name.
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
@@ -108,7 +108,7 @@ class RunConfig:
 
     Attributes:
       dataset: a name that `harness.data.load` knows, an `ImageFolder` ("folder:PATH"), "npz:PATH", or a `Source`.
-      model: a config of one of the model families.
+      model: a config of a network, shipped or one's own: see `models.ModelConfig`.
       batch_size: examples per step; the last step of an epoch takes what is left.
       epochs: passes over the training examples, at most.
       early_stopping: None trains all epochs.
@@ -132,9 +132,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", own_data.checked(self.dataset))
-        if type(self.model) not in FAMILIES:
-            families = ", ".join(family.__name__ for family in FAMILIES)
-            raise ValueError(f"model must be one of {families}; not {self.model!r}")
+        model_config("model", self.model)
         for field, kinds in _NESTED.items():
             if not isinstance(getattr(self, field), kinds):
                 raise ValueError(f"{field} is set field by field, such as {_EXAMPLES[field]}, not to "

@@ -1,24 +1,23 @@
-"""Model families and the one place that maps a config to its network. Knows no training, no data set, no flag."""
+"""Networks and their configs, for anyone's to stand beside them. Knows no training, no data set, no flag.
 
-from collections.abc import Callable
-from typing import Any
+A model config is any frozen dataclass with `build(num_classes, input_shape, rngs)` that gives a Flax NNX module:
+`ModelConfig`. Those exported here are the shipped ones; nothing else lists them.
+"""
+
+from typing import Protocol
 
 from flax import nnx
 
-from models import cnn, mlp, transfer
 from models.cnn import CNNConfig
+from models.convolution import Conv
 from models.layers import Mode, Network, Row, Shape, Traced
 from models.mlp import MLPConfig
+from models.options import traced
 from models.transfer import TransferConfig
 
-ModelConfig = MLPConfig | CNNConfig | TransferConfig
-
-FAMILIES: dict[type, Callable[..., Network]] = {
-    MLPConfig: mlp.build, CNNConfig: cnn.build, TransferConfig: transfer.build}
-
 __all__ = [
-    "FAMILIES",
     "CNNConfig",
+    "Conv",
     "MLPConfig",
     "Mode",
     "ModelConfig",
@@ -27,22 +26,20 @@ __all__ = [
     "Shape",
     "Traced",
     "TransferConfig",
-    "build",
+    "traced",
 ]
 
 
-def build(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs, backbone: Any = None) -> Network:
-    """Builds the network that a config describes, with fresh parameters.
+class ModelConfig(Protocol):
+    """Describes a network: a frozen dataclass whose fields say all of it but its size at the ends."""
 
-    Args:
-      config: one of `FAMILIES`.
-      num_classes: width of the logits.
-      input_shape: (height, width, channel) of an image, or (feature,).
-      rngs: source of the initial parameters, stream `params`.
-      backbone: what a transfer network starts from; None draws it at random.
+    def build(self, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> nnx.Module:
+        """Builds the network with fresh parameters.
 
-    Raises:
-      ValueError: if the config does not fit the images.
-    """
-    given = {"backbone": backbone} if isinstance(config, TransferConfig) else {}
-    return FAMILIES[type(config)](config, num_classes, input_shape, rngs, **given)
+        Args:
+          num_classes: width of the logits.
+          input_shape: (height, width, channel) of an image, or (feature,).
+          rngs: its stream `params` draws the parameters, its default stream whatever else is drawn; only by keyword.
+            Streams that the network keeps, as `nnx.Dropout` does, are set anew for each step.
+        """
+        ...

@@ -57,34 +57,33 @@ class CNNConfig:
         per_layer("dropout", self.dropout, len(self.filters))
         per_layer("dense_dropout", self.dense_dropout, len(self.dense))
 
+    def build(self, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
+        """Builds the network with fresh parameters.
 
-def build(config: CNNConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
-    """Builds the network with fresh parameters.
-
-    Raises:
-      ValueError: if the images are too small for the blocks.
-    """
-    layers: list[Layer] = []
-    height, width, channels = input_shape
-    lost = config.kernel_size - 1 if config.padding == "valid" else 0
-    for filters, rate in zip(config.filters, per_layer("dropout", config.dropout, len(config.filters)), strict=True):
-        layers.append(ConvPool(channels, filters, config.kernel_size, config.padding, config.pool,
-                               config.activation, config.initializer, rngs))
-        if rate:
-            layers.append(Dropout(rate, len(layers)))
-        if config.batch_norm:
-            layers.append(BatchNorm(filters))
-        height, width, channels = (height - lost) // config.pool, (width - lost) // config.pool, filters
-        if height < 1 or width < 1:
-            raise ValueError(f"images of {input_shape[0]} x {input_shape[1]} are too small for {len(config.filters)} "
-                             f'blocks: use fewer filters, pool=1 or padding="same"')
-    layers.append(Flatten())
-    inputs = math.prod((height, width, channels))
-    for units, rate in zip(config.dense, per_layer("dense_dropout", config.dense_dropout, len(config.dense)),
-                           strict=True):
-        layers.append(Dense(inputs, units, config.activation, config.initializer, rngs))
-        if rate:
-            layers.append(Dropout(rate, len(layers)))
-        inputs = units
-    layers.append(Dense(inputs, num_classes, None, config.initializer, rngs))
-    return Network(layers, Penalty(config.l1_kernel, config.l2_kernel, config.l1_bias, config.l2_bias))
+        Raises:
+          ValueError: if the images are too small for the blocks.
+        """
+        layers: list[Layer] = []
+        height, width, channels = input_shape
+        lost = self.kernel_size - 1 if self.padding == "valid" else 0
+        for filters, rate in zip(self.filters, per_layer("dropout", self.dropout, len(self.filters)), strict=True):
+            layers.append(ConvPool(channels, filters, self.kernel_size, self.padding, self.pool,
+                                   self.activation, self.initializer, rngs))
+            if rate:
+                layers.append(Dropout(rate, len(layers)))
+            if self.batch_norm:
+                layers.append(BatchNorm(filters))
+            height, width, channels = (height - lost) // self.pool, (width - lost) // self.pool, filters
+            if height < 1 or width < 1:
+                raise ValueError(f"images of {input_shape[0]} x {input_shape[1]} are too small for {len(self.filters)} "
+                                 f'blocks: use fewer filters, pool=1 or padding="same"')
+        layers.append(Flatten())
+        inputs = math.prod((height, width, channels))
+        for units, rate in zip(self.dense, per_layer("dense_dropout", self.dense_dropout, len(self.dense)),
+                               strict=True):
+            layers.append(Dense(inputs, units, self.activation, self.initializer, rngs))
+            if rate:
+                layers.append(Dropout(rate, len(layers)))
+            inputs = units
+        layers.append(Dense(inputs, num_classes, None, self.initializer, rngs))
+        return Network(layers, Penalty(self.l1_kernel, self.l2_kernel, self.l1_bias, self.l2_bias))

@@ -8,14 +8,17 @@ scores of each pooling window corner by corner, so what is not a maximum is neve
 Source of Winograd's form: Lavin and Gray 2016, F(2 x 2, 3 x 3).
 """
 
+import contextlib
+import contextvars
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -26,6 +29,52 @@ WINOGRAD_CHANNELS = 16
 
 Images = Float[Array, "batch height width channel"]
 Kernel = Float[Array, "size size channel filter"]
+_AS_WRITTEN = contextvars.ContextVar("as_written", default=False)
+
+
+@contextlib.contextmanager
+def as_written() -> Iterator[None]:
+    """Has convolutions traced inside be XLA's on all platforms, so that their operations can be counted."""
+    token = _AS_WRITTEN.set(True)
+    try:
+        yield
+    finally:
+        _AS_WRITTEN.reset(token)
+
+
+def by_xla() -> bool:
+    """Whether convolutions are left to XLA here."""
+    return _AS_WRITTEN.get() or jax.default_backend() != "cpu"
+
+
+class Conv(nnx.Conv):
+    """Is `nnx.Conv`, with the same arguments, parameters and values, in the form each platform runs fastest.
+
+    That is another form than Flax's for square kernels over images on a CPU, without dilation or groups.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **{"conv_general_dilated": convolve} | kwargs)
+
+
+def has_faster_form(layer: nnx.Conv) -> bool:
+    """Whether `Conv` would compute this layer in another form here."""
+    strides = layer.strides if isinstance(layer.strides, Sequence) else [layer.strides or 1]
+    return (not by_xla() and layer.conv_general_dilated is lax.conv_general_dilated and layer.kernel.ndim == 4
+            and len(set(layer.kernel_size)) == 1 and len(set(strides)) == 1 and layer.feature_group_count == 1
+            and {layer.input_dilation, layer.kernel_dilation} <= {1, None, (1, 1)}
+            and layer.padding in ("SAME", "VALID"))
+
+
+def convolve(images: Array, kernel: Array, strides: Sequence[int], padding: Any, **more: Any) -> Array:
+    """Computes `lax.conv_general_dilated` over images [batch, height, width, channel]."""
+    plain = (padding in ("SAME", "VALID") and kernel.ndim == 4 and kernel.shape[0] == kernel.shape[1]
+             and len(set(strides)) == 1 and more.get("feature_group_count", 1) == 1
+             and all(set(more.get(name) or (1,)) == {1} for name in ("lhs_dilation", "rhs_dilation"))
+             and not more.get("preferred_element_type"))
+    if by_xla() or not plain:
+        return lax.conv_general_dilated(images, kernel, strides, padding, **more)
+    return conv_max_pool(images, kernel, padding.lower(), strides[0])
 
 
 def conv_max_pool(images: Images, kernel: Kernel, padding: str, stride: int = 1, window: int = 1
@@ -41,7 +90,7 @@ def conv_max_pool(images: Images, kernel: Kernel, padding: str, stride: int = 1,
       stride: of the convolution, along both axes.
       window: of the pooling, and its stride; 1 leaves it out.
     """
-    if jax.default_backend() != "cpu":
+    if by_xla():
         convolved = lax.conv_general_dilated(images, kernel, (stride, stride), padding.upper(),
                                              dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return convolved if window == 1 else max_pool(convolved, window)

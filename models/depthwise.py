@@ -7,7 +7,6 @@ multiply-adds, which are used there, a few images at a time.
 import functools
 import itertools
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -28,7 +27,7 @@ def depthwise(images: Images, kernel: Kernel, stride: int) -> Float[Array, "batc
     Source: `correct_pad` in keras/src/applications/imagenet_utils.py; kernel laid out as in Keras's DepthwiseConv2D.
     """
     kernel = kernel.astype(images.dtype)
-    if jax.default_backend() != "cpu":
+    if convolution.by_xla():
         return lax.conv_general_dilated(images, kernel.swapaxes(2, 3), (stride, stride), "SAME",
                                         dimension_numbers=("NHWC", "HWIO", "NHWC"),
                                         feature_group_count=images.shape[3])

@@ -42,18 +42,17 @@ class MLPConfig:
         positive("repeat", self.repeat)
         per_layer("dropout", self.dropout, len(self.hidden) * self.repeat)
 
-
-def build(config: MLPConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
-    """Builds the network with fresh parameters."""
-    layers: list[Layer] = [Flatten()]
-    inputs = math.prod(input_shape)
-    hidden = config.hidden * config.repeat
-    for units, rate in zip(hidden, per_layer("dropout", config.dropout, len(hidden)), strict=True):
-        layers.append(Dense(inputs, units, config.activation, config.initializer, rngs))
-        if rate:
-            layers.append(Dropout(rate, len(layers)))
-        if config.batch_norm:
-            layers.append(BatchNorm(units))
-        inputs = units
-    layers.append(Dense(inputs, num_classes, None, config.initializer, rngs))
-    return Network(layers, Penalty(config.l1_kernel, config.l2_kernel, config.l1_bias, config.l2_bias))
+    def build(self, num_classes: int, input_shape: Shape, rngs: nnx.Rngs) -> Network:
+        """Builds the network with fresh parameters."""
+        layers: list[Layer] = [Flatten()]
+        inputs = math.prod(input_shape)
+        hidden = self.hidden * self.repeat
+        for units, rate in zip(hidden, per_layer("dropout", self.dropout, len(hidden)), strict=True):
+            layers.append(Dense(inputs, units, self.activation, self.initializer, rngs))
+            if rate:
+                layers.append(Dropout(rate, len(layers)))
+            if self.batch_norm:
+                layers.append(BatchNorm(units))
+            inputs = units
+        layers.append(Dense(inputs, num_classes, None, self.initializer, rngs))
+        return Network(layers, Penalty(self.l1_kernel, self.l2_kernel, self.l1_bias, self.l2_bias))

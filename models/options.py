@@ -1,15 +1,52 @@
 """Checks of the values a model's config may take, and the mark of those that are traced."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Any
 
 from models.layers import ACTIVATIONS, INITIALIZERS
 
 
 def traced(default: float) -> Any:
-    """Declares a config field whose value may change without compiling anew; zero leaves its part out instead."""
+    """Declares a config field whose value may change without compiling anew; zero leaves its part out instead.
+
+    The network must hold the value as a `Traced` variable, or in the first value of a parameter; where it holds it as a
+    plain number, as `nnx.Dropout` does its rate, every value is compiled for.
+    """
     return dataclasses.field(default=default, metadata={"traced": True})
+
+
+def model_config(field: str, value: Any) -> None:
+    """Checks that value describes a network: a frozen dataclass with a method `build` and fields that a record states.
+
+    Raises:
+      ValueError: in one line that says how to mend it.
+    """
+    what = f"{field} must be a frozen dataclass with a method build(num_classes, input_shape, rngs)"
+    name = type(value).__name__
+    if isinstance(value, type):
+        raise ValueError(f"{what}, and {value.__name__} is a class: call it, as in {value.__name__}()")
+    if not dataclasses.is_dataclass(value):
+        raise ValueError(f"{what}, not {value!r:.200}")
+    if not value.__dataclass_params__.frozen:  # type: ignore[union-attr]
+        raise ValueError(f"{what}: write @dataclasses.dataclass(frozen=True) above class {name}")
+    if not callable(getattr(value, "build", None)):
+        raise ValueError(f"{what}, and {name} has no build: give it one that returns its network, an nnx.Module")
+    for own in dataclasses.fields(value):
+        if own.name == "type":
+            raise ValueError(f"{name} may not have a field called type: records keep the name of the class there")
+        if not _is_plain(held := getattr(value, own.name)):
+            raise ValueError(f"{name}.{own.name} must hold numbers, text, True, False, None, or tuples or frozen "
+                             f"dataclasses of these, which a record can state, not {held!r:.200}")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return isinstance(value, Hashable) and all(
+            _is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def choice(field: str, value: object, valid: Collection[object]) -> None:

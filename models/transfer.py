@@ -91,6 +91,34 @@ class TransferConfig:
         """Length of the vector that the backbone gives for an image."""
         return mobilenet_v2.last_filters(self.width)
 
+    def build(self, num_classes: int, input_shape: Shape, rngs: nnx.Rngs, backbone: Backbone | None = None
+              ) -> Network:
+        """Builds backbone and head, or the head alone where the input is a vector of features.
+
+        Args:
+          backbone: with its weights; None draws them at random.
+
+        Raises:
+          ValueError: if the input is a vector of another length than the backbone's features.
+        """
+        layers: list[Layer]
+        if len(input_shape) == 1:
+            if input_shape != (self.features,):
+                raise ValueError(f"{input_shape[0]} features were given where the backbone has {self.features}")
+            layers = [GivenFeatures(self)]
+        else:
+            layers = [Features(backbone or _random(self, rngs), self.resolution, self.fine_tune)]
+        inputs = self.features
+        if self.batch_norm:
+            layers.append(BatchNorm(inputs))
+        for units in self.hidden:
+            layers.append(Dense(inputs, units, self.activation, self.initializer, rngs))
+            inputs = units
+        if self.dropout:
+            layers.append(Dropout(self.dropout, len(layers)))
+        layers.append(Dense(inputs, num_classes, None, self.initializer, rngs))
+        return Network(layers, Penalty(0, 0, 0, 0))
+
 
 class Frozen(Traced):
     """A weight that is loaded and never updated: no gradient is taken, and no optimizer state kept."""
@@ -139,35 +167,6 @@ class GivenFeatures(nnx.Module):
     def rows(self, input_shape: Shape) -> list[Row]:
         rows = _rows(MobileNetV2Config(self.config.width), self.config.resolution, mobilenet_v2.TOP)
         return [row._replace(beforehand=True) for row in rows]
-
-
-def build(config: TransferConfig, num_classes: int, input_shape: Shape, rngs: nnx.Rngs,
-          backbone: Backbone | None = None) -> Network:
-    """Builds backbone and head, or the head alone where the input is a vector of features.
-
-    Args:
-      backbone: with its weights; None draws them at random.
-
-    Raises:
-      ValueError: if the input is a vector of another length than the backbone's features.
-    """
-    layers: list[Layer]
-    if len(input_shape) == 1:
-        if input_shape != (config.features,):
-            raise ValueError(f"{input_shape[0]} features were given where the backbone has {config.features}")
-        layers = [GivenFeatures(config)]
-    else:
-        layers = [Features(backbone or _random(config, rngs), config.resolution, config.fine_tune)]
-    inputs = config.features
-    if config.batch_norm:
-        layers.append(BatchNorm(inputs))
-    for units in config.hidden:
-        layers.append(Dense(inputs, units, config.activation, config.initializer, rngs))
-        inputs = units
-    if config.dropout:
-        layers.append(Dropout(config.dropout, len(layers)))
-    layers.append(Dense(inputs, num_classes, None, config.initializer, rngs))
-    return Network(layers, Penalty(0, 0, 0, 0))
 
 
 def is_backbone(path: tuple[str | int, ...]) -> bool:

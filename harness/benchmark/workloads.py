@@ -6,10 +6,11 @@ from typing import Any
 
 from flax import nnx
 
+import models
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig
 from harness.records.configs import as_json
 from harness.training import train
-from models import FAMILIES, CNNConfig, MLPConfig, TransferConfig, mobilenet_v2
+from models import CNNConfig, MLPConfig, TransferConfig, mobilenet_v2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +118,9 @@ def config_of(plain: Any) -> Any:
         return tuple(map(config_of, plain))
     if not isinstance(plain, dict):
         return plain
-    kinds = {kind.__name__: kind for kind in (RunConfig, OptimizerConfig, AugmentConfig, *FAMILIES)}
-    return kinds[plain["type"]](**{name: config_of(value) for name, value in plain.items() if name != "type"})
+    kinds: dict[str, Any] = {kind.__name__: kind for kind in (RunConfig, OptimizerConfig, AugmentConfig)}
+    kind = kinds.get(plain["type"]) or getattr(models, plain["type"])
+    return kind(**{name: config_of(value) for name, value in plain.items() if name != "type"})
 
 
 def size(workload: Workload) -> tuple[int, int]:
@@ -131,7 +133,7 @@ def size(workload: Workload) -> tuple[int, int]:
         rows = nnx.eval_shape(lambda: mobilenet_v2.build(_backbone(workload), nnx.Rngs(0))).rows(workload.image_shape)
         return sum(row.parameters for row in rows), 2 * sum(row.macs for row in rows)
     program, state, traced = train.abstract_init(workload.config, workload.num_classes, workload.image_shape)
-    rows = program.network(state.weights, traced["model"]).rows(workload.image_shape)
+    rows = train.rows(program, state, traced, workload.image_shape)
     macs = [row.macs for row in rows if row.macs]
     return sum(row.parameters for row in rows), 6 * sum(macs) - 2 * macs[0]
 

@@ -77,7 +77,7 @@ def reads_features(config: RunConfig) -> bool:
 
 def input_shape(config: RunConfig, dataset: Dataset) -> tuple[int, ...]:
     """Gives the shape of one example as the run's network reads it."""
-    return (config.model.features,) if reads_features(config) else dataset.image_shape  # type: ignore[union-attr]
+    return (config.model.features,) if reads_features(config) else dataset.image_shape  # type: ignore[attr-defined]
 
 
 def load_datasets(configs: Iterable[RunConfig], data_dir: str | None, *, skip_unreadable: bool = False,
@@ -143,4 +143,4 @@ def complete(found: Mapping[Hashable, Inputs], configs: Iterable[RunConfig], wei
 
 
 def _features_key(config: RunConfig) -> tuple[Any, ...]:
-    return (config.model.resolution, config.precision) if reads_features(config) else ()  # type: ignore[union-attr]
+    return (config.model.resolution, config.precision) if reads_features(config) else ()  # type: ignore[attr-defined]

@@ -146,7 +146,7 @@ class EventFiles(Watcher):
                 sum_squares=np.square(values).sum(), bucket_limits=edges[1:].tolist(), bucket_counts=counts.tolist()),
                 step)
         best = ended.test["best"]
-        first = next(values for name, values in weights.items() if name.endswith("kernel"))
+        first = next((values for name, values in weights.items() if name.endswith("kernel")), np.zeros(0))
         sheets = {
             "first_layer/filters": contact_sheet.filters(first, dataset.image_shape),
             "test/most_confident_mistakes": contact_sheet.mistakes(

@@ -9,11 +9,14 @@ from typing import Any
 
 
 def as_json(value: Any) -> Any:
-    """Turns dataclasses into plain JSON values; a config or a data set keeps its type's name under "type"."""
+    """Turns dataclasses into plain JSON values; configs, data sets and what builds a network keep their type's name.
+
+    It stands under "type".
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
         name = type(value).__name__
-        is_one_of_several = name.endswith("Config") or name == "ImageFolder" or hasattr(value, "load")
+        is_one_of_several = name.endswith("Config") or name == "ImageFolder" or {"load", "build"} & set(dir(value))
         return {"type": name} | plain if is_one_of_several else plain
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
@@ -75,7 +78,9 @@ def _completed(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kind(annotated: Any, stored: Mapping[str, Any]) -> type | None:
     """Finds the dataclass behind a stored value; None where it is not known today."""
-    kinds = [kind for kind in (annotated, *typing.get_args(annotated))
+    import models  # see above
+
+    kinds = [kind for kind in (annotated, *typing.get_args(annotated), getattr(models, str(stored.get("type")), None))
              if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
     named = [kind for kind in kinds if stored.get("type", kind.__name__) == kind.__name__]
-    return named[0] if len(named) == 1 else None
+    return named[0] if named else None

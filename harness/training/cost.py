@@ -13,7 +13,7 @@ from harness.data.inputs import Inputs
 from harness.records import Cost, Layer
 from harness.training import cohort, train
 from harness.training.train import Program, TrainState
-from models import TransferConfig
+from models import TransferConfig, plain
 from models.transfer import Frozen
 
 
@@ -31,14 +31,14 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
       measured_peak_bytes: see `harness.training.memory`; None if that cannot be told of this run.
     """
     config = program.config
-    rows = program.network(state.weights, traced["model"]).rows(input_shape)
+    rows = train.rows(program, state, traced, input_shape)
     number_bytes = 2 if config.precision == "bfloat16" else 4
     # A frozen backbone that runs in the step is held beside the weights.
     parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(traced["model"], Frozen))
                   + 4 * sum(row.parameters for row in rows if row.beforehand))
     optimizer = tree_bytes(state.opt_state)
     gradients = tree_bytes(state.weights.params)
-    outputs = sum(math.prod(row.output_shape) for row in rows if not row.frozen)
+    outputs = sum(math.prod(row.output_shape) for row in rows if row.output_shape and not row.frozen)
     activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
     return Cost(
         layers=tuple(Layer(**row._asdict()) for row in rows), parameters=sum(row.parameters for row in rows),
@@ -81,6 +81,17 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
         costs |= dict.fromkeys((member.run_id for member in members), needed)
     return costs
+
+
+def faster_forms(run: Run, found: Inputs) -> str:
+    """Tells how a network of one's own would train faster on this platform; empty if nothing is known."""
+    shape, model = inputs.input_shape(run.config, found.dataset), run.config.model
+    network = nnx.eval_shape(lambda: plain.built(model, found.dataset.num_classes, shape, train.streams(0)))
+    if not (layers := plain.faster_convolutions(network)):
+        return ""
+    return (f"{type(model).__name__} would train faster on a CPU with models.Conv in place of nnx.Conv, which takes "
+            f"the same arguments and has the same parameters and values: from models import Conv ({len(layers)} "
+            f"layers, the first is {layers[0]})")
 
 
 def tree_bytes(tree: Any) -> int:

@@ -47,8 +47,8 @@ NUMERICS: dict[str, Any] = {
     "jax_transfer_guard": "allow",
 }
 # The harness's own part in what a run's numbers are, beside the networks and the specs; a hash of it is in each record.
-TRAINING = ("data/features", "training/augment", "training/optimizer", "training/programs", "training/train",
-            "training/trainer")
+TRAINING = ("data/features", "training/augment", "training/batches", "training/optimizer", "training/programs",
+            "training/train", "training/trainer")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -14,7 +14,7 @@ from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs, pooling
-from harness.training import cohort, environment, memory, probe
+from harness.training import cohort, cost, environment, memory, probe
 from harness.training.layout import Layout, Parallel, smaller
 from harness.training.programs import is_out_of_memory
 from harness.training.recording import Recorder, now
@@ -76,6 +76,9 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
         cohorts = _cohorts(launch, absent, found, watcher, stop)
         for warning in _check(launch.folder, cohorts):
             watcher.told(warning)
+        hints = [cost.faster_forms(members[0], training.recorder.inputs) for members, training in cohorts]
+        for hint in dict.fromkeys(filter(None, hints)):
+            watcher.told(hint)
         for number, (members, training) in enumerate(cohorts):
             with memory.Peak(before, is_first=number == 0) as peak:
                 for run, record in training.train(members, peak):

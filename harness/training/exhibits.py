@@ -3,6 +3,7 @@
 The report draws them, since it reads nothing but what runs leave behind.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -35,19 +36,25 @@ def images_to_show(predicted: np.ndarray, probability: np.ndarray, labels: np.nd
     return np.fromiter(dict.fromkeys(chosen.tolist()), np.int32)
 
 
-def first_layer(initial: Any, trained: Any) -> dict[str, np.ndarray]:
+def first_layer(initial: Any, trained: Any, example_shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Takes the kernel of the first layer that has one, before and after training.
 
     Args:
       initial, trained: parameters of one network.
+      example_shape: of what it reads.
 
     Returns:
+      nothing if the network has no kernel that fits its inputs, else
       "initial" and "trained", float16 [input, unit] or [height, width, channel, filter], cut to the first units so that
       at most `STORED_WEIGHTS` values are kept; "units", how many there are; "layer", its path.
     """
-    # Flax sorts by name: of a backbone's kernels only the first convolution's is known to be the first.
+    # Flax sorts by name: of a backbone's kernels only the first convolution's is known to be the first, and of those of
+    # a network of one's own, one that fits what it reads.
     kernels = [(path, leaf) for path, leaf in nnx.to_flat_state(initial)
-               if path[-1] == "kernel" and ("backbone" not in path or "Conv1" in path)]
+               if path[-1] == "kernel" and ("backbone" not in path or "Conv1" in path)
+               and ("layers" in path[:1] or _reads(leaf.shape, example_shape))]
+    if not kernels:
+        return {}
     path, before = kernels[0]
     after = dict(nnx.to_flat_state(trained))[path]
     before, after = (np.asarray(jax.device_get(leaf[...])) for leaf in (before, after))
@@ -55,3 +62,8 @@ def first_layer(initial: Any, trained: Any) -> dict[str, np.ndarray]:
     kept = max(1, min(units, STORED_WEIGHTS // (before.size // units)))
     return {"initial": before[..., :kept].astype(np.float16), "trained": after[..., :kept].astype(np.float16),
             "units": np.array(units, np.int32), "layer": np.array(".".join(map(str, path[:-1])))}
+
+
+def _reads(kernel: tuple[int, ...], example: tuple[int, ...]) -> bool:
+    """Whether a kernel is as large as a layer's on the network's inputs."""
+    return kernel[:-1] == (math.prod(example),) or (len(kernel) == 4 and kernel[2:3] == example[2:])

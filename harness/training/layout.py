@@ -44,17 +44,18 @@ def simplest(cohort: int, devices: int, parallel: Parallel) -> Layout:
     return Layout(min(cohort, devices), parallel=parallel)
 
 
-def alternatives(cohort: int, devices: int, parallel: Parallel) -> list[list[Layout]]:
+def alternatives(cohort: int, devices: int, parallel: Parallel, whole_batches: bool = False) -> list[list[Layout]]:
     """Lists what may be faster than the simplest, in lines to be followed as long as each beats the one before.
 
     Args:
       cohort: how many runs there are.
       devices: how many devices there are.
+      whole_batches: leaves out what splits batches: that would change the statistics of a network that is not told.
     """
     simple = simplest(cohort, devices, parallel)
     spare = devices // simple.runs
     # A pmap has one axis: several runs that also split their batches need two.
-    split = spare > 1 and (parallel == "jit" or simple.runs == 1)
+    split = spare > 1 and not whole_batches and (parallel == "jit" or simple.runs == 1)
     most = -(-cohort // simple.runs)
     members, number = [], 4
     while 2 * number <= most:

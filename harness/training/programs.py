@@ -88,7 +88,9 @@ class Programs:
         self.layout = layout
         self.compilation = Compilation()
         self._program, self._dataset, self._one = program, dataset, (state, traced)
-        self._options = compiler_options(program.network(state.weights, traced["model"]).rows(dataset.image_shape))
+        self._options = compiler_options(train.rows(program, state, traced, dataset.image_shape))
+        if program.whole_batches and layout.data > 1:
+            raise ValueError("batches of a network that is not told of padding may not be split over devices")
         devices = np.array(jax.devices()[:layout.devices])
         if layout.parallel == "pmap":  # it has one axis, and every argument a row per device
             self._mesh, self._own = Mesh(devices, ("device",)), P("device")

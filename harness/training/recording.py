@@ -116,7 +116,8 @@ class Recorder:
             return {}
         chosen = exhibits.images_to_show(predictions["predicted"], predictions["probability"], dataset.test.labels)
         shown = {"index": chosen, "image": np.asarray(dataset.test.images[chosen])}
-        return shown | exhibits.first_layer(self.start(run)[1].weights.params, member.state.best.params)
+        return shown | exhibits.first_layer(self.start(run)[1].weights.params, member.state.best.params,
+                                              self.inputs.examples.image_shape)
 
     def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
                 ) -> records.RunRecord:

@@ -2,9 +2,14 @@
 
 Nothing here knows of other runs, files or time, and randomness follows from (seed, epoch, step) alone, so a resumed
 run repeats an uninterrupted one.
+
+The last batch of an epoch may be smaller. A network that is told which examples are padding gets it padded to the size
+of the others. Any other network gets it as it is, by a second loop over the one batch of that shape, in training and in
+evaluation: so its batch statistics are those of a plain loop over the same examples.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -12,19 +17,17 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 import models
 from ablations.spec import RunConfig
-from harness.training import optimizer
+from harness.training import batches, optimizer
 from harness.training.augment import augment, mixup
+from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, MIXUP, SHUFFLE, STREAMS
+from models import plain, table
 
 EVALUATION_BATCH = 500
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-# By name: the default is the user's to change, and dropout draws from this one's blocks.
-GENERATOR = "threefry2x32"
-# One stream of randomness per use, so that adding a use changes no other.
-INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP = range(5)
 
 
 class Examples(NamedTuple):
@@ -35,7 +38,7 @@ class Examples(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What a forward pass needs: trainable parameters and batch norm's running statistics."""
+    """What a forward pass needs: trainable parameters, and what it keeps up itself, as batch norm's statistics."""
 
     params: Any
     statistics: Any
@@ -93,15 +96,22 @@ class TestResult(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What is fixed when a cohort is compiled: the network's structure and the config's untraced fields."""
+    """What is fixed when a cohort is compiled: the network's structure and the config's untraced fields.
+
+    Attributes:
+      streams: shapes of the network's streams of randomness, which every call sets anew.
+      whole_batches: whether the network must be given batches as they are; see `plain.needs_whole_batches`.
+    """
 
     graph: Any
     config: RunConfig
+    streams: Any
+    whole_batches: bool
 
-    def network(self, weights: Weights, in_model: Any) -> models.Network:
+    def network(self, weights: Weights, in_model: Any) -> nnx.Module:
         """Puts a network together from its structure, weights and traced values."""
         # A copy, since the forward pass updates the statistics at a deeper trace level than they come from.
-        return nnx.merge(self.graph, weights.params, weights.statistics, in_model, copy=True)
+        return nnx.merge(self.graph, weights.params, weights.statistics, in_model, self.streams, copy=True)
 
 
 def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape, backbone: Any = None
@@ -120,10 +130,9 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     """
     if config.augment.shift_px >= min(input_shape[:2]):
         raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
-    key = jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), INIT)
-    network = models.build(config.model, num_classes, input_shape, nnx.Rngs(params=key), backbone)
-    graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, models.Traced)
-    params, statistics, in_model = parts
+    given = {} if backbone is None else {"backbone": backbone}
+    network = plain.built(config.model, num_classes, input_shape, streams(seed), **given)
+    graph, params, statistics, in_model, drawn = plain.split(network)
     tuned = config.optimizer
     traced: dict[str, Any] = {
         "model": in_model, "learning_rate": jnp.float32(tuned.learning_rate),
@@ -138,11 +147,22 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
         epoch=jnp.int32(0), step=jnp.int32(0), best=jax.tree.map(jnp.copy, weights), best_value=worst,
         best_epoch=jnp.int32(0), anchor=jnp.copy(worst), waited=jnp.int32(0), stopped=jnp.bool_(False),
         diverged=jnp.bool_(False), history=jnp.full((config.epochs, len(HISTORY)), jnp.nan))
-    return Program(graph, config), state, traced
+    drawn = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), drawn)
+    return Program(graph, config, drawn, plain.needs_whole_batches(network)), state, traced
+
+
+def streams(seed: int) -> nnx.Rngs:
+    """Gives the randomness that a run's network is built from."""
+    root = jax.random.key(seed, impl=GENERATOR)
+    return nnx.Rngs(jax.random.fold_in(root, STREAMS), params=jax.random.fold_in(root, INIT))
 
 
 def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape) -> tuple[Program, TrainState, Any]:
-    """Describes what `init` would build, allocating nothing: shapes and types stand for arrays."""
+    """Describes what `init` would build, allocating nothing: shapes and types stand for arrays.
+
+    Raises:
+      ValueError: in one line, if the config does not fit the images, or its network does not run on them.
+    """
     programs = []
 
     def build() -> tuple[TrainState, Any]:
@@ -151,7 +171,17 @@ def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape
         return state, traced
 
     state, traced = jax.eval_shape(build)
+    plain.check(programs[0].network(state.weights, traced["model"]), num_classes, input_shape, config.precision)
     return programs[0], state, traced
+
+
+def rows(program: Program, state: TrainState, traced: Any, input_shape: models.Shape) -> list[models.Row]:
+    """Lists the layers of a run's network.
+
+    Args:
+      state, traced: or their abstract shapes.
+    """
+    return table.rows(program.network(state.weights, traced["model"]), input_shape)
 
 
 def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:
@@ -173,13 +203,13 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
       the state after the step, equal on all devices of the axis, and the batch's totals.
     """
     config = program.config
-    images = _scaled(batch.images)
-    places = _places(mask.size, axis_name)
+    images = batches.scaled(batch.images)
+    places = batches.places(mask.size, axis_name)
     if config.augment.shift_px or config.augment.flip:
-        images = augment(images, _key(state.seed, AUGMENT, state.step), places, config.augment)
+        images = augment(images, batches.key(state.seed, AUGMENT, state.step), places, config.augment)
     mix = _as_it_is if not config.augment.mixup else mixup(
-        _key(state.seed, MIXUP, state.step), traced["mixup"], places, mask, axis_name)
-    mode = models.Mode(True, _key(state.seed, DROPOUT, state.step), mask, axis_name, places)
+        batches.key(state.seed, MIXUP, state.step), traced["mixup"], places, mask, axis_name)
+    mode = models.Mode(True, batches.key(state.seed, DROPOUT, state.step), mask, axis_name, places)
     count, shards = mask.sum(), 1
     params, statistics = state.weights
     if axis_name:
@@ -189,12 +219,12 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
         network = program.network(*_cast(Weights(params, statistics), traced["model"], config.precision))
-        logits = network(mix(images).astype(config.precision), mode).astype(jnp.float32)
+        logits = plain.forward(network, mix(images).astype(config.precision), mode).astype(jnp.float32)
         targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), traced["label_smoothing"])
         losses = optax.softmax_cross_entropy(logits, mix(targets))
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
-        share = jnp.where(mask, losses, 0).sum() / count + network.penalty() / shards
-        return share, (nnx.state(network, nnx.BatchStat), _sums(logits, batch.labels, mask))
+        share = jnp.where(mask, losses, 0).sum() / count + plain.penalty(network) / shards
+        return share, (plain.statistics(network), _sums(logits, batch.labels, mask))
 
     gradient, (statistics, sums) = jax.grad(objective, has_aux=True)(params)
     if axis_name:
@@ -222,16 +252,20 @@ def train_epoch(program: Program, state: TrainState, traced: Any, train: Example
     size = train.labels.shape[0]
 
     def epoch(state: TrainState) -> tuple[TrainState, Sums]:
-        shuffled = jax.random.permutation(_key(state.seed, SHUFFLE, state.epoch), size)
-        order, real = _batches(shuffled, steps_per_epoch(config, size), config.batch_size, axis_name)
+        shuffled = jax.random.permutation(batches.key(state.seed, SHUFFLE, state.epoch), size)
+        carried, left = (state, no_sums()), steps
+        for order, real in batches.cut(shuffled, config.batch_size, axis_name, program.whole_batches):
 
-        def step(number: Array, carried: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
-            state, total = carried
-            batch = Examples(train.images[order[number]], train.labels[order[number]])
-            state, sums = train_step(program, state, traced, batch, real[number], axis_name)
-            return state, jax.tree.map(jnp.add, total, sums)
+            def step(number: Array, carried: tuple[TrainState, Sums], order: Array = order, real: Array = real
+                     ) -> tuple[TrainState, Sums]:
+                state, total = carried
+                batch = Examples(train.images[order[number]], train.labels[order[number]])
+                state, sums = train_step(program, state, traced, batch, real[number], axis_name)
+                return state, jax.tree.map(jnp.add, total, sums)
 
-        return lax.fori_loop(0, steps, step, (state, no_sums()))
+            here = jnp.clip(left, 0, len(order)) if program.whole_batches else left
+            carried, left = lax.fori_loop(0, here, step, carried), left - here
+        return carried
 
     def rest(state: TrainState) -> tuple[TrainState, Sums]:
         return state, no_sums()
@@ -286,24 +320,26 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
              ) -> TestResult:
     """Scores every example exactly once, in order; with `axis_name`, split over that mesh axis."""
     size = examples.labels.shape[0]
-    order, real = _batches(jnp.arange(size), -(-size // EVALUATION_BATCH), EVALUATION_BATCH, axis_name)
-    network = program.network(*_cast(weights, traced["model"], program.config.precision))
+    parts = batches.cut(jnp.arange(size), EVALUATION_BATCH, axis_name, program.whole_batches)
+    cast = _cast(weights, traced["model"], program.config.precision)
 
     def score(chosen: tuple[Array, Array]) -> TestResult:
         batch, mask = chosen
-        images = _scaled(examples.images[batch]).astype(program.config.precision)
-        logits = network(images, models.Mode(mask=mask)).astype(jnp.float32)
+        images = batches.scaled(examples.images[batch]).astype(program.config.precision)
+        logits = plain.forward(program.network(*cast), images, models.Mode(mask=mask)).astype(jnp.float32)
         return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
                           jax.nn.softmax(logits).max(-1))
 
-    scored = lax.map(score, (order, real))
-    sums = jax.tree.map(lambda total: total.sum(0), scored.sums)
-    outcomes = scored.predicted, scored.probability
+    scored = [lax.map(score, part) for part in parts]
+    sums = functools.reduce(functools.partial(jax.tree.map, jnp.add),
+                            [jax.tree.map(lambda total: total.sum(0), part.sums) for part in scored])
+    outcomes = [(part.predicted, part.probability) for part in scored]
     if axis_name:
         sums = lax.psum(sums, axis_name)
         outcomes = lax.all_gather(outcomes, axis_name, axis=1, tiled=True)
     # A batch may have been padded to an equal share for every device.
-    return TestResult(sums, *(values[:, :EVALUATION_BATCH].reshape(-1)[:size] for values in outcomes))
+    return TestResult(sums, *(jnp.concatenate([values[:, :EVALUATION_BATCH].reshape(-1) for values in kind])[:size]
+                              for kind in zip(*outcomes, strict=True)))
 
 
 def score_test(program: Program, state: TrainState, traced: Any, examples: Examples, axis_name: str | None = None
@@ -321,39 +357,8 @@ def score_test(program: Program, state: TrainState, traced: Any, examples: Examp
             for index, name in enumerate(("best", "last"))}
 
 
-def _batches(order: Int[Array, " example"], steps: int, batch_size: int, axis_name: str | None
-             ) -> tuple[Int[Array, "step batch"], Bool[Array, "step batch"]]:
-    """Cuts an order into batches, padded to one size; with `axis_name`, into this device's share of each.
-
-    Returns:
-      which examples, and which of them are real.
-    """
-    devices = lax.axis_size(axis_name) if axis_name else 1
-    share = -(-batch_size // devices)
-    wider = share * devices - batch_size
-    real = (jnp.arange(steps * batch_size) < order.size).reshape(steps, -1)
-    order = jnp.pad(order, (0, steps * batch_size - order.size)).reshape(steps, -1)
-    order, real = (jnp.pad(values, ((0, 0), (0, wider))).reshape(steps, devices, share) for values in (order, real))
-    mine = lax.axis_index(axis_name) if axis_name else 0
-    return order[:, mine], real[:, mine]
-
-
-def _key(seed: Array, use: int, count: Array) -> Array:
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), use), count)
-
-
-def _places(size: int, axis_name: str | None) -> UInt32[Array, " batch"]:
-    """Numbers the examples through the whole batch: what is drawn for one follows from that, however it is split."""
-    first = lax.axis_index(axis_name).astype(jnp.uint32) * size if axis_name else jnp.uint32(0)
-    return jnp.arange(size, dtype=jnp.uint32) + first
-
-
 def _as_it_is(values: Array) -> Array:
     return values
-
-
-def _scaled(images: Array) -> Array:
-    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images  # features are as they are
 
 
 def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:

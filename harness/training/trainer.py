@@ -21,6 +21,7 @@ from harness.training import checkpoint, environment, probe, train
 from harness.training.layout import Layout, Parallel, alternatives, compacted, simplest
 from harness.training.programs import Programs
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
+from models import plain
 from models.mobilenet_v2 import Backbone
 
 
@@ -145,7 +146,7 @@ class Trainer:
           runs: all that are to be trained, now or later.
         """
         start = self.start(runs[0])
-        _, state, traced = start
+        program, state, traced = start
 
         def build(layout: Layout) -> Programs:
             return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
@@ -155,8 +156,8 @@ class Trainer:
             return probe.seconds_per_step(programs, states, all_traced)
 
         choice, self._built = probe.choose(
-            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel), build, measure,
-            len(runs), runs[0].config.epochs)
+            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel, program.whole_batches),
+            build, measure, len(runs), runs[0].config.epochs)
         return choice
 
     def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, watcher: Watcher
@@ -183,9 +184,8 @@ class Trainer:
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
                 slots.append(self._member(run, checkpoints(run)))
+                self._check_same(slots[0], slots[-1])
                 watcher.starting(slots[-1].as_started())
-            # A cohort whose members differ in structure would train some of them as another network.
-            assert all(member.program.graph == slots[0].program.graph for member in slots)
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
             if not waiting:
                 layout = compacted(layout, len(slots))
@@ -277,6 +277,14 @@ class Trainer:
         program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
                                            self.backbone)
         return program, *jax.device_get((state, traced))
+
+    def _check_same(self, first: Member, other: Member) -> None:
+        """A cohort whose members differ in structure would train some of them as another network."""
+        if first.program.graph != other.program.graph:  # initializers made anew differ, and matter no more
+            one, two = (plain.program_text(member.program.network(member.state.weights, member.traced["model"]),
+                                           self.dataset.image_shape) for member in (first, other))
+            assert one == two, (f"{first.run.run_id} and {other.run.run_id} need one program and built two: what a "
+                                "network computes must follow from its config alone")
 
     def _origin(self, run: Run) -> dict[str, Any]:
         machine = self.machine or environment.describe()

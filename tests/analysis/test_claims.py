@@ -20,7 +20,6 @@ from harness.records import Cost, Layer
 from harness.records.configs import as_json
 from harness.reporting.render import DASH, shortened
 from harness.reporting.tables import evidence
-from models import build
 
 RESULTS = ROOT / "results"
 NARROW = Estimate(5, 0.90, 0.01, 0.89, 0.91)
@@ -295,7 +294,7 @@ def test_claims_about_layers_state_what_the_network_has(name, shape):
     [labels] = {tuple(claim.labels.items()) for claim in stated}
     config = next(run.config for run in ABLATIONS[name].runs() if set(labels) <= run.labels.items())
     rows = {row.name: row for row in nnx.eval_shape(
-        lambda: build(config.model, 10, shape, nnx.Rngs(0))).rows(shape)}
+        lambda: config.model.build(10, shape, nnx.Rngs(0))).rows(shape)}
     for claim in stated:
         row = rows[claim.of[0]]
         assert claim.value == (row.parameters if claim.metric == "layer_parameters" else math.prod(row.output_shape))

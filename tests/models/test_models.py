@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import models
 from models import CNNConfig, MLPConfig, Mode
 from models.layers import ACTIVATIONS, BatchNorm, Dropout, parameter_count
 
@@ -33,7 +32,7 @@ EVERYTHING = [
 
 
 def build(config, shape, classes=10, seed=0):
-    return models.build(config, classes, shape, nnx.Rngs(params=seed))
+    return config.build(classes, shape, nnx.Rngs(params=seed))
 
 
 @pytest.mark.parametrize(("config", "shape", "expected"), SOURCES)

@@ -7,13 +7,13 @@ import pytest
 from flax import nnx
 from small import random_backbone, small_dataset
 
-import models
 from ablations.spec import OptimizerConfig, Run, RunConfig
 from harness.data import features
 from harness.data.features import Computed
 from harness.data.inputs import Inputs
 from harness.training import cohort, cost, train
 from models import Mode, TransferConfig, mobilenet_v2, transfer
+from models.layers import parameter_count
 
 PIXELS = 32
 CONFIG = TransferConfig(width=0.35, resolution=PIXELS, batch_norm=True, hidden=(8,), dropout=0.5)
@@ -52,8 +52,8 @@ def changed(before, after):
 
 
 def test_the_head_on_given_features_equals_backbone_and_head_in_one(backbone, images):
-    whole = models.build(CONFIG, 4, SHAPE, nnx.Rngs(1), backbone)
-    head = models.build(CONFIG, 4, (1280,), nnx.Rngs(1))
+    whole = CONFIG.build(4, SHAPE, nnx.Rngs(1), backbone)
+    head = CONFIG.build(4, (1280,), nnx.Rngs(1))
     vectors = transfer.Features(backbone, PIXELS)(images, Mode())
     assert vectors.shape == (5, 1280)
     np.testing.assert_allclose(head(vectors), whole(images), rtol=1e-5, atol=1e-6)
@@ -98,7 +98,7 @@ def test_the_backbone_moves_at_its_share_of_the_learning_rate(backbone, images):
 
 
 def test_fine_tuning_nothing_and_everything_start_from_the_same_scores(backbone, images):
-    frozen, whole = (models.build(dataclasses.replace(CONFIG, fine_tune=fine_tune), 4, SHAPE, nnx.Rngs(1), backbone)
+    frozen, whole = (dataclasses.replace(CONFIG, fine_tune=fine_tune).build(4, SHAPE, nnx.Rngs(1), backbone)
                      for fine_tune in ("none", "all"))
     np.testing.assert_allclose(frozen(images), whole(images), rtol=1e-4, atol=1e-5)
 
@@ -117,7 +117,7 @@ def test_the_cost_of_a_head_counts_the_backbone_as_frozen():
     alone, whole = (cost.measure(*train.abstract_init(config, 4, shape), shape) for shape in ((1280,), SHAPE))
     head = 2 * 1280 + 1280 * 8 + 8 + 8 * 4 + 4
     backbone = nnx.eval_shape(lambda: mobilenet_v2.build(mobilenet_v2.MobileNetV2Config(0.35), nnx.Rngs(0)))
-    assert alone.parameters == whole.parameters == head + models.layers.parameter_count(backbone)
+    assert alone.parameters == whole.parameters == head + parameter_count(backbone)
     assert alone.trainable_parameters == whole.trainable_parameters == head
     assert alone.macs_per_example == whole.macs_per_example > 1e6
     assert alone.gradients_bytes == 4 * head
@@ -138,7 +138,7 @@ def test_a_config_refuses_what_makes_no_sense(changes, message):
 
 def test_features_of_another_width_are_refused():
     with pytest.raises(ValueError, match="1792 features were given where the backbone has 1280"):
-        models.build(CONFIG, 4, (1792,), nnx.Rngs(0))
+        CONFIG.build(4, (1792,), nnx.Rngs(0))
 
 
 def test_features_stand_in_the_images_place_with_the_labels_as_they_are():

@@ -20,7 +20,7 @@ from harness.records.record import SCHEMA
 from harness.reporting import files as contents
 from harness.training import checkpoint, executor
 from harness.training import trainer as fit
-from models import FAMILIES, CNNConfig, MLPConfig, TransferConfig, mlp
+from models import CNNConfig, MLPConfig, TransferConfig
 
 STORED = {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests" / "records" / "stored").glob("*.json")}
 # What those records say they trained, in today's words.
@@ -209,7 +209,6 @@ def test_adding_a_field_to_a_config_orphans_nothing(tmp_path, monkeypatch):
     model, optimizer = wider(MLPConfig, gate=(bool, False)), wider(OptimizerConfig, nesterov=(bool, False))
     later = wider(RunConfig, model=(model | CNNConfig, model()), optimizer=(optimizer, optimizer()),
                   ema=(float, 0.0), tags=(tuple[str, ...], ()))
-    monkeypatch.setitem(FAMILIES, model, mlp.build)
     monkeypatch.setattr(spec, "RunConfig", later)
     before = RunConfig(dataset="small", model=MLPConfig((8,)))
     invented = dataclasses.replace(

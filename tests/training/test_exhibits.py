@@ -3,14 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from plain_networks import ResidualConfig
 
-import models
 from harness.training import exhibits
 from models import CNNConfig, MLPConfig
 
 
 def params(config, shape=(28, 28, 1), seed=0):
-    network = models.build(config, 10, shape, nnx.Rngs(params=jax.random.key(seed)))
+    network = config.build(10, shape, nnx.Rngs(params=jax.random.key(seed)))
     return nnx.state(network, nnx.Param)
 
 
@@ -43,10 +43,18 @@ def test_without_errors_the_first_images_are_shown():
 def test_the_first_layer_is_kept_as_it_was_and_as_it_became(config, shape, units):
     initial = params(config)
     trained = jax.tree.map(lambda leaf: leaf + 1, initial)
-    kept = exhibits.first_layer(initial, trained)
+    kept = exhibits.first_layer(initial, trained, (28, 28, 1))
     assert kept["initial"].shape == kept["trained"].shape == shape
     assert kept["initial"].size <= exhibits.STORED_WEIGHTS
     assert kept["units"] == units
     np.testing.assert_allclose(kept["trained"].astype(float) - 1, kept["initial"].astype(float), atol=1e-3)
     kernel = next(leaf for path, leaf in nnx.to_flat_state(initial) if path[-1] == "kernel")
     np.testing.assert_array_equal(kept["initial"], jnp.asarray(kernel[...])[..., :shape[-1]].astype(np.float16))
+
+
+def test_a_kernel_is_the_first_layers_only_if_it_fits_what_the_network_reads():
+    """Flax sorts a block's kernels before a stem's."""
+    network = ResidualConfig().build(4, (8, 8, 1), rngs=nnx.Rngs(0))
+    params = nnx.state(network, nnx.Param)
+    assert str(exhibits.first_layer(params, params, (8, 8, 1))["layer"]) == "first"
+    assert exhibits.first_layer(params, params, (8, 8, 3)) == {}

@@ -1,0 +1,52 @@
+"""Which examples a batch holds, where each of them stands, and the randomness that follows from that."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Int, UInt32
+
+# By name: the default is the user's to change, and dropout draws from this one's blocks.
+GENERATOR = "threefry2x32"
+# One stream of randomness per use, so that adding a use changes no other.
+INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP, STREAMS = range(6)
+
+
+def cut(order: Int[Array, " example"], batch_size: int, axis_name: str | None, whole: bool
+        ) -> list[tuple[Int[Array, "step batch"], Bool[Array, "step batch"]]]:
+    """Cuts an order into batches, padded to one size; with `axis_name`, into this device's share of each.
+
+    Args:
+      whole: leaves what is left at the end as it is, in a part of its own.
+
+    Returns:
+      of each part, which examples, and which of them are real.
+    """
+    if whole:
+        full = order.size // batch_size * batch_size
+        parts = [order[:full].reshape(-1, batch_size), order[None, full:]]
+        return [(part, jnp.ones(part.shape, bool)) for part in parts if part.size]
+    steps = -(-order.size // batch_size)
+    devices = lax.axis_size(axis_name) if axis_name else 1
+    share = -(-batch_size // devices)
+    wider = share * devices - batch_size
+    real = (jnp.arange(steps * batch_size) < order.size).reshape(steps, -1)
+    order = jnp.pad(order, (0, steps * batch_size - order.size)).reshape(steps, -1)
+    order, real = (jnp.pad(values, ((0, 0), (0, wider))).reshape(steps, devices, share) for values in (order, real))
+    mine = lax.axis_index(axis_name) if axis_name else 0
+    return [(order[:, mine], real[:, mine])]
+
+
+def key(seed: Array, use: int, count: Array) -> Array:
+    """Gives the key of a use at its count, such as the step."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), use), count)
+
+
+def places(size: int, axis_name: str | None) -> UInt32[Array, " batch"]:
+    """Numbers the examples through the whole batch: what is drawn for one follows from that, however it is split."""
+    first = lax.axis_index(axis_name).astype(jnp.uint32) * size if axis_name else jnp.uint32(0)
+    return jnp.arange(size, dtype=jnp.uint32) + first
+
+
+def scaled(images: Array) -> Array:
+    """Scales pixels to [0, 1]."""
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images  # features are as they are
