@@ -6,15 +6,16 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
   python -m harness.report --ablation=fashion_regularization   one; repeat the flag for more
   python -m harness.report --results_dir=results               the shipped records, tables and pictures made anew
   python -m harness.report --pdf                               the pictures for print, too; takes twice as long
+  python -m harness.report --full                              every table and note printed
   python -m harness.report --watch                             a live table of what trains in another terminal
   python -m harness.report --export=mlflow --export_dir=DIR    records for MLflow; wandb: Weights & Biases, offline
 
-Your own are those that harness.run has written into my_results/; results/ has those that came with the harness. Tables
-are printed, and written beside the records: report.html, the page; table.md, table.tex and table.csv, effects.csv and
-claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and their memory (layers.md,
-.csv); the pictures and a page of them (figures.md). index.html, one folder up, leads to all pages. The same records
-give the same bytes. What was shipped has its tables and pictures already: there, pages alone are written, unless
---results_dir=results asks for all of it.
+Your own are those that harness.run has written into my_results/; results/ has those that came with the harness. The
+answer is printed with one table. Files are written beside the records: report.html, the page; table.md, table.tex and
+table.csv, effects.csv and claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and
+their memory (layers.md, .csv); the pictures and a page of them (figures.md). index.html, one folder up, leads to all
+pages. The same records give the same bytes. What was shipped has its tables and pictures already: there, pages alone
+are written, unless --results_dir=results asks for all of it.
 
 Another view of the same records is printed, and written to table files with the view in their names:
 
@@ -52,7 +53,7 @@ class ReportError(cli.UsageError):
 
 
 def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, view: View | None = None,
-           kept: str | None = None, *, pdf: bool = False) -> list[pathlib.Path]:
+           kept: str | None = None, *, full: bool = False, pdf: bool = False) -> list[pathlib.Path]:
     """Writes and prints the report of each ablation, and an index over all in each results folder reported.
 
     Args:
@@ -61,6 +62,7 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
       console: where the tables are printed.
       view: what of the records is shown; None is the view that belongs to them.
       kept: the one of these folders whose tables and pictures stay as they are; pages are written there all the same.
+      full: whether all tables and notes are printed, not the answer and one table alone.
       pdf: whether pictures are made for print, too.
 
     Returns:
@@ -81,7 +83,7 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     for folder in folders:
         try:
             summed_up[folder.path], written = _report(
-                Loaded(folder), console, view, pdf=pdf, pages_alone=_is(folder.results_dir, kept))
+                Loaded(folder), console, view, full=full, pdf=pdf, pages_alone=_is(folder.results_dir, kept))
             paths += written
         except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
             failed.append(error)
@@ -91,7 +93,8 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     if view == View():
         for results_dir in dict.fromkeys(folder.results_dir for folder in folders):
             paths += _write_overview(results_dir, summed_up, pages_alone=_is(results_dir, kept))
-        lines += ["Open in a browser:", *(_short(path) for path in paths if path.suffix == ".html")]
+        if len(folders) > 1:
+            lines += [f"All of them: {_short(path)}" for path in paths if path.name == "index.html"]
     if lines:
         console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
     if failed:
@@ -137,7 +140,7 @@ def _write_overview(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, 
     return [index, readme]
 
 
-def _report(loaded: Loaded, console: Console, view: View, *, pdf: bool, pages_alone: bool
+def _report(loaded: Loaded, console: Console, view: View, *, full: bool, pdf: bool, pages_alone: bool
             ) -> tuple[page_index.Entry, list[pathlib.Path]]:
     table, files = contents.contents(loaded, view, pdf=pdf, pages_alone=pages_alone)
     paths = []
@@ -150,8 +153,9 @@ def _report(loaded: Loaded, console: Console, view: View, *, pdf: bool, pages_al
             paths.append(path)
         else:  # of earlier records
             path.unlink(missing_ok=True)
-    tables.show(table, console)
-    console.print(rich.text.Text("\n".join(["", *map(_short, paths), ""])), soft_wrap=True)
+    kind, name = ("Page", "report.html") if view == View() else ("Table", ".md")
+    where = [f"{kind}: {_short(path)}" for path in paths if path.name.endswith(name)]
+    tables.show(table, console, where, full=full)
     return page_index.Entry(loaded.folder.ablation, table, loaded.records, has_page=True,
                             results_dir=_short(loaded.folder.results_dir)), paths
 
@@ -181,6 +185,7 @@ def _define_flags() -> None:
     flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(cells.METRICS)}.")
     flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(cells.SELECTIONS)}.")
     flags.DEFINE_bool("pdf", False, "Make the pictures for print, too; where there are some they are kept up to date.")
+    flags.DEFINE_bool("full", False, "Print every table and note, not the answer and one table alone.")
     flags.DEFINE_bool("watch", False, "Show the latest sweep, or those of --ablation, live, until all is recorded.")
     flags.DEFINE_enum("export", None, list(exporters.TRACKERS), "Hand the records to this tracker and report nothing.")
     flags.DEFINE_string("export_dir", "", "Folder that the tracker's files are written into.")
@@ -199,7 +204,7 @@ def main() -> None:
         console.print(exporters.export(folders, chosen.export, chosen.export_dir), markup=False, soft_wrap=True)
     else:
         report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select),
-               kept=records.SHIPPED_RESULTS if given is None else None, pdf=chosen.pdf)
+               kept=records.SHIPPED_RESULTS if given is None else None, full=chosen.full, pdf=chosen.pdf)
 
 
 if __name__ == "__main__":

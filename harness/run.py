@@ -8,6 +8,7 @@
   python -m harness.run --ablation=fashion_mlp --smoke             a minute's check that all of it trains
   python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR   heads on a backbone: its features of all images
                                                                    are computed once, which may take minutes
+  python -m harness.run --ablation=fashion_mlp --verbose           every epoch told; with --full all tables at the end
   python -m harness.run --ablation=fashion_mlp --tensorboard       with event files, live, for TensorBoard
 
 An ablation of your own is a file anywhere that says ABLATION = Ablation(...); ablations/quickstart.py is a short one.
@@ -55,6 +56,7 @@ from harness.data.inputs import Inputs
 from harness.progress import dry_run
 from harness.progress.display import SweepProgress
 from harness.progress.file import ProgressFile
+from harness.progress.tally import Tally
 from harness.records import pooling
 from harness.records.files import check_writable
 from harness.training import checkpoint, cost, environment, estimate, executor, trainer
@@ -87,6 +89,8 @@ PARALLEL = flags.DEFINE_enum(
     "parallel", "auto", ["auto", "jit", "pmap"],
     "What lays runs and batches out over the devices; auto is jit with shard_map, pmap is there for comparison.")
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
+VERBOSE = flags.DEFINE_bool("verbose", False, "Print every epoch of every run, and what is compiled.")
+FULL = flags.DEFINE_bool("full", False, "Print all of the report: every table and note.")
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False,
     "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
@@ -205,13 +209,13 @@ def _launch(asked: Asked) -> None:
         found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-        trained = _train(asked, launch, absent, found)
+        trained = _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs))
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
             _write_plan(asked)
     from harness import report  # its pictures and statistics take seconds to import
 
-    report.report([RESULTS_DIR.value], [name], console)
+    report.report([RESULTS_DIR.value], [name], console, full=FULL.value)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
                              f"to train one again, move its folder out of {folder.path / 'runs'}")
@@ -259,8 +263,8 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs]
-           ) -> list[records.RunRecord]:
+def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
+           work: Mapping[str, int]) -> list[records.RunRecord]:
     folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -268,7 +272,7 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
         # Another process may have finished some while this one waited for its data.
         still_absent = executor.missing(absent, folder)
         try:
-            return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found))
+            return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found, work))
         except trainer.StoppedError:
             raise StoppedError("stopped; run the same command again to go on from here") from None
 
@@ -310,16 +314,17 @@ def _write_plan(asked: Asked) -> None:
         **vars(asked.provenance)), asked.study.sources)
 
 
-def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs]) -> Audience:
+def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs], work: Mapping[str, int]) -> Audience:
     """Gathers who is told how it goes: the terminal, the progress file, TensorBoard if asked for."""
-    folder, console = asked.folder, asked.console
-    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    watchers: list[Watcher] = [SweepProgress(runs, console), ProgressFile(folder, runs, tell)]
+    folder, tally = asked.folder, Tally(runs, work)
+    display = SweepProgress(folder.ablation, asked.study.ablation.question, tally, asked.console,
+                            verbose=VERBOSE.value)
+    watchers: list[Watcher] = [tally, display, ProgressFile(folder, tally, display.told)]
     if TENSORBOARD.value:
         from harness.progress.tensorboard import EventFiles  # what it needs takes seconds to import
 
-        tell(f"event files: tensorboard --logdir={folder.tensorboard}")
-        watchers.append(EventFiles(folder, found, tell))
+        display.told(f"event files: tensorboard --logdir={folder.tensorboard}")
+        watchers.append(EventFiles(folder, found, display.told))
     return Audience(watchers)
 
 

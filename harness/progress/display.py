@@ -1,96 +1,102 @@
-"""Shows a sweep's progress: a live display on a terminal, a line per epoch elsewhere."""
+"""Shows a launch: live on a terminal, elsewhere a line for each run that ends."""
 
-import datetime
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
 
 from ablations.spec import Run
+from harness.progress import screen
+from harness.progress.status import launched
+from harness.progress.tally import Tally
 from harness.records import RunRecord
+from harness.records.narrow import distinct, wrapped
 from harness.training.watcher import Compiled, Epoch, Started, Watcher
+
+_EVERY_S = 0.25
+# Cells that how a run ended takes, with its number, beside its name.
+_OUTCOME, _LEAST_NAME = 62, 12
 
 
 class SweepProgress(Watcher):
-    """Counts the epochs of a sweep, and tells what each run is at.
+    """Shows what a tally has counted, and tells how each run has ended."""
 
-    Attributes:
-      runs: all that are to be trained in this launch.
-    """
+    def __init__(self, ablation: str, question: str, tally: Tally, console: Console, *, verbose: bool = False,
+                 clock: Callable[[], float] = time.time):
+        """Begins to show a launch.
 
-    def __init__(self, runs: Sequence[Run], console: Console):
-        self._console = console
-        self._epochs = {run.run_id: run.config.epochs for run in runs}
-        self._runs, self._finished, self._trained_epochs = len(runs), 0, 0
-        self._started: float | None = None
-        self._live = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal)
-        self._sweep = self._live.add_task("runs", total=self._runs, status="")
-        self._tasks: dict[str, TaskID] = {}
-
-        self._live.start()
+        Args:
+          tally: told before this is.
+          verbose: whether each epoch is told, and what was compiled.
+          clock: tells the seconds since 1970.
+        """
+        self._ablation, self._question, self._tally = ablation, question, tally
+        self._console, self._verbose, self._clock = console, verbose, clock
+        ids = list(tally.progress.runs)
+        # On a terminal how a run ended takes a line; in a log its name can be searched for.
+        names = distinct(ids, max(_LEAST_NAME, console.width - _OUTCOME))[1] if console.is_terminal else ids
+        self._names = dict(zip(ids, names, strict=True))
+        self._finished = 0
+        self._live = Live(console=console, get_renderable=self._drawn, auto_refresh=False, transient=True)
+        # rich's own thread may draw between a line's position and its writing, and then the line is drawn over.
+        self._drawing, self._closed = threading.RLock(), threading.Event()
+        self._clockwork = threading.Thread(target=self._keep_drawing, daemon=True)
+        if console.is_terminal:
+            self._live.start(refresh=True)
+            self._clockwork.start()
 
     def close(self) -> None:
+        self._closed.set()
+        if self._clockwork.is_alive():
+            self._clockwork.join()
         self._live.stop()
 
     def starting(self, started: Started) -> None:
-        """Tells that a run is loaded, at an epoch above 0 if it is resumed."""
-        run, epoch = started.run, started.epoch
-        if run.run_id not in self._tasks:
-            self._tasks[run.run_id] = self._live.add_task(escape(run.run_id), total=run.config.epochs, status="")
-        self._live.update(self._tasks[run.run_id], completed=epoch, status="starting")
-        self._epochs[run.run_id] = run.config.epochs - epoch
-        if epoch:
-            self._console.print(f"{escape(run.run_id)}: resumed after epoch {epoch}", highlight=False)
+        """Tells that a run is resumed."""
+        if started.epoch:
+            self.told(f"{self._names[started.run.run_id]}: resumed after epoch {started.epoch}")
 
     def compiled(self, compiled: Compiled) -> None:
-        """Tells that training starts, or goes on in another layout."""
-        self._started = self._started or time.perf_counter()
-        if compiled.is_new and not self._console.is_terminal:
+        """Tells what programs training goes on with."""
+        if compiled.is_new and self._verbose:
             self.told(f"compiled in {compiled.seconds:.1f} s: {compiled.layout}")
 
     def told(self, what: str) -> None:
-        """Passes a line on."""
-        self._console.print(what, markup=False, highlight=False, soft_wrap=True)
+        """Passes a line on: broken between words on a terminal, where the live display must know how many lines."""
+        lines = wrapped(what, self._console.width) if self._console.is_terminal else [what]
+        with self._drawing:
+            self._console.print(Text("\n".join(lines)), soft_wrap=True)
 
     def epochs(self, epochs: Sequence[Epoch]) -> None:
         """Tells an epoch of each run that is training."""
-        for epoch in epochs:
-            self._epochs[epoch.run.run_id] -= 1
-        self._trained_epochs += len(epochs)
-        left = self._left()
-        self._live.update(self._sweep, status=left)
-        for epoch in epochs:
-            run = epoch.run
-            scores = (f"loss {epoch.scores['train_loss']:.4f}  train {epoch.scores['train_accuracy']:.2%}  "
-                      f"validation {epoch.scores['validation_accuracy']:.2%}  "
+        for epoch in epochs if self._verbose else ():
+            self.told(f"{self._names[epoch.run.run_id]}: epoch {epoch.epoch}/{epoch.run.config.epochs}, "
+                      f"loss {epoch.scores['train_loss']:.4f}, train {100 * epoch.scores['train_accuracy']:.2f} %, "
+                      f"validation {100 * epoch.scores['validation_accuracy']:.2f} %, "
                       f"{epoch.examples / epoch.train_s:,.0f} examples/s")
-            self._live.update(self._tasks[run.run_id], completed=epoch.epoch, status=scores)
-            if not self._console.is_terminal:
-                self._console.print(
-                    f"[{self._finished}/{self._runs} runs] {run.run_id} epoch {epoch.epoch}/{run.config.epochs}: "
-                    f"{scores}  {left}", markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, run: Run, record: RunRecord) -> None:
         """Tells how a run ended."""
         self._finished += 1
-        self._epochs[run.run_id] = 0
-        self._live.advance(self._sweep)
-        if task := self._tasks.pop(run.run_id, None):
-            self._live.remove_task(task)
         outcome = f"{record.status}: {record.message}"
         if record.best:
-            outcome = (f"test accuracy {record.best.test_accuracy:.2%} "
-                       f"(best validation epoch {record.best.epoch} of {record.epochs_trained})")
-        self._console.print(f"[{self._finished}/{self._runs} runs] {run.run_id}: {outcome}", markup=False,
-                            highlight=False, soft_wrap=True)
+            outcome = (f"test {100 * record.best.test_accuracy:.2f} %, val. "
+                       f"{100 * record.best.validation_accuracy:.2f} % "
+                       f"(epoch {record.best.epoch} of {record.epochs_trained})")
+        seconds = f", {record.timing.train_s:,.1f} s" if record.timing else ""
+        total = len(self._names)
+        self.told(f"[{self._finished:>{len(str(total))}}/{total}] {self._names[run.run_id]}: {outcome}{seconds}")
 
-    def _left(self) -> str:
-        """Estimates the time left from the epochs of this launch so far."""
-        if not self._started or not self._trained_epochs:
-            return ""
-        seconds = (time.perf_counter() - self._started) / self._trained_epochs * sum(self._epochs.values())
-        return f"about {datetime.timedelta(seconds=round(seconds))} left"
+    def _keep_drawing(self) -> None:
+        """Draws again and again, so that seconds go on while a program compiles."""
+        while not self._closed.wait(_EVERY_S):
+            with self._drawing:
+                self._live.refresh()
+
+    def _drawn(self) -> Group:
+        """Draws the launch as it stands."""
+        sweep = launched(self._ablation, self._question, self._tally.progress, self._clock())
+        return screen.draw(sweep, self._console.width, self._console.height - 1 - screen.AROUND, active_alone=True)

@@ -1,18 +1,19 @@
-"""How a sweep stands, read from its files alone: plan, records, progress file."""
+"""How a sweep stands: in a launch from its tally, elsewhere from files alone, plan, records and progress."""
 
 import dataclasses
 import datetime
 import socket
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import psutil
 
-from harness.records import STATUSES, Folder, RunRecord
+from harness.records import STATUSES, Folder, Progress, RunProgress, RunRecord
 
 STALE_S = 300.0
 # The order of the rows: what happens now, what went wrong, what has just ended, what is to come.
-STATES = ("training", "starting", "broken off", "error", "oom", "diverged", "done", "waiting", "missing")
+STATES = ("training", "compiling", "starting", "broken off", "error", "oom", "diverged", "done", "waiting", "missing")
+ACTIVE = ("training", "compiling", "starting")
+_LONGEST_S = 100 * 365 * 86_400.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,8 @@ class RunState:
     Attributes:
       state: one of `STATES`: "missing" has no record and is in no launch; "broken off" was in training when its process
         ended, and goes on from its last checkpoint when the command is given again.
-      scores: of the latest epoch, and "test_accuracy" of a run that is done.
+      train_loss, validation_loss, validation_accuracy: of the latest epoch, and of a run that is done of its best one.
+      test_accuracy: of a run that is done.
       left_s: estimated seconds to its end; None if nothing tells.
       ended_at: when it was recorded; empty before.
     """
@@ -31,9 +33,17 @@ class RunState:
     state: str
     epoch: int = 0
     epochs: int | None = None
-    scores: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    test_accuracy: float | None = None
     left_s: float | None = None
     ended_at: str = ""
+
+    @property
+    def part(self) -> float:
+        """Tells how much of it is behind it, from 0 to 1."""
+        return 1.0 if self.state in STATUSES else min(1.0, self.epoch / self.epochs) if self.epochs else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Sweep:
       news: what to know of the process that trains: empty if it is alive and well.
       examples_per_s: of all runs in training together.
       left_s: estimated seconds until this launch has trained all its runs; None if nothing tells.
+      compiling_s: for how long programs have been compiling; None if none are.
     """
 
     ablation: str
@@ -53,6 +64,7 @@ class Sweep:
     news: str
     examples_per_s: float
     left_s: float | None
+    compiling_s: float | None = None
 
     @property
     def recorded(self) -> int:
@@ -65,7 +77,7 @@ class Reader:
 
     def __init__(self, folder: Folder):
         self._folder = folder
-        self._recorded: dict[str, RunRecord] = {}
+        self._recorded: dict[str, RunState] = {}
 
     def read(self, now: float) -> Sweep:
         """Reads how the sweep stands.
@@ -81,69 +93,94 @@ class Reader:
         planned = [run.run_id for run in plan.runs] if plan else []
         for run_id in planned:
             if run_id not in self._recorded and (record := self._folder.record(run_id)) is not None:
-                self._recorded[run_id] = record
-        news = "no process has trained here yet" if progress is None else _news(progress, now)
-        alive = progress is not None and not _over(progress)
-        launched = progress["runs"] if progress else {}
-        waited_s = now - progress["written"] if progress and alive else 0.0
-        runs = tuple(self._recorded_run(run_id) if run_id in self._recorded
-                     else _unrecorded(run_id, launched.get(run_id), alive, waited_s) for run_id in planned)
-        training = [launched[run.run_id] for run in runs if run.state == "training"]
-        return Sweep(
-            self._folder.ablation, plan.question if plan else "", runs, news,
-            sum(run["examples_per_s"] for run in training),
-            _left(progress, waited_s) if progress and alive else None)
+                self._recorded[run_id] = _recorded(run_id, record)
+        question = plan.question if plan else ""
+        if progress is None:
+            runs = tuple(self._recorded.get(run_id, RunState(run_id, "missing")) for run_id in planned)
+            return Sweep(self._folder.ablation, question, runs, "no process has trained here yet", 0.0, None)
+        over = _over(progress)
+        runs = tuple(self._recorded.get(run_id) or _unrecorded(run_id, progress, now, alive=not over)
+                     for run_id in planned)
+        return dataclasses.replace(launched(self._folder.ablation, question, progress, now, runs, alive=not over),
+                                   news=_news(progress, now, over=over))
 
-    def _recorded_run(self, run_id: str) -> RunState:
-        record = self._recorded[run_id]
-        return RunState(run_id, record.status, record.epochs_trained, record.config.get("epochs"),
-                        dataclasses.asdict(record.best) if record.best else {}, None, record.finished_at)
+
+def launched(ablation: str, question: str, progress: Progress, now: float, runs: Sequence[RunState] | None = None, *,
+             alive: bool = True) -> Sweep:
+    """Says how a launch stands.
+
+    Args:
+      now: seconds since 1970.
+      runs: all that are planned; None means those of the launch.
+      alive: whether it still trains.
+    """
+    if runs is None:
+        runs = [_under_way(run_id, run, now - progress.written) for run_id, run in progress.runs.items()]
+    training = [progress.runs[run.run_id] for run in runs if run.state == "training"]
+    waited_s = max(0.0, now - progress.written)
+    left_s, since = (progress.left_s, progress.compiling_since) if alive else (None, None)
+    return Sweep(ablation, question, tuple(runs), "", sum(run.examples_per_s for run in training),
+                 None if left_s is None else max(0.0, left_s - waited_s),
+                 None if since is None else max(0.0, now - since))
 
 
 def latest(folders: Sequence[Folder]) -> Folder:
     """Finds the folder whose progress was stated last; the last one where there is no progress at all."""
-    return max(folders, key=lambda folder: (folder.progress() or {}).get("written", 0.0))
+    def written(folder: Folder) -> float:
+        progress = folder.progress()
+        return progress.written if progress else 0.0
+
+    return max(folders, key=written)
 
 
-def _unrecorded(run_id: str, launched: Mapping[str, Any] | None, alive: bool, waited_s: float) -> RunState:
+def _recorded(run_id: str, record: RunRecord) -> RunState:
+    best = record.best
+    return RunState(run_id, record.status, record.epochs_trained, record.config.get("epochs"),
+                    best.train_loss if best else None, best.validation_loss if best else None,
+                    best.validation_accuracy if best else None, best.test_accuracy if best else None,
+                    ended_at=record.finished_at)
+
+
+def _unrecorded(run_id: str, progress: Progress, now: float, *, alive: bool) -> RunState:
     """Describes a run from what the latest launch says of it, if it trains it at all."""
-    if launched is None or launched["state"] in STATUSES:  # or it had a record, which somebody has moved away
+    run = progress.runs.get(run_id)
+    if run is None or run.state in STATUSES:  # or it had a record, which somebody has moved away
         return RunState(run_id, "missing")
-    state, epoch, epochs = launched["state"], launched["epoch"], launched["epochs"]
-    if not alive:
-        return RunState(run_id, "missing" if state == "waiting" else "broken off", epoch, epochs, launched)
-    left_s = max(0.0, launched["epoch_s"] * (epochs - epoch) - waited_s) if state == "training" else None
-    return RunState(run_id, state, epoch, epochs, launched, left_s)
+    known = _under_way(run_id, run, now - progress.written)
+    if alive:
+        return known
+    return dataclasses.replace(known, state="missing" if run.state == "waiting" else "broken off", left_s=None)
 
 
-def _over(progress: Mapping[str, Any]) -> bool:
+def _under_way(run_id: str, run: RunProgress, waited_s: float) -> RunState:
+    left_s = max(0.0, run.epoch_s * (run.epochs - run.epoch) - max(0.0, waited_s)) if run.epoch_s else None
+    return RunState(run_id, run.state, run.epoch, run.epochs, run.train_loss, run.validation_loss,
+                    run.validation_accuracy, left_s=left_s if run.state == "training" else None)
+
+
+def _over(progress: Progress) -> bool:
     """Whether the process that stated its progress is known to have ended; of another machine's, nothing is known."""
-    if progress.get("ended"):
+    if progress.ended:
         return True
-    if progress["host"] != socket.gethostname():
+    if progress.host != socket.gethostname():
         return False
     try:
         # Numbers of processes come again; their starts do not.
-        return abs(psutil.Process(progress["pid"]).create_time() - progress["process_started"]) > 1
+        return abs(psutil.Process(progress.pid).create_time() - progress.process_started) > 1
     except psutil.NoSuchProcess:
         return True
 
 
-def _news(progress: Mapping[str, Any], now: float) -> str:
-    waited = now - progress["written"]
-    if _over(progress):
+def _news(progress: Progress, now: float, *, over: bool) -> str:
+    waited = now - progress.written
+    if over:
         return f"the process that trained here ended {duration(waited)} ago; its command goes on from there"
-    return f"no news for {duration(waited)} from process {progress['pid']}" if waited > STALE_S else ""
-
-
-def _left(progress: Mapping[str, Any], waited_s: float) -> float | None:
-    """Estimates the time left from the epochs of the launch so far."""
-    if not progress.get("trained_epochs"):
-        return None
-    epochs = sum(run["epochs"] - run["epoch"] for run in progress["runs"].values() if run["state"] not in STATUSES)
-    return max(0.0, progress["training_s"] / progress["trained_epochs"] * epochs - waited_s)
+    return f"no news for {duration(waited)} from process {progress.pid}" if waited > STALE_S else ""
 
 
 def duration(seconds: float | None) -> str:
-    """Writes seconds as hours, minutes and seconds; nothing for what is not known."""
-    return "" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
+    """Writes seconds as hours, minutes and seconds; nothing for what is not known.
+
+    Below 0, as where the clock of another machine is ahead, counts as 0.
+    """
+    return "" if seconds is None else str(datetime.timedelta(seconds=round(min(max(0.0, seconds), _LONGEST_S))))

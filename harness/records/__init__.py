@@ -11,6 +11,7 @@ from harness.records.folder import (
     find,
 )
 from harness.records.plan import Plan, PlannedClaim, PlannedRun
+from harness.records.progress import Progress, RunProgress
 from harness.records.record import (
     STATUSES,
     BackboneFacts,
@@ -42,8 +43,10 @@ __all__ = [
     "Plan",
     "PlannedClaim",
     "PlannedRun",
+    "Progress",
     "Provenance",
     "RecordError",
+    "RunProgress",
     "RunRecord",
     "Scores",
     "Status",

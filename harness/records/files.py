@@ -72,17 +72,21 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def read_json(path: pathlib.Path, required: Iterable[str]) -> dict[str, Any]:
+def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY) -> dict[str, Any]:
     """Reads an object that has the required names.
+
+    Args:
+      remedy: what its reader may do about a damaged file.
 
     Raises:
       RecordError: naming the file and what is wrong with it.
     """
     try:
         value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read: {error}; {REMEDY}") from None
-    lacking = [name for name in required if not isinstance(value, dict) or name not in value]
-    if lacking:
-        raise RecordError(f"{path} lacks {', '.join(lacking)}; {REMEDY}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path} cannot be read: {error}; {remedy}") from None
+    if not isinstance(value, dict):
+        raise RecordError(f"{path} is no object; {remedy}")
+    if lacking := [name for name in required if name not in value]:
+        raise RecordError(f"{path} lacks {', '.join(lacking)}; {remedy}")
     return value

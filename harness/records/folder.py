@@ -15,8 +15,11 @@ import numpy as np
 import pandas as pd
 
 from harness.records import reading, schemas
+from harness.records.configs import as_json
 from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_atomic
 from harness.records.plan import Plan
+from harness.records.progress import Progress
+from harness.records.progress import checked as checked_progress
 from harness.records.reading import Kind
 from harness.records.record import Provenance, RunRecord
 
@@ -133,21 +136,23 @@ class Folder:
         """Keeps a cohort's layout: {"layout", "why"}."""
         write_atomic(self.path / "layouts.json", json_bytes(self.layouts() | {key: choice}))
 
-    def progress(self) -> dict[str, Any] | None:
+    def progress(self) -> Progress | None:
         """Reads how far the latest launch is; None if there was none.
 
-        Returns:
-          "host", "pid", "process_started": the process, its start in seconds since 1970; "ended": whether it is over;
-          "written": when this was stated, in seconds since 1970; "trained_epochs", "training_s": done in this launch;
-          "runs": run_id -> {"state", "epoch", "epochs"} of each run that it trains, and of those that have ended an
-          epoch "epoch_s" (wall time, validation included), "examples_per_s" and that epoch's `CURVE_COLUMNS`.
+        Raises:
+          RecordError: if the file is damaged.
         """
         path = self.path / "progress.json"
-        return read_json(path, ("host", "pid", "process_started", "written", "runs")) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return checked_progress(_as(Progress, read_json(path, (), _WRITTEN_AGAIN), path))
+        except reading.FormError as error:
+            raise RecordError(f"{path} {error}; {_WRITTEN_AGAIN}") from None
 
-    def keep_progress(self, progress: Mapping[str, Any]) -> None:
-        """States how far this launch is, as `progress` reads it."""
-        write_atomic(self.path / "progress.json", json.dumps(progress, allow_nan=False).encode())
+    def keep_progress(self, progress: Progress) -> None:
+        """States how far this launch is."""
+        write_atomic(self.path / "progress.json", json.dumps(as_json(progress), allow_nan=False).encode())
 
     def record(self, run_id: str) -> RunRecord | None:
         """Reads a run's record, whatever its schema; None while it is unfinished."""
@@ -216,6 +221,7 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
     return list(found.values()), hidden
 
 
+_WRITTEN_AGAIN = "move the file away to have it written again"
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
                   if field.default is field.default_factory is dataclasses.MISSING)
 
@@ -232,4 +238,4 @@ def _as(kind: type[Kind], stored: Mapping[str, Any], path: pathlib.Path) -> Kind
     try:
         return reading.structured(kind, stored)
     except reading.FormError as error:
-        raise RecordError(f"{path} {error}; move the file away to have it written again") from None
+        raise RecordError(f"{path} {error}; {_WRITTEN_AGAIN}") from None

@@ -29,6 +29,19 @@ def caption(summary: Summary) -> tuple[str, ...]:
     )
 
 
+def weighty(summary: Summary) -> tuple[str, ...]:
+    """Picks the sentences without which a table would mislead: what is missing or mixed, and warnings."""
+    rows, everything = summary.rows, summary.records.values()
+    done = [record for record in everything if record.status == "done"]
+    baseline = _baseline_sentence(rows, summary.view, summary.plan)
+    return (
+        *([_coverage(summary)] if any(row.runs["done"] < row.runs["planned"] for row in rows) else []),
+        *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
+        *([baseline] if baseline.startswith("Differences are n/a") else []),
+        *_mixture_sentences(rows, done),
+    )
+
+
 _SELECTED = {
     "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
     "last": "Scores are those of the state after the last epoch, whatever the validation set says of it",

@@ -1,4 +1,4 @@
-"""Tables as Markdown and terminal text, with every string from a record made inert.
+"""Tables, and how they become Markdown, with every string from a record made inert; `terminal` prints them.
 
 `harness.reporting.tables.report` and `harness.reporting.tables.details` say what is in them.
 pandas and tabulate pad Markdown's cells and escape nothing in them.
@@ -7,11 +7,6 @@ pandas and tabulate pad Markdown's cells and escape nothing in them.
 import dataclasses
 import re
 from collections.abc import Sequence
-
-import rich.box
-import rich.table
-import rich.text
-from rich.console import Console
 
 from harness.records.text import printable, shortened
 
@@ -25,11 +20,13 @@ class Column:
     Attributes:
       is_text: left-aligned words, not right-aligned figures.
       group: columns of one group stay together where a page or terminal is too narrow for all; text is repeated.
+      rank: where there is room for few columns, those of the highest rank are left out first; those of 0 stay.
     """
 
     header: str
     is_text: bool = False
     group: int = 0
+    rank: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,40 +96,3 @@ def markdown(tables: Sequence[Table]) -> str:
             lines.append(f"| {' | '.join(cells)} |")
         lines += ["", *(f"- {escape_markdown(sentence)}" for sentence in table.notes), *([""] if table.notes else [])]
     return "\n".join([*lines[:-1], ""])
-
-
-def _groups(table: Table) -> list[list[int]]:
-    numbers = sorted({column.group for column in table.columns if not column.is_text}) or [0]
-    return [[place for place, column in enumerate(table.columns) if column.is_text or column.group == number]
-            for number in numbers]
-
-
-def show(tables: Sequence[Table], console: Console) -> None:
-    """Prints tables, in their groups where the terminal is too narrow."""
-    for table in tables:
-        console.print(rich.text.Text(shortened(table.title), style="bold"))
-        for sentence in table.lead:
-            console.print(rich.text.Text(printable(sentence)))
-        whole = _terminal(table, list(range(len(table.columns))))
-        fits = console.measure(whole, options=console.options.update(width=10_000)).maximum <= console.width
-        for part in [whole] if fits else [_terminal(table, places) for places in _groups(table)]:
-            if table.rows:
-                console.print("", part)
-        console.print()
-        for sentence in table.notes:
-            style = "yellow" if sentence.startswith("Warning") else "dim"
-            console.print(rich.text.Text(printable(sentence), style=style))
-        if table.notes:
-            console.print()
-
-
-def _terminal(table: Table, places: Sequence[int]) -> rich.table.Table:
-    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
-    for place in places:
-        column = table.columns[place]
-        shown.add_column(rich.text.Text(column.header), justify="left" if column.is_text else "right",
-                         vertical="bottom", overflow="fold", no_wrap=not column.is_text)
-    for number, row in enumerate(table.rows):
-        shown.add_row(*(rich.text.Text(shortened(row[place]), style="bold" if (number, place) in table.bold else "")
-                        for place in places))
-    return shown

@@ -158,6 +158,17 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
                          sum(speed.family in {one.family for one in used.values()} for speed in known), apart)
 
 
+def epoch_work(runs: Iterable[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost]
+               ) -> dict[str, int]:
+    """Counts the MACs of an epoch's forward passes, by which cohorts not yet begun are compared with others.
+
+    Returns:
+      run_id -> count.
+    """
+    return {run.run_id: _macs(run.config, costs[run.run_id]) * (
+        run.config.train_size or len(found[inputs.key(run.config)].dataset.train.labels)) for run in runs}
+
+
 def _added(cell: CellEstimate, one: CellEstimate) -> CellEstimate:
     wall_s = None if cell.wall_s is None or one.wall_s is None else cell.wall_s + one.wall_s
     return dataclasses.replace(cell, runs=cell.runs + 1, wall_s=wall_s, disk_bytes=cell.disk_bytes + one.disk_bytes)

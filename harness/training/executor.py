@@ -169,6 +169,7 @@ class _Cohort:
         """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
         if (kept := self.launch.folder.layouts().get(self._key)) is not None:
             return probe.Choice(Layout(**kept["layout"]), kept["why"])
+        self.watcher.compiling(())
         choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
         self._keep(choice)
         return choice

@@ -189,6 +189,7 @@ class Trainer:
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
             if not waiting:
                 layout = compacted(layout, len(slots))
+            watcher.compiling([member.run for member in slots])
             before, programs = programs, self.programs(layout, slots[0].run)
             programs.compile_all()
             watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, programs is not before))

@@ -82,6 +82,9 @@ class Watcher:
     def starting(self, started: Started) -> None:
         """A run is loaded."""
 
+    def compiling(self, runs: Sequence[Run]) -> None:
+        """Programs for these runs are made ready; with none loaded yet, layouts are compiled and timed."""
+
     def compiled(self, compiled: Compiled) -> None:
         """Training starts, or goes on, with these programs."""
 
@@ -110,6 +113,10 @@ class Audience(Watcher):
     def starting(self, started: Started) -> None:
         for watcher in self._watchers:
             watcher.starting(started)
+
+    def compiling(self, runs: Sequence[Run]) -> None:
+        for watcher in self._watchers:
+            watcher.compiling(runs)
 
     def compiled(self, compiled: Compiled) -> None:
         for watcher in self._watchers:

@@ -46,26 +46,27 @@ SHORTER = {
         (*CELL, "--seeds=9"), r"event files: tensorboard --logdir=\S+/my_results/\S+/tensorboard"),
     "run --ablation=fashion_mlp --epochs=5": (
         ("--only=dropout=0.1,seed=0", "--set=train_size=512"),
-        "my_results/fashion_mlp,epochs=5,train_size=512/table.md"),
+        "Page: my_results/fashion_mlp,epochs=5,train_size=512/report.html"),
     "run --ablation=fashion_mlp --set=model.hidden=512,256": (
-        (*CELL, "--seeds=0"), "my_results/fashion_mlp,epochs=1,model.hidden=512_256,train_size=512/table.md"),
+        (*CELL, "--seeds=0"), "Page: my_results/fashion_mlp,epochs=1,model.hidden=512_256,train_size=512/report.html"),
     "run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=512,256": (
         (*CELL, "--seeds=0"), "1 runs, 0 recorded, 1 to train"),
     "run --ablation=cifar10_transfer --weights_dir=DIR": (
         ("--set=dataset=digits", "--set=validation_size=200", "--set=model.width=0.35",
          "--only=resolution=96,head=linear", "--seeds=0", "--epochs=1"), "1 runs, 0 recorded, 1 to train"),
     "report": (
-        ("--ablation=cifar10_transfer_width",), "results/cifar10_transfer_width/report.html\nresults/index.html"),
-    "report --ablation=fashion_regularization": ((), "results/fashion_regularization/report.html\nresults/index.html"),
+        ("--ablation=cifar10_transfer_width",), "Page: results/cifar10_transfer_width/report.html"),
+    "report --ablation=fashion_regularization": ((), "Page: results/fashion_regularization/report.html"),
     "report --results_dir=results": (
-        ("--ablation=kmnist_mlp",), "results/kmnist_mlp/report.html\nresults/index.html"),
+        ("--ablation=kmnist_mlp",), "Page: results/kmnist_mlp/report.html"),
     "report --watch": ((), r"\d+ of \d+ runs recorded"),
     "report --export=mlflow --export_dir=DIR": (("--ablation=fashion_l2_strength",), "15 runs exported to"),
     "report --ablation=fashion_mlp --baseline=0.1": ((), "Against the baseline dropout=0.1"),
     "report --ablation=fashion_mlp --baseline=dropout=0.1": ((), "Against the baseline dropout=0.1"),
-    "report --metric=test_loss": (("--ablation=kmnist_mlp",), "Differences are in test loss"),
-    "report --select=last": (("--ablation=kmnist_mlp",), "Scores are those of the state after the last epoch"),
-    "report --metric=test_loss --select=last": (("--ablation=kmnist_mlp",), "Differences are in test loss"),
+    "report --full": (("--ablation=kmnist_mlp",), "Spread over seeds"),
+    "report --metric=test_loss": (("--ablation=kmnist_mlp",), r"test loss(.|\n)*Table: \S+/table,metric=test_loss.md"),
+    "report --select=last": (("--ablation=kmnist_mlp", "--full"), "Scores are those of the state after the last epoch"),
+    "report --metric=test_loss --select=last": (("--ablation=kmnist_mlp", "--full"), "Differences are in test loss"),
     # With tiny networks, and without peers: see in_seconds.
     "bench": (TIMED, r"\| W1 \| float32 \| 1 \| ours"),
     "bench --workloads=W1,W4 --peers=torch": ((*TIMED, "--peers=keras,torch"), r"torch is absent"),

@@ -1,16 +1,15 @@
-import io
 import json
 
 import numpy as np
 import pytest
-from rich.console import Console
 from sweeps import ABLATION, execute
 
 from harness import records
 from harness.progress import file
+from harness.progress.tally import Tally
 from harness.training import executor
 from harness.training.layout import Layout
-from harness.training.watcher import Compiled, Epoch, Started, Watcher
+from harness.training.watcher import Audience, Compiled, Epoch, Started, Watcher
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ class Spy(Watcher):
     def look(self, *told):
         self.seen.append(self.folder.progress())
 
-    starting = epochs = ended = finished = close = look
+    starting = compiling = compiled = epochs = ended = finished = close = look
 
 
 def watched(folder, **changes):
@@ -39,18 +38,17 @@ def watched(folder, **changes):
 def test_it_follows_every_run_from_waiting_to_its_record(folder, monkeypatch):
     monkeypatch.setattr(file, "_LEAST_S", 0.0)
     seen = watched(folder, devices=2)
-    states = [progress["runs"]["rate=sound,seed=2"]["state"] for progress in seen]
+    states = [progress.runs["rate=sound,seed=2"].state for progress in seen]
     assert [state for state, before in zip(states, [None, *states], strict=False) if state != before] == [
-        "waiting", "starting", "training", "done"]
-    assert seen[-1]["ended"]
-    assert not seen[-2]["ended"]
-    assert {run: progress["state"] for run, progress in seen[-1]["runs"].items()} == {
+        "waiting", "starting", "compiling", "training", "done"]
+    assert seen[-1].ended
+    assert not seen[-2].ended
+    assert {run: progress.state for run, progress in seen[-1].runs.items()} == {
         run: record.status for run, record in folder.records().items()}
-    # Three sound runs of two epochs, and a first epoch of each that diverges.
-    assert seen[-1]["trained_epochs"] == 9
+    assert [progress.left_s for progress in seen][-1] == 0
     curve = folder.curve("rate=sound,seed=0").iloc[-1]
     for column in records.CURVE_COLUMNS[1:]:
-        assert seen[-1]["runs"]["rate=sound,seed=0"][column] == pytest.approx(curve[column], abs=1e-4)
+        assert getattr(seen[-1].runs["rate=sound,seed=0"], column) == pytest.approx(curve[column], abs=1e-4)
 
 
 def test_it_is_written_at_most_once_a_second_between_starts_and_ends(folder, monkeypatch):
@@ -60,8 +58,9 @@ def test_it_is_written_at_most_once_a_second_between_starts_and_ends(folder, mon
     monkeypatch.setattr(records.Folder, "keep_progress",
                         lambda folder, progress: written.append(1) or whole(folder, progress))
     execute(folder)
-    # Once at the beginning, as each of six runs starts and is recorded, and at the end.
-    assert len(written) == 14
+    # Once at the beginning, as the layout is chosen, as each of six runs starts and is recorded, before and after each
+    # of three times that programs are made ready, and at the end.
+    assert len(written) == 1 + 1 + 12 + 6 + 1
 
 
 def test_a_full_disk_is_told_once_and_training_goes_on(folder, monkeypatch):
@@ -78,7 +77,7 @@ def test_a_sweep_that_is_broken_off_says_so(folder, monkeypatch):
     monkeypatch.setattr(executor._Cohort, "train", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         execute(folder)
-    assert folder.progress()["ended"]
+    assert folder.progress().ended
 
 
 def test_it_is_strict_json_whatever_a_run_computes(folder):
@@ -89,13 +88,14 @@ def test_it_is_strict_json_whatever_a_run_computes(folder):
 
 def test_a_run_that_ran_out_of_memory_starts_again(folder):
     """Told twice that a run starts, the file says where it is now."""
-    console = Console(file=io.StringIO())
-    kept = file.ProgressFile(folder, ABLATION.runs(), console.print)
-    [run, *_] = ABLATION.runs()
+    runs = ABLATION.runs()
+    tally = Tally(runs, {run.run_id: 1.0 for run in runs})
+    kept = Audience([tally, file.ProgressFile(folder, tally, print)])
+    [run, *_] = runs
     started = Started(run, 0, np.zeros((0, 4)), ())
     kept.starting(started)
     kept.compiled(Compiled(Layout(1), 1.0, is_new=True))
     kept.epochs([Epoch(run, 1, dict.fromkeys(records.CURVE_COLUMNS[1:], 0.5), 1.0, 150)])
     kept.starting(started)
-    progress = folder.progress()["runs"][run.run_id]
-    assert (progress["state"], progress["epoch"]) == ("starting", 0)
+    progress = folder.progress().runs[run.run_id]
+    assert (progress.state, progress.epoch) == ("starting", 0)

@@ -5,14 +5,18 @@ import re
 import subprocess
 import sys
 
+import commands
 import pytest
 import synthetic
 from place import ROOT
 from rich.console import Console
-from watched import IDS, LEVELS, NOW, RUNS, progress
+from terminals import Terminal
+from watched import LEVELS, NOW, RUNS, progress
 
-from harness.progress.live import render, watch
+from harness.progress.live import watch
+from harness.progress.screen import draw
 from harness.progress.status import Reader
+from harness.records import RunProgress
 
 HOSTILE = ["[bold red]no", "\x1b[31mred", "<script>", "x" * 300]
 
@@ -30,35 +34,63 @@ def folder(tmp_path):
 
 def drawn(folder, lines=10, width=110):
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(render(Reader(folder).read(NOW), lines))
+    console.print(draw(Reader(folder).read(NOW), width, lines))
     return console.file.getvalue()
 
 
-def row(text, run_id):
-    [line] = [line for line in text.splitlines() if line.startswith(run_id)]
+def row(text, name):
+    [line] = [line for line in text.splitlines() if line.startswith(name)]
     return re.split(r"\s{2,}", line.strip())
 
 
 def test_the_table_says_where_each_run_is(folder):
     text = drawn(folder)
     assert text.splitlines()[0] == "made_up: Does it help?"
-    assert "1 of 4 runs recorded, 500 examples/s, about 0:02:08 left" in text
-    assert row(text, IDS[1]) == [IDS[1], "training", "3/8", "0.5000", "75.00", "0:00:48"]
-    assert row(text, IDS[0]) == [IDS[0], "done", "8", "0.2000", "0.3000", "91.00", "90.00"]
-    assert row(text, IDS[2]) == [IDS[2], "waiting"]
-
-
-def test_on_a_narrow_terminal_only_names_are_cut(folder):
-    text = drawn(folder, width=60)
-    [line] = [line for line in text.splitlines() if "training" in line]
-    assert line.split()[1:] == ["training", "3/8", "0.5000", "75.00", "0:00:48"]
-    assert "…" in line.split()[0]
+    assert "1 of 4 runs recorded, about 0:02:08 left, 500 examples/s" in text
+    assert row(text, "regularizer=norm") == [
+        "regularizer=norm", "training", "━━━╸", "3/8", "75.00", "0:00:48", "0.5000"]
+    assert row(text, "regularizer=none") == [
+        "regularizer=none", "done", "━━━━━━━━━━", "8", "91.00", "90.00", "0.3000", "0.2000"]
+    assert row(text, "regularizer=drop") == ["regularizer=drop", "waiting"]
 
 
 def test_what_trains_comes_first_and_what_does_not_fit_is_counted(folder):
     lines = [line for line in drawn(folder, lines=3).splitlines() if line.startswith(("regularizer", "and "))]
     assert [re.split(r"\s{2,}", line.strip())[:2] for line in lines] == [
-        [IDS[1], "training"], [IDS[0], "done"], ["and 2 more", "1 waiting, 1 missing"]]
+        ["regularizer=norm", "training"], ["regularizer=none", "done"], ["and 2 more: 1 waiting, 1 missing"]]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (160, 50)])
+def test_twelve_runs_are_told_apart_on_a_terminal(tmp_path, width, height):
+    levels = ["batch_norm before the activation", "batch_norm behind it", "dropout", "none"]
+    runs = [synthetic.record({"network": "convolutional, three blocks", "regularizer": level}, seed, 0.9)
+            for level in levels for seed in range(3)]
+    folder = synthetic.write(tmp_path, synthetic.plan({"network": [], "regularizer": levels}, runs), *runs[:5])
+    training = RunProgress("training", 3, 8, 10.0, 5.0)
+    folder.keep_progress(progress(runs={synthetic.run_id(run): training for run in runs}))
+    terminal = Terminal(width, height)
+
+    def leave(seconds):
+        raise KeyboardInterrupt
+
+    watch([folder], terminal.console, pause=leave)
+    assert terminal.widest <= width
+    assert len(terminal.all_lines) < height
+    rows = [line for line in terminal.screen if re.search("  (training|done)  ", line)]
+    assert len({line.split("  ")[0] for line in rows}) == len(rows) == 12
+    assert all(re.search(r"━ .* (8|3/8) ", line + " ") for line in rows)
+    assert "5 of 12 runs recorded" in terminal.screen[1]
+
+
+@pytest.mark.parametrize("damage", [
+    '{"runs": []}', "{", '{"host": "x", "pid": 0, "process_started": 1, "written": 1, "runs": {}}'])
+def test_a_damaged_progress_file_is_one_line(folder, damage):
+    (folder.path / "progress.json").write_text(damage)
+    failed = commands.here().run("harness.report", f"--results_dir={folder.path.parent}", "--watch")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert failed.stderr.endswith("; move the file away to have it written again\n")
+    assert failed.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -23,16 +23,16 @@ def test_every_planned_run_has_its_state(folder):
     assert (sweep.recorded, sweep.news, sweep.examples_per_s) == (1, "", 500.0)
 
 
-def test_time_left_follows_from_the_epochs_so_far(folder):
-    """One run has 5 epochs of 10 s left, the launch 13; 2 s have passed since that was written."""
+def test_time_left_goes_on_to_run_out_after_it_was_written(folder):
+    """One run has 5 epochs of 10 s left, the launch says 130 s; 2 s have passed since."""
     folder.keep_progress(progress())
     sweep = Reader(folder).read(NOW)
     assert sweep.runs[1].left_s == pytest.approx(48)
     assert sweep.left_s == pytest.approx(128)
 
 
-def test_nothing_is_estimated_before_the_first_epoch(folder):
-    folder.keep_progress(progress(trained_epochs=0, training_s=0.0, runs={}))
+def test_what_a_launch_does_not_estimate_nobody_does(folder):
+    folder.keep_progress(progress(left_s=None, runs={}))
     assert Reader(folder).read(NOW).left_s is None
 
 
@@ -55,6 +55,16 @@ def test_a_process_that_has_ended_leaves_its_runs_broken_off(folder, change):
     assert sweep.runs[1].epoch == 3
 
 
+@pytest.mark.parametrize("change", [{}, {"ended": True}, {"host": "elsewhere"}], ids=["alive", "ended", "elsewhere"])
+def test_a_clock_that_is_ahead_takes_no_time_back(folder, change):
+    folder.keep_progress(progress(NOW + 5000, compiling_since=NOW + 5000, **change))
+    sweep = Reader(folder).read(NOW)
+    assert "-" not in sweep.news
+    assert sweep.news in ("", "the process that trained here ended 0:00:00 ago; its command goes on from there")
+    if "ended" not in change:
+        assert (sweep.left_s, sweep.compiling_s, sweep.runs[1].left_s) == (130, 0, 50)
+
+
 def test_of_a_process_on_another_machine_only_silence_tells(folder):
     folder.keep_progress(progress(host="elsewhere", pid=2**30))
     assert states(folder)[IDS[1]] == "training"
@@ -67,7 +77,7 @@ def test_failures_have_their_own_state_and_a_done_run_its_scores(tmp_path):
     folder = synthetic.write(tmp_path, synthetic.plan({"regularizer": LEVELS}, runs), *runs)
     sweep = Reader(folder).read(NOW)
     assert [run.state for run in sweep.runs] == ["done", "diverged", "oom", "error"]
-    assert sweep.runs[0].scores["test_accuracy"] == 0.9
+    assert sweep.runs[0].test_accuracy == 0.9
     assert sweep.recorded == 4
 
 

@@ -41,7 +41,7 @@ def hostile(tmp_path_factory):
     plan = synthetic.plan({"[b]=f|": labels, "=g": ["@a", "$b"]}, runs, " ".join([*HOSTILE, LONG]))
     plan = dataclasses.replace(plan, claims=synthetic.claimed(*claims))
     folder = synthetic.write(tmp_path_factory.mktemp("hostile"), plan, *runs, with_predictions=True)
-    return folder.path, render(folder.path.parent, width=200)[1]
+    return folder.path, render(folder.path.parent, width=200, full=True)[1]
 
 
 def test_strings_from_records_are_inert_on_the_terminal(hostile):

@@ -34,7 +34,7 @@ def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(folder):
     assert wild.message == "loss not finite in epoch 1"
     assert (wild.best, wild.last, wild.epochs_trained) == (None, None, 1)
     assert len(folder.curve("rate=wild,seed=0")) == 1
-    assert "6 runs] rate=wild,seed=0: diverged" in told
+    assert "6] rate=wild,seed=0: diverged" in told
     assert sound.timing.members_at_once == 4
     assert sound.best.validation_accuracy == folder.curve("rate=sound,seed=0")["validation_accuracy"].max()
 

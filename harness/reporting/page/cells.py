@@ -65,12 +65,12 @@ def cells_table(summary: Summary) -> dict[str, Any]:
     names = [", ".join(column.cell(row).text for column in labels) for row in summary.rows]
     return {
         "name": ", ".join(column.header for column in labels),
-        "headers": [{"text": column.header, "key": column.is_key} for column in others],
+        "headers": [{"text": column.header, "key": column.rank == 0} for column in others],
         # Of the first column, in characters: its labels break anywhere, but only where they are long.
         "width": min(22, 4 + max(map(len, names), default=0)),
         "rows": [{"label": row.label, "name": name,
                   "cells": [cell(column.cell(row), is_text=False, bold=column.is_marked and row.is_best,
-                                 key=column.is_key) for column in others]}
+                                 key=column.rank == 0) for column in others]}
                  for name, row in zip(names, summary.rows, strict=True)],
     }
 

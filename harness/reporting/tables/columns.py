@@ -20,16 +20,15 @@ class RowColumn:
       cell: writes one from a row.
       is_label: names the cell.
       is_marked: bold in the row of the best cell.
-      is_key: stays where there is room for few columns.
-      group: as in `harness.reporting.render.Column`.
+      group, rank: as in `harness.reporting.render.Column`.
     """
 
     header: str
     cell: Callable[[CellRow], Cell]
     is_label: bool = False
     is_marked: bool = False
-    is_key: bool = False
     group: int = 0
+    rank: int = 0
 
 
 def labels(summary: Summary) -> list[RowColumn]:
@@ -52,7 +51,7 @@ def _factor(name: str, rows: Sequence[CellRow]) -> RowColumn:
 def table(title: str, columns: Sequence[RowColumn], rows: Sequence[CellRow], **more: Any) -> Table:
     """Writes rows out; `more` is passed on to `Table`."""
     return Table(
-        title, tuple(Column(column.header, column.is_label, column.group) for column in columns),
+        title, tuple(Column(column.header, column.is_label, column.group, column.rank) for column in columns),
         tuple(tuple(column.cell(row) for column in columns) for row in rows),
         frozenset((number, place) for number, row in enumerate(rows) for place, column in enumerate(columns)
                   if column.is_marked and row.is_best), **more)
@@ -67,21 +66,21 @@ def columns(summary: Summary) -> list[RowColumn]:
     other = "test_accuracy" if metric != "test_accuracy" else "validation_accuracy"
     return [
         *labels(summary),
-        RowColumn("n", lambda row: whole(row.runs["done"])),
-        RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: scored(row.score, metric), is_marked=True,
-                  is_key=True),
+        RowColumn("n", lambda row: whole(row.runs["done"]), rank=1),
+        RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: scored(row.score, metric), is_marked=True),
         RowColumn("\n".join(short(other).split()) + " %",
-                  lambda row: number(getattr(row, other).mean, lambda mean: f"{100 * mean:.2f}", DASH)),
-        RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric), is_key=True),
-        *(RowColumn(header, _of(part, name, write), group=1) for header, part, name, write in (
-            ("params", "cost", "parameters", count),
-            *((("trained\nparams", "cost", "trainable_parameters", count),) if frozen else ()),
-            ("MACs", "cost", "macs_per_example", count),
-            ("memory\nest.", "cost", "memory_estimate_bytes", size), ("compiled", "cost", "compiled_bytes", size),
-            *((("memory\nmeasured", "cost", "measured_peak_bytes", size),) if measured else ()),
-            ("train\nex/s", "timing", "throughput_examples_per_s", count),
-            *((("end to\nend ex/s", "timing", "end_to_end_examples_per_s", count),) if frozen else ()),
-            ("compile\ns", "timing", "compile_s", digits), ("train\ns", "timing", "train_s", digits)))]
+                  lambda row: number(getattr(row, other).mean, lambda mean: f"{100 * mean:.2f}", DASH), rank=2),
+        RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric)),
+        *(RowColumn(header, _of(part, name, write), group=1, rank=rank) for header, part, name, write, rank in (
+            ("params", "cost", "parameters", count, 3),
+            *((("trained\nparams", "cost", "trainable_parameters", count, 4),) if frozen else ()),
+            ("MACs", "cost", "macs_per_example", count, 5),
+            ("memory\nest.", "cost", "memory_estimate_bytes", size, 7),
+            ("compiled", "cost", "compiled_bytes", size, 10),
+            *((("memory\nmeasured", "cost", "measured_peak_bytes", size, 9),) if measured else ()),
+            ("train\nex/s", "timing", "throughput_examples_per_s", count, 8),
+            *((("end to\nend ex/s", "timing", "end_to_end_examples_per_s", count, 6),) if frozen else ()),
+            ("compile\ns", "timing", "compile_s", digits, 11), ("train\ns", "timing", "train_s", digits, 4)))]
 
 
 def short(metric: str) -> str:

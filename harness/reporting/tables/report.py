@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.text import Text
 
 from harness.analysis.cells import CellRow, Summary
 from harness.records import Cost, Timing
-from harness.records.text import printable
-from harness.reporting import answer, render
+from harness.reporting import answer, render, terminal
 from harness.reporting.captions import caption
 from harness.reporting.latex import floats
 from harness.reporting.render import Table, escape_csv
-from harness.reporting.tables import evidence
+from harness.reporting.tables import brief, evidence
 from harness.reporting.tables.columns import columns, table
 
 
@@ -32,11 +32,19 @@ def latex(summary: Summary) -> str:
     return floats.render(tables(summary))
 
 
-def show(summary: Summary, console: Console) -> None:
-    """Prints all tables."""
-    main, *others = tables(summary)
-    main = dataclasses.replace(main, title=f"{printable(summary.ablation)}: {main.title}")
-    render.show([main, *others], console)
+def show(summary: Summary, console: Console, where: Sequence[str], *, full: bool) -> None:
+    """Prints the answer with one table, or all tables.
+
+    Args:
+      where: lines that say where more is.
+    """
+    everything = tables(summary)
+    if not full:
+        brief.show(summary, console, everything, where)
+        return
+    main, *others = everything
+    terminal.show([dataclasses.replace(main, title=f"{summary.ablation}: {main.title}"), *others], console)
+    console.print(Text("\n".join([*where, ""])), soft_wrap=True)
 
 
 def tables(summary: Summary) -> list[Table]:
