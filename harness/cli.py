@@ -3,6 +3,7 @@
 `ablate run ...` is `python -m harness.run ...`, whatever folders are called `harness` or `models` where one stands.
 """
 
+import ast
 import errno
 import importlib.util
 import math
@@ -73,6 +74,15 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
             sys.exit(1)
 
     app.run(guarded, flags_parser=_parse)
+
+
+def value(text: str) -> object:
+    """Reads a Python literal, or takes the text as it stands."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _said(error: Exception) -> str:

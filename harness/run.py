@@ -29,7 +29,6 @@ Overrides make a derived ablation with a folder of its own, so it never mixes wi
 Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
 """
 
-import ast
 import contextlib
 import dataclasses
 import functools
@@ -134,8 +133,8 @@ def main() -> None:
         return
     names = [name for text in ABLATION.value for name in text.split(",")]
     if not names:
-        raise cli.UsageError("--ablation=NAME is needed, or --ablation=FILE.py with one of your own; NAME is one of "
-                             "these (--list shows their questions):", tuple(ablations.ABLATIONS))
+        raise cli.UsageError("--ablation=FILE.py or --ablation=NAME is needed (see --list), such as",
+                             tuple(ablations.ABLATIONS))
     present = environment.configure(DEVICES.value)  # before a file is loaded, which may use jax
     devices = DEVICES.value or present
     with environment.numerics():
@@ -229,7 +228,7 @@ def derived(study: Study) -> Study:
         path, equals, text = setting.partition("=")
         if not equals:
             raise cli.UsageError(f"--set={setting} needs the form path=value, such as optimizer.learning_rate=0.01")
-        overrides[path] = _value(text)
+        overrides[path] = cli.value(text)
     if EPOCHS.value is not None:
         overrides["epochs"] = EPOCHS.value
     if PRECISION.value not in (None, ablation.base.precision):
@@ -246,15 +245,6 @@ def derived(study: Study) -> Study:
                              "and name it with --ablation=FILE.py")
     ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **overrides})
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
-
-
-def _value(text: str) -> object:
-    """Reads a Python literal, or takes the text as it stands."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _seeds(texts: list[str]) -> tuple[int, ...]:

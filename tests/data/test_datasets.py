@@ -184,6 +184,7 @@ def test_the_official_archives_give_the_pinned_set(
     assert not loaded.warnings
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_prepared_cifar10_loads_with_a_warning_that_it_is_unverified(
     real_data_dir: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

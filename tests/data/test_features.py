@@ -106,6 +106,7 @@ print(found.cached, "waiting" in told, float(found.splits["train"].astype("float
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_compute_them_once(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", ONE, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
                              env=os.environ | {"PYTHONPATH": str(ROOT)}) for _ in range(2)]

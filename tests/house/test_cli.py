@@ -135,7 +135,7 @@ def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
 
 
 @pytest.mark.parametrize(("flags", "first", "second"), [
-    ([], "error: --ablation=NAME is needed, one of these (--list shows their questions):", "  quickstart, "),
+    ([], "error: --ablation=FILE.py or --ablation=NAME is needed (see --list), such as", "  quickstart, "),
     (["--ablation=quikstart"], 'error: no ablation "quikstart"; did you mean quickstart?', "  quickstart, "),
     (["--ablation=mlp"], 'error: no ablation "mlp"; did you mean fashion_mlp or mnist_mlp or kmnist_mlp?',
      "  fashion_mlp, "),
@@ -275,6 +275,7 @@ TRANSFER = ("--ablation=cifar10_transfer_width", "--set=dataset=digits", "--set=
             "--set=model.resolution=32", "--epochs=3", "--only=width=0.35,head=linear", "--seeds=0")
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.skipif("HARNESS_DATA_DIR" not in os.environ, reason="HARNESS_DATA_DIR names no folder of data sets")
 def test_heads_train_on_features_of_real_weights_that_are_computed_once(tmp_path):

@@ -131,6 +131,7 @@ def test_mlflow_reads_back_what_was_recorded(results, tmp_path, offline):
         assert pathlib.Path(stored).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 @needs["mlflow"]
 def test_mlflow_gets_nothing_twice(results, tmp_path, offline):
     from mlflow import MlflowClient
@@ -143,6 +144,7 @@ def test_mlflow_gets_nothing_twice(results, tmp_path, offline):
     again(results, "mlflow", tmp_path / "out", stored)
 
 
+@pytest.mark.slow
 @needs["mlflow"]
 def test_an_mlflow_export_that_broke_off_is_made_whole(results, tmp_path, monkeypatch):
     from mlflow import MlflowClient
@@ -213,6 +215,7 @@ def test_wandb_reads_back_what_was_recorded(results, tmp_path, offline):
     assert {path.name for path in described.files} <= {one.path for files in read["files"] for one in files.files}
 
 
+@pytest.mark.slow
 @needs["wandb"]
 def test_wandb_gets_nothing_twice(results, tmp_path, offline):
     def stored():

@@ -17,7 +17,7 @@ from harness.analysis.summarize import summarize
 from harness.records import Folder
 from harness.records.loaded import Loaded
 from harness.reporting.latex import floats, parts, text
-from harness.reporting.render import DASH, Column, Table
+from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.tables import report
 
 PAGE_PT = 345  # \textwidth of article at 10 pt
@@ -106,7 +106,7 @@ def test_names_break_after_a_sign():
 
 
 def table(*columns, rows=2, cell="0123456789"):
-    return Table("Title", tuple(columns), tuple((cell,) * len(columns) for _ in range(rows)))
+    return Table("Title", tuple(columns), tuple((Cell(cell),) * len(columns) for _ in range(rows)))
 
 
 def test_what_fits_stays_together_and_what_names_a_row_is_in_every_part():
@@ -119,7 +119,8 @@ def test_what_fits_stays_together_and_what_names_a_row_is_in_every_part():
 
 
 def test_every_cell_is_there_once_and_each_caption():
-    many = Table("Title", (Column("key", is_text=True), Column("a")), tuple((f"row {n}", f"{n}.5") for n in range(200)),
+    many = Table("Title", (Column("key", is_text=True), Column("a")),
+                 tuple((Cell(f"row {n}"), Cell(f"{n}.5")) for n in range(200)),
                  notes=("A note.",))
     found = floats.render([many])
     assert re.findall(r"^row (\d+) & \1\.5 ", found, flags=re.MULTILINE) == [str(n) for n in range(200)]

@@ -9,6 +9,7 @@ import pytest
 import synthetic
 from pages import HOSTILE, PNG, Picture, built, hostile_page, invented
 
+from harness import cli
 from harness.analysis.power import Planned
 from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
@@ -214,9 +215,7 @@ def test_the_command_names_the_run_and_its_overrides(origin, overrides, expected
 @pytest.mark.parametrize("value", [0.01, (512, 256), (64,), (), "sgd", "7", "None", None, True, ((1, 2),), 1e-5])
 def test_a_value_in_a_command_is_read_as_it_was(value):
     """Through a record's JSON, which has lists."""
-    from harness.run import _value  # takes seconds
-
-    assert _value(page_runs._typed(as_json({"": value})[""])) == (
+    assert cli.value(page_runs._typed(as_json({"": value})[""])) == (
         ([1, 2],) if value == ((1, 2),) else value)
 
 
