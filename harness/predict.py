@@ -97,7 +97,7 @@ def _of_split(classifier: network.Classifier, folder: pathlib.Path, topk: int) -
       data.DataError: if the data set is not there, or not as it was.
     """
     kept = classifier.kept
-    config = configuration.of(kept, folder, ABLATION.value, trust_code=TRUST_CODE.value)
+    config = configuration.of(kept, folder, ABLATION.value, trust_code=TRUST_CODE.value, with_data=True)
     loaded = data.load(config.dataset, DATA_DIR.value, validation_size=config.validation_size, skip_unreadable=True,
                        tell=lambda line: None)
     if loaded.fingerprint != kept.data_fingerprint:

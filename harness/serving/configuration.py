@@ -23,16 +23,15 @@ _KNOWN = {kind.__name__: kind for kind in (
     RunConfig, OptimizerConfig, AugmentConfig, ImageFolder, MLPConfig, CNNConfig, TransferConfig)}
 
 
-def of(kept: KeptNetwork, folder: pathlib.Path, ablation: str = "", *, trust_code: bool = False) -> RunConfig:
+def of(kept: KeptNetwork, folder: pathlib.Path, ablation: str = "", *, trust_code: bool = False,
+       with_data: bool = False) -> RunConfig:
     """Builds the configuration of a trained network.
 
     Args:
       folder: of the network's files.
       ablation: the file or module that the user's classes are written in, if there are any.
       trust_code: executes the copy of it that lies with the results.
-
-    Returns:
-      the run's configuration; without the code of a data set of the user's, a name stands in the data set's place.
+      with_data: whether its data set is to be loaded; else a name stands in the place of an object of the user's.
 
     Raises:
       KeptError: if it needs the user's code, or the code is not the one that the network was trained with.
@@ -41,9 +40,10 @@ def of(kept: KeptNetwork, folder: pathlib.Path, ablation: str = "", *, trust_cod
     code = kept.code
     if code and (ablation or trust_code):
         return _stated_by(_study(code, folder, ablation), kept, ablation or "the copy in sources/")
-    if code and kept.model_is_own:
-        raise KeptError(f"{folder} has a network of the class {kept.architecture}, which {_told(code)} defines: give "
-                        "that file with --ablation=FILE.py, or have the copy in the results executed with --trust_code")
+    if code and (kept.model_is_own or with_data):
+        what = f"network is a {kept.architecture}" if kept.model_is_own else f"data is {kept.data}"
+        raise KeptError(f"{folder}: its {what}, which {_told(code)} defines; give that file with --ablation=FILE.py, or "
+                        "have the copy in the results executed with --trust_code")
     return _built(RunConfig, kept.config, kept.harness_version)
 
 
@@ -68,8 +68,8 @@ def _study(code: Code, folder: pathlib.Path, ablation: str) -> Study:
     """Loads the code that was named, else the copy kept with the results; only if it is the run's."""
     kept, attribute = folder.parent.parent / "sources", _target(code.origin)[1]
     if not ablation and not kept.is_dir():
-        raise KeptError(f"{kept} is not there, so that --trust_code has nothing to execute; give the file that "
-                        f"{_told(code)} names with --ablation=FILE.py")
+        raise KeptError(f"{kept} is not there, so that --trust_code has nothing to execute; give {_told(code)} "
+                        "with --ablation=FILE.py")
     text, where = ablation, contextlib.nullcontext()
     if not ablation:
         text = str(kept / _file_name(code)) if _target(code.origin)[0].endswith(".py") else _target(code.origin)[0]
@@ -127,7 +127,7 @@ def _value(hint: Any, value: Any, version: str | None) -> Any:
     nested = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
     if name is None and len(nested) == 1:
         return _built(nested[0], value, version)  # type: ignore[arg-type]
-    return f"of the class {name}"  # a data set of the user's: what reads it says that it needs the code
+    return f"of the class {name}"  # a data set of the user's
 
 
 def _plain(value: Any) -> Any:
