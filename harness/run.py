@@ -299,7 +299,8 @@ def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashabl
         with _alone_in(folder):
             pass
     known = estimate.speeds(dict.fromkeys([RESULTS_DIR.value, records.SHIPPED_RESULTS]), device)
-    dry_run.show(estimate.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none"), folder.ablation, device, console)
+    foretold = estimate.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none")
+    dry_run.show(foretold, folder.ablation, device, console)
 
 
 def _write_plan(asked: Asked) -> None:

@@ -42,8 +42,8 @@ def of(kept: KeptNetwork, folder: pathlib.Path, ablation: str = "", *, trust_cod
         return _stated_by(_study(code, folder, ablation), kept, ablation or "the copy in sources/")
     if code and (kept.model_is_own or with_data):
         what = f"network is a {kept.architecture}" if kept.model_is_own else f"data is {kept.data}"
-        raise KeptError(f"{folder}: its {what}, which {_told(code)} defines; give that file with --ablation=FILE.py, or "
-                        "have the copy in the results executed with --trust_code")
+        raise KeptError(f"{folder}: its {what}, which {_told(code)} defines; give that file with --ablation=FILE.py, "
+                        "or have the copy in the results executed with --trust_code")
     return _built(RunConfig, kept.config, kept.harness_version)
 
 
@@ -111,8 +111,8 @@ def _built(kind: type, stored: Mapping[str, Any], version: str | None) -> Any:
     """Builds a dataclass from its JSON; what an earlier harness did not write has its default."""
     hints = typing.get_type_hints(kind)
     if unknown := sorted(stored.keys() - hints.keys() - {"type"}):
-        raise KeptError(f"the network's configuration has the field {unknown[0]} of {kind.__name__}, which this version "
-                        f"of the harness does not know; it was written by version {version}")
+        raise KeptError(f"the network's configuration has the field {unknown[0]} of {kind.__name__}, which this "
+                        f"version of the harness does not know; it was written by version {version}")
     try:
         return kind(**{name: _value(hints[name], value, version) for name, value in stored.items() if name != "type"})
     except ValueError as error:
