@@ -56,7 +56,7 @@ _MOST_SHOWN = 1000  # pictures on a page
 def main(names: Sequence[str]) -> None:
     """Carries out the command."""
     if RUN.value is None:
-        raise cli.UsageError("--run=FOLDER is needed: of a run, such as my_results/quickstart/runs/RUN, or of an ablation")
+        raise cli.UsageError("--run=FOLDER is needed: an ablation's, such as my_results/quickstart, or a run's in it")
     if bool(names) == bool(SPLIT.value):
         raise cli.UsageError("name the pictures or folders to classify, or give --split=test; one of the two")
     environment.configure(1)
@@ -114,8 +114,8 @@ def _facts(found: Sequence[Prediction], classifier: network.Classifier) -> list[
     if SPLIT.value:
         score = getattr(classifier.kept.scores, f"{SPLIT.value}_accuracy")
         stated = f"; the record says {score:.4f}, of the {classifier.kept.state} weights"
-    others = len(found) - judged
-    of_others = f"; of {others} others the class is not known" if others else ""
+    unknown = sum(one.truth is None and not one.error for one in found)
+    of_others = f"; the class of {unknown} more is not known" if unknown else ""
     return [f"accuracy {right / judged:.4f} ({right:,} of {judged:,} pictures){stated}{of_others}"]
 
 
@@ -132,8 +132,9 @@ def _write(found: Sequence[Prediction], classifier: network.Classifier, facts: S
 def _page(found: Sequence[Prediction], classifier: network.Classifier, facts: Sequence[str]) -> bytes:
     kept = classifier.kept
     cut = [f"The first {_MOST_SHOWN:,} of {len(found):,} are shown."] if len(found) > _MOST_SHOWN else []
-    about = f"{kept.architecture} trained on {kept.data}, weights of epoch {kept.scores.epoch}. Each picture is shown as "
-    return predictions_page(f"{kept.ablation}, {kept.run_id}", [f"{about}the network reads it.", *facts, *cut], [
+    about = (f"{kept.architecture} trained on {kept.data}, weights of epoch {kept.scores.epoch}. Each picture is shown "
+             "as the network reads it.")
+    return predictions_page(f"{kept.ablation}, {kept.run_id}", [about, *facts, *cut], [
         Shown(tables.readable(one.name), one.pixels, one.ranked, one.truth or "", one.error)
         for one in found[:_MOST_SHOWN]])
 
