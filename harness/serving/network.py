@@ -13,13 +13,13 @@ import safetensors.numpy
 from flax import nnx
 from PIL import Image
 
-import models
 from ablations.spec import RunConfig
 from harness.data import DataError, features, inputs, resize
 from harness.records import kept as kept_files
 from harness.records.kept import WEIGHTS, KeptError, KeptNetwork
 from harness.serving import configuration, locate
-from harness.training import environment, keeping
+from harness.training import batches, environment, keeping
+from models import Mode, plain
 from models.transfer import GivenFeatures
 
 BATCH = 64  # pictures at once; fewer are padded to a power of two, so that few programs are compiled
@@ -30,7 +30,7 @@ class Classifier:
     """Maps pictures to the probabilities of classes.
 
     Attributes:
-      network: the module, in the state for evaluation; it maps float32 images, scaled to [0, 1], to logits.
+      network: the Flax module, in the state for evaluation; it maps float32 images, scaled to [0, 1], to logits.
       class_names: in the order of the probabilities.
       rule: how a picture becomes what the network reads.
       kept: what is stated of it: scores, data, run.
@@ -136,13 +136,16 @@ def _filled(config: RunConfig, kept: KeptNetwork, arrays: dict[str, np.ndarray],
     graphs = []
 
     def build() -> tuple[Any, Any]:
-        network = models.build(config.model, len(kept.class_names), shape, nnx.Rngs(0))
+        network = plain.built(config.model, len(kept.class_names), shape, nnx.Rngs(0))
         graph, stored, others = nnx.split(network, keeping.KEPT, ...)
         graphs.append(graph)
         return stored, others
 
-    stored, _ = jax.eval_shape(build)
-    others = jax.jit(lambda: build()[1])()
+    try:
+        stored, _ = jax.eval_shape(build)
+        others = jax.jit(lambda: build()[1])()
+    except ValueError as error:
+        raise KeptError(f"{folder}: its network cannot be built: {error}") from error
     wanted = {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(stored)}
     if wrong := [name for name in sorted(wanted.keys() | arrays.keys())
                  if name not in wanted or name not in arrays or wanted[name].shape != arrays[name].shape]:
@@ -176,9 +179,9 @@ def _program(network: nnx.Module, precision: str) -> Any:
 
     @jax.jit
     def apply(params: Any, others: Any, images: jax.Array) -> jax.Array:
-        scaled = images.astype("float32") / 255 if images.dtype == "uint8" else images  # features are as they are
         cast = jax.tree.map(lambda leaf: leaf.astype(precision), params)
-        whole: Any = nnx.merge(graph, cast, others)
-        return jax.nn.softmax(whole(scaled.astype(precision), models.Mode()).astype("float32"))
+        whole = nnx.merge(graph, cast, others)
+        logits = plain.forward(whole, batches.scaled(images).astype(precision), Mode())
+        return jax.nn.softmax(logits.astype("float32"))
 
     return functools.partial(apply, params, others)
