@@ -66,7 +66,8 @@ def main(names: Sequence[str]) -> None:
         _tell(console, told)
     classifier = network.load(folder, ablation=ABLATION.value, trust_code=TRUST_CODE.value)
     topk = min(TOPK.value, len(classifier.class_names))
-    found = _of_split(classifier, folder, topk) if SPLIT.value else _of_files(classifier, names, topk, console)
+    split = SPLIT.value
+    found = _of_split(classifier, folder, split, topk) if split else _of_files(classifier, names, topk, console)
     facts = _facts(found, classifier)
     _write(found, classifier, facts, topk, console)
     for fact in facts:
@@ -90,7 +91,8 @@ def _of_files(classifier: network.Classifier, names: Sequence[str], topk: int, c
     return found
 
 
-def _of_split(classifier: network.Classifier, folder: pathlib.Path, topk: int) -> list[Prediction]:
+def _of_split(classifier: network.Classifier, folder: pathlib.Path, split: str, topk: int
+              ) -> list[Prediction]:
     """Classifies a split of the data set that the run was of.
 
     Raises:
@@ -103,7 +105,7 @@ def _of_split(classifier: network.Classifier, folder: pathlib.Path, topk: int) -
     if loaded.fingerprint != kept.data_fingerprint:
         raise data.DataError(f"{kept.data} is not as it was when the run was trained: its fingerprint is "
                              f"{loaded.fingerprint[:16]}..., that of the run's data {kept.data_fingerprint[:16]}...")
-    return list(pictures.of_split(classifier, SPLIT.value, getattr(loaded, SPLIT.value), topk))
+    return list(pictures.of_split(classifier, split, getattr(loaded, split), topk))
 
 
 def _facts(found: Sequence[Prediction], classifier: network.Classifier) -> list[str]:

@@ -57,7 +57,7 @@ class Classifier:
         """
         is_one = isinstance(pictures, str | os.PathLike | Image.Image) or (
             isinstance(pictures, np.ndarray) and pictures.ndim < 4)
-        several: Sequence[Any] = [pictures] if is_one else pictures  # type: ignore[list-item,assignment]
+        several: Sequence[Any] = [pictures] if is_one else pictures  # type: ignore[assignment]
         return self.probabilities([self.read(picture) for picture in several])
 
     def read(self, picture: Picture) -> np.ndarray:
@@ -137,7 +137,8 @@ def _filled(config: RunConfig, kept: KeptNetwork, arrays: dict[str, np.ndarray],
 
     def build() -> tuple[Any, Any]:
         network = plain.built(config.model, len(kept.class_names), shape, nnx.Rngs(0))
-        graph, stored, others = nnx.split(network, keeping.KEPT, ...)
+        parts: Any = nnx.split(network, keeping.KEPT, ...)
+        graph, stored, others = parts
         graphs.append(graph)
         return stored, others
 
@@ -175,7 +176,8 @@ def _steps(network: Any, config: RunConfig) -> list[Any]:
 
 
 def _program(network: nnx.Module, precision: str) -> Any:
-    graph, params, others = nnx.split(network, nnx.Param, ...)
+    parts: Any = nnx.split(network, nnx.Param, ...)
+    graph, params, others = parts
 
     @jax.jit
     def apply(params: Any, others: Any, images: jax.Array) -> jax.Array:

@@ -44,15 +44,16 @@ def files(run: Run, record: RunRecord, state: str, weights: train.Weights, progr
 def variables(network: nnx.Module) -> dict[str, nnx.Variable[Any]]:
     """Lists what is kept of a network by its dotted path; what stands in several places, once."""
     return {".".join(map(str, path)): variable
-            for path, variable in nnx.to_flat_state(nnx.state(network, KEPT))}  # type: ignore[arg-type]
+            for path, variable in nnx.to_flat_state(nnx.state(network, KEPT))}
 
 
 def _whole(program: train.Program, weights: train.Weights, traced: Any, found: Inputs) -> nnx.Module:
     """Puts a run's network together, with the backbone before a head that was trained on features alone."""
     network: Any = program.network(weights, traced["model"])
+    model: Any = program.config.model
     if found.computed is not None:
         assert found.backbone is not None, "features come from one"
-        network.layers[0] = transfer.Features(found.backbone, program.config.model.resolution)  # type: ignore[union-attr]
+        network.layers[0] = transfer.Features(found.backbone, model.resolution)
     return network
 
 

@@ -128,8 +128,8 @@ def test_a_folder_with_classes_a_bad_file_and_hostile_names(study, tested, tmp_p
     assert len([line for line in lines if ".png" in line]) == 99
     run_id = chosen.partition(":")[0]
     accuracy = records.Folder(study / "my_results", "colours").record(run_id).best.test_accuracy
-    assert lines[-1] == (f"accuracy {accuracy:.4f} ({round(97 * accuracy)} of 97 pictures); the class of 1 more is not "
-                         "known")
+    right = round(97 * accuracy)
+    assert lines[-1] == f"accuracy {accuracy:.4f} ({right} of 97 pictures); the class of 1 more is not known"
     with open(tmp_path / "a.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["filename", "label_1", "prob_1", "label_2", "prob_2", "true_label"]
@@ -149,7 +149,8 @@ def test_a_folder_with_classes_a_bad_file_and_hostile_names(study, tested, tmp_p
 
 def test_a_file_that_is_not_there_is_told_and_the_others_are_predicted(study, tmp_path):
     Image.new("RGB", (9, 9), (200, 0, 0)).save(tmp_path / "a.png")
-    done = predict(study, "--run=my_results/colours", str(tmp_path / "none.png"), str(tmp_path / "a.png"), "--trust_code")
+    files = str(tmp_path / "none.png"), str(tmp_path / "a.png")
+    done = predict(study, "--run=my_results/colours", *files, "--trust_code")
     assert done.returncode == 1
     assert f"error: {tmp_path}/none.png: No such file or directory\n" in done.stderr
     *_, bad, good = done.stdout.splitlines()
@@ -160,7 +161,7 @@ def test_a_file_that_is_not_there_is_told_and_the_others_are_predicted(study, tm
 def test_code_of_the_user_is_executed_only_if_asked_to(study, tmp_path):
     digest = hashlib.sha256(own_colours.SOURCE.encode()).hexdigest()
     copy = copied(study, tmp_path, OWN)
-    with pytest.raises(KeptError, match=rf"NetworkConfig, which colours.py \(sha256 {digest}\) defines; give that file"):
+    with pytest.raises(KeptError, match=rf"NetworkConfig, which colours.py \(sha256 {digest}\) defines; give"):
         harness.load(copy)
     assert harness.load(copy, ablation=str(study / "colours.py")).class_names == own_colours.CLASSES
     (tmp_path / "colours.py").write_text(f"raise SystemExit('executed')\n{own_colours.SOURCE}")
