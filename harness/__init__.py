@@ -1,10 +1,15 @@
-"""Trains ablations and reports them: `harness.run`, `harness.report`."""
+"""Trains ablations and reports them: `harness.run`, `harness.report`. `harness.load` gives a trained network back."""
 
 import importlib.machinery
+import os
 import pathlib
 import sys
 import types
+import typing
 from collections.abc import Sequence
+
+if typing.TYPE_CHECKING:
+    from harness.serving.network import Classifier
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -22,3 +27,13 @@ class _Siblings:
 
 if _Siblings not in sys.meta_path:
     sys.meta_path.insert(0, _Siblings)
+
+
+def load(run: str | os.PathLike[str], *, ablation: str = "", trust_code: bool = False) -> "Classifier":
+    """Loads a trained network with its preprocessing: see `harness.serving.network.load`.
+
+    `harness.load("my_results/quickstart/runs/RUN")("picture.png")` gives the probabilities of its `class_names`.
+    """
+    from harness.serving import network  # jax and Flax take seconds to import
+
+    return network.load(run, ablation=ablation, trust_code=trust_code)

@@ -51,18 +51,23 @@ def ablate() -> None:
     runpy.run_module(there[command], run_name="__main__", alter_sys=True)
 
 
-def run(main: Callable[[], None], *expected: type[Exception]) -> None:
+def run(main: Callable[..., None], *expected: type[Exception], takes_names: bool = False) -> None:
     """Runs a command's main function and exits.
 
     Args:
       main: reads FLAGS itself; its return means success.
       expected: errors that are the user's to mend, each with a one-line message; names in their attribute `choices`
         are listed below it.
+      takes_names: whether it is given what stands on the command line beside the flags, such as files.
     """
+    flags.FLAGS.set_gnu_getopt(True)  # flags also count after a name
     mendable: tuple[type[Exception], ...] = (UsageError, OSError, *expected)  # a full disk is no bug
 
     def guarded(arguments: Sequence[str]) -> None:
         try:
+            if takes_names:
+                main(arguments[1:])
+                return
             if len(arguments) > 1:
                 raise UsageError(f'unexpected argument "{arguments[1]}": options have the form --name=value')
             main()

@@ -58,7 +58,7 @@ from harness.progress.file import ProgressFile
 from harness.progress.tally import Tally
 from harness.records import pooling
 from harness.records.files import check_writable
-from harness.training import checkpoint, cost, environment, estimate, executor, trainer
+from harness.training import checkpoint, cost, environment, estimate, executor, keeping, trainer
 from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
 
@@ -90,6 +90,10 @@ PARALLEL = flags.DEFINE_enum(
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
 VERBOSE = flags.DEFINE_bool("verbose", False, "Print every epoch of every run, and what is compiled.")
 FULL = flags.DEFINE_bool("full", False, "Print all of the report: every table and note.")
+KEEP_WEIGHTS = flags.DEFINE_enum(
+    "keep_weights", "best", list(keeping.STATES),
+    "Which weights the first seed of each cell keeps beside its record, as model.safetensors with a config.json: those "
+    "of the best validation epoch, of the last, or none. A run that is recorded without is not trained again.")
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False,
     "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
@@ -198,7 +202,8 @@ def _launch(asked: Asked) -> None:
                       f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}",
                       markup=False, highlight=False, soft_wrap=True)
     launch = executor.Launch(asked.study.ablation.question, asked.everything, folder, SAVE_EVERY_S.value, asked.devices,
-                             "pmap" if PARALLEL.value == "pmap" else "jit", provenance=asked.provenance)
+                             "pmap" if PARALLEL.value == "pmap" else "jit", provenance=asked.provenance,
+                             keep_weights=KEEP_WEIGHTS.value)
     if DRY_RUN.value:
         if absent:
             _foretell(launch, absent, found, costs, console)
@@ -288,7 +293,8 @@ def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashabl
         with _alone_in(folder):
             pass
     known = estimate.speeds(dict.fromkeys([RESULTS_DIR.value, records.SHIPPED_RESULTS]), device)
-    dry_run.show(estimate.sweep(absent, found, costs, known), folder.ablation, device, console)
+    foretold = estimate.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none")
+    dry_run.show(foretold, folder.ablation, device, console)
 
 
 def _write_plan(asked: Asked) -> None:

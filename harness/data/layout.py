@@ -71,6 +71,19 @@ def read(root: Path) -> Layout:
     return found
 
 
+def pictures(root: Path) -> tuple[list[Path], dict[str, int]]:
+    """Lists every picture below a folder once, in whatever folders, and how many files of other suffixes there are.
+
+    Raises:
+      DataError: if a folder cannot be read.
+    """
+    walk = _Walk([root])
+    try:
+        return list(walk.pictures(root)), dict(walk.others)
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read ({error.strerror or error})") from error
+
+
 def splits_of(folders: Iterable[Path], root: Path) -> dict[str, Path]:
     """Reads sub-folders as splits if all of them have the names of splits: split -> folder.
 

@@ -71,17 +71,35 @@ def read(file: Path | BinaryIO, rule: Rule) -> Read:
         raise DataError(f"{name}: is no file")  # opening a pipe would wait for ever
     try:
         with Image.open(file) as image:
-            image.load()
-            is_animated = getattr(image, "is_animated", False)
-            upright = ImageOps.exif_transpose(image)
-        opaque, is_transparent = _opaque(pictures.eight_bits(upright, name))
-        converted = opaque.convert(_MODES[rule.channels])
-        pixels = np.asarray(_fitted(converted, rule)).reshape(*rule.size, rule.channels)
-        return Read(pixels, (upright.height, upright.width), is_transparent, is_animated)
+            return _read(image, name, rule)
     except DataError:
         raise
     except Exception as error:  # Pillow's many readers raise many kinds on damaged files
         raise DataError(f"{name}: {_reason(error)}") from error
+
+
+def of_image(image: Image.Image, rule: Rule) -> np.ndarray:
+    """Brings an opened picture to what a network reads, as `picture` does.
+
+    Raises:
+      DataError: if it cannot be decoded.
+    """
+    try:
+        return _read(image, "a picture", rule).pixels
+    except DataError:
+        raise
+    except Exception as error:  # as above
+        raise DataError(f"a picture: {_reason(error)}") from error
+
+
+def _read(image: Image.Image, name: str, rule: Rule) -> Read:
+    image.load()
+    is_animated = getattr(image, "is_animated", False)
+    upright = ImageOps.exif_transpose(image)
+    opaque, is_transparent = _opaque(pictures.eight_bits(upright, name))
+    converted = opaque.convert(_MODES[rule.channels])
+    pixels = np.asarray(_fitted(converted, rule)).reshape(*rule.size, rule.channels)
+    return Read(pixels, (upright.height, upright.width), is_transparent, is_animated)
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -44,8 +44,8 @@ def told(estimate: SweepEstimate, name: str, device: str) -> str:
         lines.append("The images' features come on top if they are not kept yet, in a time unknown on this machine.")
     elif estimate.features_s:
         lines.append(f"The images' features come on top if they are not kept yet: about {about(estimate.features_s)}.")
-    lines.append(f"Disk: about {_mib(estimate.disk_bytes)} MiB, records and checkpoints. Memory is that of one run at "
-                 "its batch size, without data; several may train at once.")
+    lines.append(f"Disk: about {_mib(estimate.disk_bytes)} MiB, records, checkpoints and kept weights. Memory is that "
+                 "of one run at its batch size, without data; several may train at once.")
     return "\n".join(lines)
 
 

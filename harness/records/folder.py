@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records import reading, schemas
+from harness.records import kept, reading, schemas
 from harness.records.configs import as_json
 from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_atomic
 from harness.records.plan import Plan
@@ -58,7 +58,7 @@ class Folder:
         return self.path / "tensorboard"
 
     def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray],
-              exhibits: Mapping[str, np.ndarray] | None = None) -> None:
+              exhibits: Mapping[str, np.ndarray] | None = None, network: Mapping[str, bytes] | None = None) -> None:
         """Writes a finished run: the curve, the test predictions and what there is to look at first, the record last.
 
         Args:
@@ -68,6 +68,7 @@ class Folder:
           predictions: "predicted" and "label", the true class, uint8 or uint16 [test example], and "probability",
             float16, the predicted class's; empty unless the run is done.
           exhibits: test images ("index", "image") and first layer of a cell's first run; see `training.exhibits`.
+          network: name -> content of the files that its trained network is kept in; see `training.keeping`.
 
         Raises:
           RecordError: if the run is already recorded; nothing is overwritten.
@@ -82,6 +83,8 @@ class Folder:
                 temporary = folder / f".{name}.{os.getpid()}.tmp.npz"
                 np.savez_compressed(temporary, allow_pickle=False, **arrays)
                 temporary.replace(folder / f"{name}.npz")
+        for name, content in (network or {}).items():
+            write_atomic(folder / name, content)
         write_atomic(folder / "record.json", json_bytes(record))
 
     def provenance(self, origin: str, sources: Mapping[str, str], overrides: Mapping[str, Any]) -> Provenance:
@@ -166,6 +169,10 @@ class Folder:
     def recorded(self) -> list[str]:
         """Lists the runs that have a record, in order."""
         return sorted(path.parent.name for path in self.path.glob("runs/*/record.json"))
+
+    def has_weights(self, run_id: str) -> bool:
+        """Whether a run keeps its trained network."""
+        return (self.run(run_id) / kept.WEIGHTS).exists()
 
     def curve(self, run_id: str) -> pd.DataFrame:
         """Reads a run's learning curve, with `CURVE_COLUMNS`."""

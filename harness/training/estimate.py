@@ -51,7 +51,7 @@ class CellEstimate:
       runs: how many are to be trained.
       cost: of one of them.
       wall_s: their share of the time that their cohort would take; None if no recorded run tells the speed.
-      disk_bytes: of their records and checkpoints, which stay.
+      disk_bytes: of their records, checkpoints and kept networks, which stay.
     """
 
     cell: str
@@ -128,7 +128,7 @@ def _family(model: str, *, reads_features: bool) -> str:
 
 
 def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost],
-          known: Sequence[Speed]) -> SweepEstimate:
+          known: Sequence[Speed], *, keeps: bool = False) -> SweepEstimate:
     """Estimates what runs would take.
 
     Args:
@@ -136,6 +136,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
       found: `inputs.key` -> inputs, of all runs.
       costs: run_id -> cost.
       known: speeds recorded on this device.
+      keeps: whether each cell's first run keeps its network.
     """
     cells: dict[str, CellEstimate] = {}
     together, used, apart = cohort.partition(runs), dict[str, Speed](), 1.0
@@ -150,7 +151,9 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
         for run in members:
             data, cost = found[inputs.key(run.config)].dataset, costs[run.run_id]
             wall_s = _wall_s(run, len(data.train.labels), cost, speed, len(members)) if speed else None
-            one = CellEstimate(run.cell, run.labels, 1, cost, wall_s, _disk_bytes(run, data.test.images.shape, cost))
+            network = cost.parameters_bytes if keeps and run.cell not in cells else 0
+            one = CellEstimate(run.cell, run.labels, 1, cost, wall_s,
+                               _disk_bytes(run, data.test.images.shape, cost) + network)
             cells[run.cell] = _added(cells[run.cell], one) if run.cell in cells else one
     order = dict.fromkeys(run.cell for run in runs)
     return SweepEstimate(tuple(cells[cell] for cell in order), len(together), compile_s,

@@ -36,6 +36,7 @@ class Launch:
       parallel: what lays programs out over them.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
       provenance: where the ablation is written.
+      keep_weights: see `recording.Recorder`.
     """
 
     question: str
@@ -46,6 +47,7 @@ class Launch:
     parallel: Parallel = "jit"
     device_memory: Callable[[int], int | None] = environment.device_memory_bytes
     provenance: records.Provenance = records.Provenance()
+    keep_weights: str = "none"
 
     def machine(self) -> records.Environment:
         """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
@@ -196,7 +198,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
                               read.backbone, read.weights.sha256 if read.weights else "", machine)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
-                                launch.provenance)
+                                launch.provenance, launch.keep_weights)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
     return cohorts
 

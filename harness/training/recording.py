@@ -14,7 +14,7 @@ from ablations.spec import Run
 from harness import records
 from harness.data.inputs import Inputs
 from harness.records import configs
-from harness.training import cost, exhibits, train
+from harness.training import cost, exhibits, keeping, train
 from harness.training.programs import is_out_of_memory
 from harness.training.trainer import Member
 
@@ -31,6 +31,7 @@ class Recorder:
       machine: what they train on.
       start: builds a run before its first step: program, state and traced values.
       provenance: the ablation's.
+      keep_weights: "best" or "last": which weights are kept of each cell's first seed; "none" keeps none.
     """
 
     question: str
@@ -40,6 +41,7 @@ class Recorder:
     machine: records.Environment
     start: Callable[[Run], tuple[train.Program, train.TrainState, Any]]
     provenance: records.Provenance = records.Provenance()
+    keep_weights: str = "none"
 
     def intended(self, run: Run) -> records.RunRecord:
         """Says of a run what its record will say, as far as that is known before it is trained."""
@@ -83,7 +85,8 @@ class Recorder:
         predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
                        "probability": np.asarray(member.test["best"].probability, np.float16),
                        "label": dataset.test.labels.astype(smallest)}
-        self.folder.write(run.run_id, record, curve, predictions, self._exhibits(member, predictions, waiting))
+        self.folder.write(run.run_id, record, curve, predictions, self._exhibits(member, predictions, waiting),
+                          self._network(member, record, waiting))
         return record
 
     def _costs(self, member: Member, why: str, peak_bytes: int | None) -> dict[str, Any]:
@@ -111,13 +114,25 @@ class Recorder:
     def _exhibits(self, member: Member, predictions: dict[str, np.ndarray], waiting: Container[str]) -> dict[str, Any]:
         """Keeps what there is to look at of a cell's lowest seed, nothing of another."""
         run, dataset = member.run, self.inputs.dataset
-        earlier = [other.run_id for other in self.cohort if other.cell == run.cell and other.seed < run.seed]
-        if any(run_id in waiting or self.folder.exhibits(run_id) for run_id in earlier):
+        if not self._is_first(run, waiting, lambda run_id: bool(self.folder.exhibits(run_id))):
             return {}
         chosen = exhibits.images_to_show(predictions["predicted"], predictions["probability"], dataset.test.labels)
         shown = {"index": chosen, "image": np.asarray(dataset.test.images[chosen])}
         return shown | exhibits.first_layer(self.start(run)[1].weights.params, member.state.best.params,
                                               self.inputs.examples.image_shape)
+
+    def _network(self, member: Member, record: records.RunRecord, waiting: Container[str]) -> dict[str, bytes]:
+        """Keeps the trained network of a cell's lowest seed, if asked to."""
+        run, state = member.run, self.keep_weights
+        if state == "none" or not self._is_first(run, waiting, self.folder.has_weights):
+            return {}
+        weights = member.state.best if state == "best" else member.state.weights
+        return keeping.files(run, record, state, weights, member.program, member.traced, self.inputs)
+
+    def _is_first(self, run: Run, waiting: Container[str], has_it: Callable[[str], bool]) -> bool:
+        """Whether no lower seed of the run's cell has left something already, or still may."""
+        earlier = [other.run_id for other in self.cohort if other.cell == run.cell and other.seed < run.seed]
+        return not any(run_id in waiting or has_it(run_id) for run_id in earlier)
 
     def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
                 ) -> records.RunRecord:

@@ -16,10 +16,11 @@ from place import ROOT
 CPU = "A CPU that no shipped record is of"
 DATA = os.environ.get("HARNESS_DATA_DIR", "")
 COMMAND = re.compile(r"python -m harness\.(\w+(?: --[^\s`]+)*)")
-HELP = ("harness/run.py", "harness/report.py", "harness/bench.py")
+HELP = ("harness/run.py", "harness/report.py", "harness/bench.py", "harness/predict.py")
 
 BRIEF = ("--epochs=1", "--set=train_size=512")
 CELL = ("--only=dropout=0.1", *BRIEF)
+KEPT = "--run=my_results/quickstart,epochs=2"  # of the command above that trains it
 TIMED = ("--workloads=W1", "--rounds=1", "--grid=1")
 # Command -> what is added to it, and what its output has to match. The runs recorded depend on what was tested before.
 SHORTER = {
@@ -69,6 +70,12 @@ SHORTER = {
     "report --metric=test_loss": (("--ablation=kmnist_mlp",), r"test loss(.|\n)*Table: \S+/table,metric=test_loss.md"),
     "report --select=last": (("--ablation=kmnist_mlp", "--full"), "Scores are those of the state after the last epoch"),
     "report --metric=test_loss --select=last": (("--ablation=kmnist_mlp", "--full"), "Differences are in test loss"),
+    "predict --run=my_results/quickstart/runs/RUN": (
+        (KEPT, "results/kmnist_mlp/curves_accuracy.png"), r"results/kmnist_mlp/curves_accuracy.png  \d  0\.\d{4}\n"),
+    "predict --run=my_results/quickstart": (
+        (KEPT, "results/kmnist_mlp"), r"left out are files of other kinds: (.|\n)*results/kmnist_mlp/\w+.png +\d  0\."),
+    "predict --run=my_results/quickstart --split=test": (
+        (KEPT,), r"accuracy 0\.\d{4} \(\d+ of 359 pictures\); the record says 0\.\d{4}, of the best weights"),
     # With tiny networks, and without peers: see in_seconds.
     "bench": (TIMED, r"\| W1 \| float32 \| 1 \| ours"),
     "bench --workloads=W1,W4 --peers=torch": ((*TIMED, "--peers=keras,torch"), r"torch is absent"),

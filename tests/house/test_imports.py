@@ -14,12 +14,13 @@ ROOMS = {
     "records": set(),
     "data": {"records"},
     "training": {"data", "records"},
+    "serving": {"training", "data", "records"},
     "progress": {"training", "data", "records"},
     "analysis": {"records"},
     "reporting": {"analysis", "records"},
     "benchmark": {"training", "data", "reporting", "records"},
 }
-DOORS = {"run.py", "report.py", "bench.py", "cli.py", "__init__.py"}
+DOORS = {"run.py", "report.py", "bench.py", "predict.py", "cli.py", "__init__.py"}
 
 
 def modules(house=None):

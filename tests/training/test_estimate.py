@@ -67,6 +67,12 @@ def test_runs_that_a_launch_does_not_train_take_nothing(costs):
         sweep(costs, known).disk_bytes * 4 / 6, rel=0.01)
 
 
+def test_each_cell_keeps_one_network(costs):
+    with_networks = estimate.sweep(RUNS, found(RUNS), costs, [], keeps=True)
+    assert with_networks.disk_bytes - sweep(costs).disk_bytes == sum(
+        costs[run.run_id].parameters_bytes for run in RUNS if run.seed == 0)
+
+
 def test_speeds_are_those_of_whole_records_on_this_device(tmp_path):
     model = {"model": {"type": "MLPConfig"}}
     own = synthetic.record({"a": "0"}, 0, 0.9)

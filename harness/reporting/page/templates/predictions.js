@@ -1,0 +1,2 @@
+makeTable("#predictions", "predictions", { filtered: true });
+document.documentElement.dataset.ready = "yes";

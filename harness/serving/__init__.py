@@ -1,0 +1,1 @@
+"""Trained networks at work: found, loaded with their preprocessing, and applied to pictures."""

@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from small import random_backbone, small_dataset
+from sweeps import execute
+
+from ablations.spec import RunConfig
+from harness import records
+from harness.data import features
+from harness.data.inputs import Inputs
+from harness.records import kept
+from harness.training import keeping, train
+from models import TransferConfig
+
+FIRST, SECOND, WILD = "rate=sound,seed=0", "rate=sound,seed=1", "rate=wild,seed=0"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = records.Folder(tmp_path_factory.mktemp("kept"), "small")
+    execute(folder, keep_weights="best")
+    return folder
+
+
+def test_the_first_seed_of_each_cell_keeps_its_network_and_a_diverged_run_nothing(folder):
+    keeping_runs = {path.parent.name for path in folder.path.glob(f"runs/*/{kept.WEIGHTS}")}
+    assert keeping_runs == {path.parent.name for path in folder.path.glob(f"runs/*/{kept.CONFIG}")} == {FIRST}
+    assert folder.record(WILD).status == "diverged"
+    assert folder.has_weights(FIRST)
+    assert not folder.has_weights(SECOND)
+
+
+def test_the_file_is_plain_safetensors_with_dotted_names_in_float32(folder):
+    path = folder.run(FIRST) / kept.WEIGHTS
+    arrays = safetensors.numpy.load_file(path)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "layers.1.kernel": (64, 8), "layers.1.bias": (8,), "layers.2.kernel": (8, 4), "layers.2.bias": (4,)}
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    with safetensors.safe_open(path, "numpy") as file:
+        assert json.loads(file.metadata()["config"]) == json.loads((folder.run(FIRST) / kept.CONFIG).read_text())
+
+
+def test_beside_it_stands_what_using_it_needs(folder):
+    about, record = kept.read(folder.run(FIRST)), folder.record(FIRST)
+    assert (about.architecture, about.class_names, about.state) == ("MLPConfig", ("0", "1", "2", "3"), "best")
+    assert (about.input.size, about.input.channels, about.input.scaling) == ((8, 8), 1, "x / 255")
+    assert (about.config, about.config_hash, about.scores) == (record.config, record.config_hash, record.best)
+    assert about.data_fingerprint == record.dataset.fingerprint
+    assert about.code is None
+
+
+def test_launched_again_nothing_is_trained_and_equal_launches_leave_equal_files(folder, tmp_path):
+    assert "trained" not in execute(folder, keep_weights="last").partition("\n")[0]
+    again = records.Folder(tmp_path, "small")
+    execute(again, keep_weights="best")
+    for name in (kept.WEIGHTS, kept.CONFIG):
+        assert (again.run(FIRST) / name).read_bytes() == (folder.run(FIRST) / name).read_bytes()
+
+
+def test_a_network_on_features_is_kept_with_its_backbone():
+    config = RunConfig(dataset="small", model=TransferConfig(width=0.35, resolution=32), batch_size=32,
+                       validation_size=40)
+    backbone, data = random_backbone(), small_dataset(4, 4, 4)
+    program, state, traced = train.init(config, 0, 4, (1280,), backbone)
+    found = Inputs(data, features.Computed({}, 0.0, cached=True), backbone)
+    names = set(keeping.variables(keeping._whole(program, state.best, traced, found)))
+    assert {"layers.0.backbone.layers.Conv1.kernel", "layers.1.kernel", "layers.1.bias"} <= names
+    assert not any("rate" in name for name in names)
+
+
+@pytest.mark.parametrize("state", ["last", "none"])
+def test_the_last_weights_are_kept_or_none_as_asked(tmp_path, state):
+    folder = records.Folder(tmp_path, "small")
+    execute(folder, keep_weights=state)
+    assert folder.has_weights(FIRST) == (state == "last")
+    if state == "last":
+        assert kept.read(folder.run(FIRST)).scores == folder.record(FIRST).last
