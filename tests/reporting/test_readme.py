@@ -1,9 +1,12 @@
 """README's findings are the sentences that the shipped records give, and nobody's own."""
 
+import io
 import json
+import textwrap
 
 import pytest
 from place import ROOT
+from rich.console import Console
 
 from harness import records
 from harness.analysis.summarize import summarize
@@ -30,15 +33,17 @@ def test_what_was_found_is_what_the_table_answers(name):
     assert f"| [{name}]({name}/table.md) | {done} | {words} |" in (ROOT / "results" / "README.md").read_text()
 
 
-def test_the_first_table_is_the_shipped_one():
-    found = summary("fashion_regularization")
-    shipped = report.markdown(found).splitlines()
-    for sentence in answer.sentences(found):
-        assert escape_markdown(sentence) in README.replace("\n", " ")
-    rows = [line for line in shipped if line.startswith(tuple(f"| {row.label} | " for row in found.rows))][:5]
-    assert len(rows) == 5
-    for row in rows:
-        assert " | ".join(row.split(" | ")[:8]) in README
+def printed(width):
+    """What a report of the main job prints, as README and BUILD show it."""
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    report.show(summary("fashion_regularization"), console, ["Page: results/fashion_regularization/report.html"],
+                full=False)
+    return textwrap.indent("\n".join(line.rstrip() for line in console.file.getvalue().strip().splitlines()), "    ")
+
+
+def test_what_a_report_prints_is_what_is_shown():
+    assert f"\n{printed(116)}\n" in README
+    assert f"\n{printed(80)}\n" in (ROOT / "BUILD.md").read_text()
 
 
 def test_goals_that_the_benchmark_missed_are_said():
