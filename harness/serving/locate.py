@@ -62,6 +62,10 @@ def _without_weights(folder: records.Folder, run_id: str) -> KeptError:
     assert record is not None, "found by it"
     if record.status != "done":
         return KeptError(f"{folder.run(run_id)}: the run is {record.status} and has no network to keep")
+    cell = (one for one, other in folder.records().items() if other.cell == record.cell and folder.has_weights(one))
+    if sibling := next(cell, None):
+        return KeptError(f"{folder.run(run_id)} has no {WEIGHTS}; of its cell's runs {sibling} has: "
+                         f"--run={folder.run(sibling)}")
     shipped = folder.results_dir == pathlib.Path(records.SHIPPED_RESULTS).resolve()
     mend = "train it" if shipped else "move this folder away and train it again"
     into = "" if shipped or folder.results_dir.name == records.OWN_RESULTS else f" --results_dir={folder.results_dir}"

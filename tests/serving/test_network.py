@@ -26,5 +26,5 @@ def test_a_head_on_a_frozen_backbone_is_kept_whole_and_scores_as_it_did(tmp_path
     network, stored = load(folder.run(runs[0].run_id)), folder.predictions(runs[0].run_id)
     probabilities = network(data.test.images)
     assert (probabilities.argmax(1) == stored["predicted"]).all()
-    assert len(set(stored["predicted"])) > 1
+    assert np.ptp(probabilities[:, 0]) > 1e-4, "it tells pictures apart"
     np.testing.assert_allclose(probabilities.max(1), stored["probability"], rtol=2e-3)

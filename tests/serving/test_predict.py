@@ -169,6 +169,15 @@ def test_code_of_the_user_is_executed_only_if_asked_to(study, tmp_path):
         harness.load(copy, ablation=str(tmp_path / "colours.py"))
 
 
+def test_a_record_without_weights_says_how_to_have_them(study, tmp_path):
+    folder = tmp_path / "my_results" / "colours"
+    shutil.copytree(study / "my_results" / "colours", folder)
+    (folder / "runs" / RUN / kept.WEIGHTS).unlink()
+    with pytest.raises(KeptError, match="trained without --keep_weights; move this folder away and train it again: "
+                       r"python -m harness\.run --ablation=colours\.py --only=network=shipped --seeds=0$"):
+        harness.load(folder / "runs" / RUN)
+
+
 def test_nothing_but_the_two_files_is_needed(study, network, tested, tmp_path):
     elsewhere = harness.load(copied(study, tmp_path))
     np.testing.assert_array_equal(elsewhere(tested[0][:4]), network(tested[0][:4]))
@@ -191,11 +200,10 @@ def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     (["--run=.", "a.png"], "is neither the folder of a run nor of an ablation"),
     (["--run=my_results/colours"], "name the pictures or folders to classify, or give --split=test"),
     (["a.png"], "--run=FOLDER is needed"),
-    (["--run=my_results/colours", "--split=test"],
+    ([f"--run=my_results/colours/runs/{RUN}", "--split=test"],
      "its data is Colours, which colours.py (sha256 "),
     (["--run=my_results/colours/runs/network=shipped,seed=1", "a.png"],
-     "trained without --keep_weights; move this folder away and train it again: python -m harness.run "
-     "--ablation=colours.py --only=network=shipped --seeds=1"),
+     "of its cell's runs network=shipped,seed=0 has: --run="),
     ([f"--run={ROOT}/results/kmnist_mlp", "a.png"], "train it again: python -m harness.run --ablation=kmnist_mlp"),
 ])
 def test_a_mistake_is_one_line_and_fails(study, flags, line):
