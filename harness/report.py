@@ -26,7 +26,7 @@ Another view of the same records is printed, and written to table files with the
 
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 if not __package__:  # python harness/report.py, which puts that folder on the path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -46,6 +46,8 @@ from harness.reporting import findings
 from harness.reporting.export import exporters
 from harness.reporting.page import index as page_index
 from harness.reporting.tables import report as tables
+
+Reported = tuple[page_index.Entry, list[pathlib.Path]]
 
 
 class ReportError(cli.UsageError):
@@ -78,15 +80,10 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     if view.baseline is not None and len(folders) > 1:
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
-    paths, summed_up = [], dict[pathlib.Path, page_index.Entry]()
-    failed: list[records.RecordError | pooling.MixtureError] = []
-    for folder in folders:
-        try:
-            summed_up[folder.path], written = _report(
-                Loaded(folder), console, view, full=full, pdf=pdf, pages_alone=_is(folder.results_dir, kept))
-            paths += written
-        except (records.RecordError, pooling.MixtureError) as error:  # the others are reported all the same
-            failed.append(error)
+    def reported(folder: records.Folder) -> Reported:
+        return _report(Loaded(folder), console, view, full=full, pdf=pdf, pages_alone=_is(folder.results_dir, kept))
+
+    paths, summed_up, failed = _one_by_one(folders, reported)
     if failed and len(folders) == 1:
         raise failed[0]
     lines = [_hidden(folder) for folder in hidden]
@@ -100,6 +97,21 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     if failed:
         raise ReportError("; ".join(map(str, failed)))
     return paths
+
+
+def _one_by_one(folders: Sequence[records.Folder], reported: Callable[[records.Folder], Reported]
+                ) -> tuple[list[pathlib.Path], dict[pathlib.Path, page_index.Entry], list[Exception]]:
+    """Reports ablations in order; those that cannot be reported stop no other."""
+    paths: list[pathlib.Path] = []
+    summed_up: dict[pathlib.Path, page_index.Entry] = {}
+    failed: list[Exception] = []
+    for folder in folders:
+        try:
+            summed_up[folder.path], written = reported(folder)
+            paths += written
+        except (records.RecordError, pooling.MixtureError) as error:
+            failed.append(error)
+    return paths, summed_up, failed
 
 
 def _hidden(folder: records.Folder) -> str:

@@ -6,7 +6,7 @@ Pure. Text from records is passed on as it is; whoever renders it makes it inert
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     labels = {cell: _label(cell, of_cell, factors) for cell, of_cell in cells.items()}
     baselines = _baselines(view, plan, cells, labels)
 
-    done: dict[str, list[RunRecord]] = {cell: [] for cell in cells}
-    predicted: dict[str, dict[int, Predictions]] = {cell: {} for cell in cells}
-    for run_id, record in records.items():
-        if record.status == "done":
-            done[record.cell].append(record)
-            if predictions and run_id in predictions:
-                predicted[record.cell][record.seed] = predictions[run_id]
+    done, predicted = _by_cell(cells, records, predictions or {})
     scores = {cell: {record.seed: _score(record, view.state, view.metric) for record in of_cell}
               for cell, of_cell in done.items()}
     verdict = decide(scores, baselines, -1 if view.is_loss else 1)
@@ -69,6 +63,19 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
         _effects(plan, factors, cells, scores, _sums(done, baselines, scores)),
         claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions))
+
+
+def _by_cell(cells: Iterable[str], records: Mapping[str, RunRecord], predictions: Mapping[str, Predictions]
+             ) -> tuple[dict[str, list[RunRecord]], dict[str, dict[int, Predictions]]]:
+    """Groups the done runs of each cell, and by seed what they predicted."""
+    done: dict[str, list[RunRecord]] = {cell: [] for cell in cells}
+    predicted: dict[str, dict[int, Predictions]] = {cell: {} for cell in done}
+    for run_id, record in records.items():
+        if record.status == "done":
+            done[record.cell].append(record)
+            if run_id in predictions:
+                predicted[record.cell][record.seed] = predictions[run_id]
+    return done, predicted
 
 
 def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Predictions]],

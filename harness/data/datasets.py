@@ -95,7 +95,7 @@ def load(
 ) -> Dataset:
     """Loads a data set; the first time from its source, then from a cache of decoded arrays.
 
-    A prepared TFDS set under `data_dir` comes first, then the official archives under `data_dir`, then their download.
+    A prepared TFDS set under `data_dir` comes first, then the official archives there, then their download.
 
     Args:
       name: one of `NAMES`, or any image classification set of TensorFlow Datasets; "folder:PATH", "npz:PATH", or an
@@ -111,39 +111,39 @@ def load(
       DataError: if the name is unknown, the data or the folder given are missing or damaged, or `validation_size` does
         not fit.
     """
-    asked = own_data.checked(name) if name else name
-    found = own.origin(asked, skip_unreadable=skip_unreadable)
+    found = own.origin(asked := own_data.checked(name) if name else name, skip_unreadable=skip_unreadable)
     is_own = found is not None
-    data_path = in_home(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
-    if data_dir and not is_own and not data_path.is_dir():  # also where a cache would do: another folder was meant
-        raise DataError(f"--data_dir={data_dir}: there is no such folder; make it or give another, or leave the flag "
-                        "out to use $TFDS_DATA_DIR, else ~/tensorflow_datasets")
     cache_path = in_home(cache_dir) if cache_dir else default_cache_dir()
-    origin = found or _source(str(asked), data_path, cache_path)
+    origin = found or _source(str(asked), _folder(data_dir), cache_path)
     for note in origin.notes:
         tell(note)
     decoded, pixels = _decoded(origin, cache_path / ("own" if is_own else origin.name))
-
     official = origin.kind == "archives" or pixels == _OFFICIAL_PIXELS.get(origin.name)
     train, validation, chosen = _split_validation(decoded, validation_size, is_own=is_own)
-    warnings = decoded.warnings
-    if decoded.validation_images is not None:
-        warnings += (f"{origin.name}: its own validation split ({len(validation.labels):,} examples) is used, and "
-                     f"validation_size is not",)
-    elif not (official or is_own):
-        warnings += (_doubt(origin.name),)
     return Dataset(
-        name=origin.name,
-        train=train,
-        validation=validation,
+        name=origin.name, train=train, validation=validation,
         test=Split(decoded.test_images, decoded.test_labels),
         class_names=decoded.class_names,
         fingerprint=hashlib.sha256(pixels.encode() + chosen).hexdigest(),
-        pixels=pixels,
-        official=official,
-        warnings=warnings,
+        pixels=pixels, official=official,
+        warnings=decoded.warnings + _warnings(origin.name, decoded, is_trusted=official or is_own),
         source=decoded.source,
     )
+
+
+def _folder(data_dir: str | None) -> Path:
+    folder = in_home(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    if data_dir and not folder.is_dir():  # also where a cache would do: another folder was meant
+        raise DataError(f"--data_dir={data_dir}: there is no such folder; make it or give another, or leave the flag "
+                        "out to use $TFDS_DATA_DIR, else ~/tensorflow_datasets")
+    return folder
+
+
+def _warnings(name: str, decoded: Decoded, *, is_trusted: bool) -> tuple[str, ...]:
+    if decoded.validation_images is not None:
+        return (f"{name}: its own validation split ({len(decoded.validation_images):,} examples) is used, and "
+                "validation_size is not",)
+    return () if is_trusted else (_doubt(name),)
 
 
 def _decoded(origin: Origin, folder: Path) -> tuple[Decoded, str]:
