@@ -43,7 +43,6 @@ SHORTER = {
     "run --ablation=fashion_mlp --seeds=0,1": (CELL, "2 runs, . recorded, . to train"),
     "run --ablation=fashion_mlp --seeds=0,1,2,3,4": (CELL, "5 runs, . recorded, . to train"),
     "run --ablation=fashion_mlp --smoke": (("--only=dropout=0.1",), "1 runs, . recorded, . to train"),
-    "run --ablation=fashion_mlp --verbose": ((*CELL, "--seeds=8"), r"epoch +1"),
     "run --ablation=fashion_mlp --verbose": ((*CELL, "--seeds=8"), r"dropout=0\.1,seed=8: epoch 1/1, loss "),
     "run --ablation=fashion_mlp --tensorboard": (
         (*CELL, "--seeds=9"), r"event files: tensorboard --logdir=\S+/my_results/\S+/tensorboard"),
