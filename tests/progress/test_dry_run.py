@@ -1,6 +1,8 @@
 import io
+import textwrap
 
 import pytest
+from place import ROOT
 from rich.console import Console
 
 from harness.progress.dry_run import about, show, told
@@ -61,3 +63,8 @@ def test_an_unknown_time_says_how_to_get_it():
     (0.2, "1 s"), (119, "119 s"), (120, "2.0 min"), (3599, "60 min"), (7200, "2.0 h"), (86_400 * 20, "20 d")])
 def test_times_are_as_rough_as_they_are_known(seconds, text):
     assert about(seconds) == text
+
+
+def test_what_build_shows_of_a_dry_run_is_what_is_printed():
+    lines = "\n".join(line.rstrip() for line in shown(80, sweep()).rstrip().splitlines())
+    assert f"\n{textwrap.indent(lines, '    ')}\n" in (ROOT / "BUILD.md").read_text()

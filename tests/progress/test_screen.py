@@ -1,6 +1,8 @@
 import re
+import textwrap
 
 import pytest
+from place import ROOT
 from terminals import Terminal
 
 from harness.progress import screen
@@ -84,3 +86,14 @@ def test_of_more_runs_than_lines_those_that_fit_are_shown_and_the_rest_counted(w
 def test_wide_characters_and_endless_names_fit(width):
     lines = shown({f"層={'畳' * 200}{number}": TRAINING for number in range(3)} | {"x" * 300: TRAINING}, width)
     assert len(rows(lines)) == 4
+
+
+def as_shown(lines):
+    return textwrap.indent("\n".join(line.rstrip() for line in lines).rstrip(), "    ", lambda line: bool(line.strip()))
+
+
+def test_what_build_shows_of_a_launch_is_what_is_drawn():
+    runs = {name: (TRAINING if place < 2 else RunProgress("compiling", 0, 30) if place < 4 else
+                   RunProgress("waiting", 0, 30)) for place, name in enumerate(NAMES)}
+    lines = shown(runs, active_alone=True, compiling_since=995.0, left_s=754.0)
+    assert f"\n{as_shown(lines)}\n" in (ROOT / "BUILD.md").read_text()
