@@ -54,7 +54,11 @@ def _best(folder: records.Folder) -> tuple[pathlib.Path, str]:
     if not folder.has_weights(run_id):
         raise _without_weights(folder, run_id)
     return folder.run(run_id), (f"{run_id}: the first run of the cell with the highest validation accuracy, "
-                                f"{means[cell]:.4f} on average over {len(accuracies[cell])} runs")
+                                f"{means[cell]:.4f} on average over {_runs(len(accuracies[cell]))}")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"
 
 
 def _without_weights(folder: records.Folder, run_id: str) -> KeptError:

@@ -125,7 +125,8 @@ def test_a_folder_with_classes_a_bad_file_and_hostile_names(study, tested, tmp_p
     chosen, *lines = done.stdout.splitlines()
     assert "the first run of the cell with the highest validation accuracy" in chosen
     assert f"{pictures}: left out are files of other kinds: 1 .txt" in lines
-    assert len([line for line in lines if ".png" in line]) == 99
+    assert len([line for line in lines if line.startswith(f"{pictures}/") and ".png" in line]) == 99
+    assert any(line.startswith(f"{pictures}/other/{hostile.replace(chr(10), ' ')}  ") for line in lines)
     run_id = chosen.partition(":")[0]
     accuracy = records.Folder(study / "my_results", "colours").record(run_id).best.test_accuracy
     right = round(97 * accuracy)
@@ -186,6 +187,9 @@ def test_nothing_but_the_two_files_is_needed(study, network, tested, tmp_path):
 def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     copy = copied(study, tmp_path, class_names=["red", "green"])
     with pytest.raises(KeptError, match=r"layers.2.bias is \[3\] in the file and \[2\] in the network"):
+        harness.load(copy)
+    safetensors.numpy.save_file({"layers.1.bias": np.zeros(8, np.float32)}, copy / kept.WEIGHTS)
+    with pytest.raises(KeptError, match=r"layers.1.kernel is absent in the file and \[144, 8\] in the network"):
         harness.load(copy)
     (copy / kept.WEIGHTS).write_bytes(b"no weights")
     with pytest.raises(KeptError, match="cannot be read"):

@@ -1,11 +1,15 @@
+import dataclasses
 import json
+import types
 
+import jax
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+import synthetic
 from small import random_backbone, small_dataset
-from sweeps import execute
+from sweeps import ABLATION, execute
 
 from ablations.spec import RunConfig
 from harness import records
@@ -13,6 +17,7 @@ from harness.data import features
 from harness.data.inputs import Inputs
 from harness.records import kept
 from harness.training import keeping, train
+from harness.training.recording import Recorder
 from models import TransferConfig
 
 FIRST, SECOND, WILD = "rate=sound,seed=0", "rate=sound,seed=1", "rate=wild,seed=0"
@@ -71,10 +76,19 @@ def test_a_network_on_features_is_kept_with_its_backbone():
     assert not any("rate" in name for name in names)
 
 
-@pytest.mark.parametrize("state", ["last", "none"])
-def test_the_last_weights_are_kept_or_none_as_asked(tmp_path, state):
-    folder = records.Folder(tmp_path, "small")
-    execute(folder, keep_weights=state)
-    assert folder.has_weights(FIRST) == (state == "last")
-    if state == "last":
-        assert kept.read(folder.run(FIRST)).scores == folder.record(FIRST).last
+@pytest.mark.parametrize("state", ["best", "last", "none"])
+def test_the_weights_asked_for_are_kept_with_their_scores(tmp_path, state):
+    run, record = ABLATION.runs()[0], synthetic.record({"rate": "sound"}, 0, 0.9)
+    program, begun, traced = train.init(run.config, 0, 4, (8, 8, 1))
+    twice = jax.tree.map(lambda leaf: 2 * leaf, begun.weights)
+    member = types.SimpleNamespace(run=run, state=begun._replace(best=begun.weights, weights=twice), program=program,
+                                   traced=traced)
+    recorder = Recorder("Why?", records.Folder(tmp_path, "small"), [run], Inputs(small_dataset(4, 4, 4)),
+                        synthetic.ENVIRONMENT, None, keep_weights=state)
+    files = recorder._network(member, record, ())
+    assert set(files) == (set() if state == "none" else {kept.WEIGHTS, kept.CONFIG})
+    if files:
+        expected = {"best": begun.weights, "last": twice}[state].params["layers"][1]["kernel"][...]
+        np.testing.assert_array_equal(safetensors.numpy.load(files[kept.WEIGHTS])["layers.1.kernel"], expected)
+        scores = json.loads(files[kept.CONFIG])["scores"]
+        assert scores == dataclasses.asdict({"best": record.best, "last": record.last}[state])
