@@ -201,3 +201,15 @@ def test_pictures_need_neither_jax_nor_models():
     code = ("import harness.reporting.files, sys; "
             "sys.exit(any(name in sys.modules for name in ('jax', 'flax', 'models')))")
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_of_several_baselines_the_best_cell_s_own_is_beside_it(tmp_path, unrendered):
+    """As where cells are compared within the levels of a factor."""
+    runs = [synthetic.record({"net": net, "drop": drop}, seed, value) for (net, drop), value in
+            {("mlp", "0"): 0.7, ("mlp", "1"): 0.75, ("cnn", "0"): 0.8, ("cnn", "1"): 0.9}.items() for seed in range(2)]
+    plan = dataclasses.replace(synthetic.plan({"net": ["mlp", "cnn"], "drop": ["0", "1"]}, runs), within=("net",))
+    loaded = Loaded(synthetic.write(tmp_path, plan, *runs))
+    summary = summarize("made_up", loaded.plan, loaded.records, predictions=loaded.predictions)
+    assert sum(row.is_baseline for row in summary.rows) == 2
+    caption = by_name(figures.draw(loaded, summary)[0])["baseline_vs_best"].caption
+    assert "net=cnn, drop=0 (baseline, n=2), and of net=cnn, drop=1 (" in caption

@@ -54,9 +54,9 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
             if row.is_baseline:
                 panels[1].text(0, place, "baseline ", ha="right", va="center", color="#666666",
                                clip_on=True)
-    baseline = next((row.test_accuracy.mean for row in rows if row.is_baseline), None)
-    if baseline is not None:
-        panels[0].axvline(100 * baseline, zorder=0, **REFERENCE)
+    baselines = [row.test_accuracy.mean for row in rows if row.is_baseline]
+    if len(baselines) == 1 and baselines[0] is not None:
+        panels[0].axvline(100 * baselines[0], zorder=0, **REFERENCE)
     panels[0].set_yticks(range(len(rows)), names)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     panels[0].set_xlabel("test accuracy (%)")

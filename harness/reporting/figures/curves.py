@@ -96,12 +96,11 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     figure = Figure(figsize=(11, 2.3 * rows + 1.2), layout="constrained")
     room = 11 / columns - 0.5
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    baseline = next((row for row in summary.rows if row.is_baseline), None)
     for axes, row in zip(panels, summary.rows, strict=False):
         handles = {}
-        if baseline:
+        if baseline := row.cell if row.is_baseline else row.baseline:
             handles["validation, baseline"] = _draw(
-                axes, curves.get(baseline.cell, ()), f"validation_{metric}", REFERENCE, band=False)
+                axes, curves.get(baseline, ()), f"validation_{metric}", REFERENCE, band=False)
         handles["training"] = _draw(axes, curves.get(row.cell, ()), f"train_{metric}", _TRAIN)
         handles["validation"] = _draw(axes, curves.get(row.cell, ()), f"validation_{metric}", _VALIDATION)
         if not curves.get(row.cell):

@@ -55,9 +55,10 @@ class Material:
 
     @functools.cached_property
     def shown(self) -> list[CellRow]:
-        """Picks the baseline, if it has done runs, and the highest of the others."""
-        baseline = [row for row in self.ranked if row.is_baseline]
-        return baseline + [row for row in self.ranked if not row.is_baseline][:1]
+        """Picks the highest cell that is no baseline, and before it its baseline, if that has done runs."""
+        top = next((row for row in self.ranked if not row.is_baseline), None)
+        baseline = [row for row in self.ranked if row.is_baseline and (top is None or row.cell == top.baseline)]
+        return baseline[:1] + ([top] if top else [])
 
     @property
     def data(self) -> DatasetFacts:
