@@ -78,7 +78,7 @@ def test_record_and_plan_say_where_the_ablation_is_written_and_what_was_overridd
 
 
 def test_the_command_of_a_page_is_one_that_trains_the_run_again(folder, record):
-    _, _, module, *flags = shlex.split(page_runs.command(RUN, record))
+    _, _, module, *flags = shlex.split(page_runs.commands(RUN, record)[-1])
     again = commands.here().run(module, *flags, "--dry_run", where=folder)
     assert again.returncode == 0, again.stderr
     assert "my_study,optimizer.learning_rate=0.01: 1 runs, 0 recorded, 1 to train, in again/" in again.stdout
