@@ -205,7 +205,7 @@ def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     (["--run=my_results/colours"], "name the pictures or folders to classify, or give --split=test"),
     (["a.png"], "--run=FOLDER is needed"),
     ([f"--run=my_results/colours/runs/{RUN}", "--split=test"],
-     "which colours.py (sha256 "),
+     "its data is Colours, which colours.py (sha256 "),
     (["--run=my_results/colours/runs/network=shipped,seed=1", "a.png"],
      "of its cell's runs network=shipped,seed=0 has: --run="),
     ([f"--run={ROOT}/results/kmnist_mlp", "a.png"], "train it again: python -m harness.run --ablation=kmnist_mlp"),
