@@ -89,7 +89,7 @@ def faster_forms(run: Run, found: Inputs) -> str:
     network = nnx.eval_shape(lambda: plain.built(model, found.dataset.num_classes, shape, train.streams(0)))
     if not (layers := plain.faster_convolutions(network)):
         return ""
-    return (f"{type(model).__name__} would train many times faster on a CPU with models.Conv for nnx.Conv, which takes "
+    return (f"{type(model).__name__} would train faster on a CPU with models.Conv in place of nnx.Conv, which takes "
             f"the same arguments and has the same parameters and values: from models import Conv ({len(layers)} "
             f"layers, the first is {layers[0]})")
 

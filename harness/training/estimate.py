@@ -1,7 +1,4 @@
-"""What training would take, before any of it is done: time by the speed of recorded runs, disk by what a run leaves.
-
-Foretold from the others' records, the median run of each shipped ablation takes between 0.6 and 2.2 times the estimate.
-"""
+"""What training would take, before any of it is done: time by the speed of recorded runs, disk by what a run leaves."""
 
 import contextlib
 import dataclasses
