@@ -36,7 +36,7 @@ from absl import flags
 from rich.console import Console
 
 from harness import cli, records
-from harness.analysis import cells, summarize
+from harness.analysis import cells, claims, summarize
 from harness.analysis.cells import View
 from harness.progress import live, status
 from harness.records import pooling
@@ -176,9 +176,12 @@ def _entry(folder: records.Folder) -> page_index.Entry:
     """Sums up an ablation for the index, which lists it also where its records are of no use."""
     has_page, where = (folder.path / "report.html").exists(), _short(folder.results_dir)
     try:
-        found = folder.records()
-        table = summarize.summarize(folder.ablation, folder.plan(), found)
-        return page_index.Entry(folder.ablation, table, found, has_page, where)
+        loaded = Loaded(folder)
+        claimed = {claim.metric for claim in loaded.plan.claims} if loaded.plan else set()
+        # What is listed of an ablation does not depend on which one was asked for.
+        predictions = loaded.predictions if claimed & set(claims.PREDICTED) else None
+        table = summarize.summarize(folder.ablation, loaded.plan, loaded.records, predictions=predictions)
+        return page_index.Entry(folder.ablation, table, loaded.records, has_page, where)
     except (records.RecordError, pooling.MixtureError) as error:
         return page_index.Entry(folder.ablation, None, {}, has_page, where, str(error))
 

@@ -125,7 +125,7 @@ def sums(configs: Mapping[str, Mapping[str, Any]], baselines: Mapping[str, str],
       baselines: cell -> the cell that it is compared with, itself for a baseline.
       values: cell -> seed -> value, of the same cells.
     """
-    changes = {cell: frozenset(differences(configs[base], configs[cell])) for cell, base in baselines.items()
+    changes = {cell: _changes(configs[base], configs[cell]) for cell, base in baselines.items()
                if cell in configs and base in configs}
     cells = {(baselines[cell], changed): cell for cell, changed in changes.items()}
     found = []
@@ -139,6 +139,16 @@ def sums(configs: Mapping[str, Mapping[str, Any]], baselines: Mapping[str, str],
         if table.size:
             found.append(_together((first, second), None, table, np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])))
     return tuple(dataclasses.replace(one, contrast=contrast) for one, contrast in _corrected(found))
+
+
+def _changes(base: Mapping[str, Any], config: Mapping[str, Any]) -> frozenset[str]:
+    """Lists what a configuration changes; a field that one of both was recorded without is no change."""
+    def shared(one: Any, other: Any) -> Any:
+        if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+            return one
+        return {name: shared(value, other[name]) for name, value in one.items() if name in other}
+
+    return frozenset(differences(shared(base, config), shared(config, base)))
 
 
 def across(table: np.ndarray, weights: np.ndarray) -> Contrast:

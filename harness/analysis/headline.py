@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
+from harness.analysis.power import MOST_SEEDS
 from harness.analysis.stats import holm
 
 # Chosen by the simulation: with 1.5 the family-wise error exceeds 5 % where noise variances differ tenfold.
@@ -39,16 +40,29 @@ class Contrast:
     p: float | None = None
     holm: float | None = None
 
-    @property
-    def detectable(self) -> float | None:
-        """Gives the true difference that as many seeds show with power 0.8 at the 5 % level, uncorrected.
+    def detectable(self, seeds: int | None = None) -> float | None:
+        """Gives the true difference that so many seeds show with power 0.8 at the 5 % level, uncorrected.
 
-        The noise is what was seen. Source: the shifted t distribution, an approximation of the noncentral one.
+        The noise is what was seen; its degrees of freedom grow with the seeds. Without a number, those that were seen.
+
+        Source: the shifted t distribution, an approximation of the noncentral one.
         """
         if self.mean is None or self.high is None or self.degrees is None:
             return None
-        edge = float(special.stdtrit(self.degrees, 0.975))
-        return (self.high - self.mean) / edge * (edge + float(special.stdtrit(self.degrees, 0.8)))
+        seeds = seeds or self.n
+        error = (self.high - self.mean) / float(special.stdtrit(self.degrees, 0.975)) * math.sqrt(self.n / seeds)
+        degrees = self.degrees * (seeds - 1) / (self.n - 1)
+        return error * float(special.stdtrit(degrees, 0.975) + special.stdtrit(degrees, 0.8))
+
+    def seeds_needed(self, size: float) -> int | None:
+        """Finds how many seeds show a true difference of a size with power 0.8; None above `power.MOST_SEEDS`."""
+        if self.detectable() is None or (self.detectable(MOST_SEEDS) or 0.0) > size:
+            return None
+        few, many = 1, MOST_SEEDS
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if (self.detectable(middle) or 0.0) <= size else (middle, many)
+        return many
 
 
 def against(scores: Mapping[str, Mapping[int, float]], reference: str | Mapping[str, str]) -> dict[str, Contrast]:

@@ -4,9 +4,10 @@ Pure. Text from records is passed on as it is; whoever renders it makes it inert
 """
 
 import dataclasses
+import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
         for cell, comparison in zip(cells, comparisons, strict=True))
     return Summary(
         ablation, plan.question if plan else next(iter(records.values())).question, view, factors, rows, verdict,
-        _effects(plan, factors, cells, scores, _sums(done, baselines, scores)),
+        _effects(plan, factors, cells, scores, functools.partial(_sums, done, baselines, scores)),
         claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions))
 
@@ -174,15 +175,16 @@ def _accuracy(records: Sequence[RunRecord], metric: str, *states: str) -> Estima
 
 
 def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]], scores: Scores,
-             found: tuple[Together, ...]) -> Effects | None:
-    """Estimates what factors do, or says why not; `found` is what single cells tell of changes made together."""
+             by_cells: Callable[[], tuple[Together, ...]]) -> Effects | None:
+    """Estimates what factors do, or says why not; `by_cells` finds what single cells tell of changes made together."""
     levels = _levels(plan, factors)
     if plan is None or not levels:
+        found = by_cells()
         return Effects(together=found) if found else None
     planned = {tuple(run.labels.get(name, "") for name in factors) for run in plan.runs}
     if not planned.issuperset(itertools.product(*levels.values())):
-        return Effects(together=found, note="Main effects and interactions are n/a: not every combination of levels is "
-                                            "planned.")
+        return Effects(together=by_cells(), note="Main effects and interactions are n/a: not every combination of "
+                                                 "levels is planned.")
     return factorial_effects(levels, {tuple(labels.get(name, "") for name in factors): scores[cell]
                                       for cell, labels in cells.items()})
 

@@ -54,9 +54,10 @@ def decide(scores: Scores, baselines: Mapping[str, str], sign: int) -> Verdict:
     leader = max(found, key=lambda cell: sign * float(np.mean(list(found[cell].values()))))
     compared = against(found, {cell: base for cell, base in baselines.items() if cell in found and base in found})
     behind = against(found, leader)
-    if leader in compared:  # the same two cells: one answer, wherever it is asked
-        base = baselines[leader]
-        behind[base] = dataclasses.replace(behind[base], holm=compared[leader].holm)
+    for cell, test in compared.items():  # the same two cells: one answer, wherever it is asked
+        if leader in (pair := {cell, baselines[cell]}):
+            [other] = pair - {leader}
+            behind[other] = dataclasses.replace(behind[other], holm=test.holm)
     # Where seeds are unequal, the pairs may say the opposite of the means.
     near = [cell for cell, test in behind.items() if not is_clear(test) or sign * (test.mean or 0.0) >= 0]
     sides: dict[str, list[str]] = {"above": [], "below": [], "unclear": []}

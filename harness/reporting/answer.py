@@ -1,6 +1,5 @@
 """The answer in words: the one place that turns a verdict into sentences, for tables, pictures, pages and README."""
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from harness.analysis.claims import ClaimRow, is_score, unit
 from harness.analysis.compare import HALF_A_POINT
 from harness.analysis.effects import Effects, Together
 from harness.analysis.headline import Contrast
+from harness.analysis.power import MOST_SEEDS
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import is_clear
 from harness.records.text import printable, shortened
@@ -36,8 +36,9 @@ def found(summary: Summary) -> list[str]:
     """Says what the factors do, each on average where they do not depend on each other, else cell by cell."""
     effects = summary.effects or Effects()
     depend = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
+    # Averages are against reference levels, not against a baseline that a reader has chosen.
     averaged = [factor for factor in dict.fromkeys(margin.factor for margin in effects.margins)
-                if factor not in depend]
+                if factor not in depend and summary.view.baseline is None]
     judged = [_on_average(factor, summary) for factor in averaged]
     if not effects.margins or len(averaged) < len(summary.factors):
         judged += _cell_by_cell(summary)
@@ -47,17 +48,19 @@ def found(summary: Summary) -> list[str]:
 def left_open(summary: Summary) -> str:
     """Says how small a difference the seeds could show, and how many half a point takes; empty if all is clear."""
     margins, is_loss = (summary.effects or Effects()).margins, summary.view.is_loss
-    tests = [test for test in (*(margin.contrast for margin in margins), *summary.verdict.against.values())
-             if not is_clear(test) and test.detectable]
-    if not tests:
+    known = [(test, size) for test in (*(margin.contrast for margin in margins), *summary.verdict.against.values())
+             if not is_clear(test) and (size := test.detectable()) is not None]
+    if not known:
         return ""
-    seeds, size = min(test.n for test in tests), statistics.median(test.detectable or 0.0 for test in tests)
-    needed = math.ceil(seeds * (size / HALF_A_POINT) ** 2)
-    shown = (f"{seeds} seeds show a true difference four times out of five if it is "
-             f"{rounded.single(size, summary.view.metric)}{'' if is_loss else ' points'} or more")
+    seeds = statistics.mode(test.n for test, _ in known)  # a cell that lacks runs has noise of its own
+    usual = [(test, size) for test, size in known if test.n == seeds]
+    typical = rounded.single(statistics.median(size for _, size in usual), summary.view.metric)
+    shown = (f"{seeds} seeds show a true difference four times out of five if it is {typical}"
+             f"{'' if is_loss else ' points'} or more")
+    needed = statistics.median_high(test.seeds_needed(HALF_A_POINT) or MOST_SEEDS + 1 for test, _ in usual)
     if is_loss or needed <= seeds:
         return f"{shown}."
-    return f"{shown}; half a point takes {f'about {needed}' if needed <= 1000 else 'more than 1,000'}."
+    return f"{shown}; half a point takes {f'about {needed}' if needed <= MOST_SEEDS else f'more than {MOST_SEEDS:,}'}."
 
 
 def lead(summary: Summary) -> str:

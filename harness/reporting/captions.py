@@ -37,11 +37,12 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     return (
         *([_coverage(summary)] if any(row.runs["done"] < row.runs["planned"] for row in rows) else []),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
-        *([baseline] if baseline.startswith("Differences are n/a") else []),
+        *([baseline] if baseline.startswith("Differences are n/a") or _NOT_DONE in baseline else []),
         *_mixture_sentences(rows, done),
     )
 
 
+_NOT_DONE = "Differences are n/a where the baseline has no done run:"
 _SELECTED = {
     "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
     "last": "Scores are those of the state after the last epoch, whatever the validation set says of it",
@@ -96,6 +97,8 @@ def _baseline_sentence(rows: Sequence[CellRow], view: View, plan: Plan | None) -
     fewer = [f"{row.label}: {row.difference.n}" for row in rows
              if row.comparison and row.difference.n < row.runs["done"]]
     note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
+    if absent := [row.label for row in baselines if not row.runs["done"]]:
+        note += f" {_NOT_DONE} {'; '.join(absent)}."
     name = view.metric.replace("_", " ")
     of = name if view.is_loss else f"percentage points of {name}"
     same = " and ".join(plan.within if plan else ())

@@ -23,8 +23,12 @@ def rows_drawn(summary: Summary) -> list[CellRow]:
     """Lists the cells that `effects` has room for: all in the plan's order, or the baseline and the highest means."""
     if len(summary.rows) <= MOST_ROWS:
         return list(summary.rows)
-    baseline = [row for row in summary.rows if row.is_baseline]
-    return baseline + [row for row in ranked(summary) if not row.is_baseline][:MOST_ROWS - len(baseline)]
+    best = [row for row in ranked(summary) if not row.is_baseline]
+    baselines = [row for row in summary.rows if row.is_baseline]
+    if len(baselines) > MOST_ROWS // 2:  # those of the highest means
+        needed = {row.baseline for row in best[:MOST_ROWS // 2]}
+        baselines = [row for row in baselines if row.cell in needed]
+    return baselines + best[:MOST_ROWS - len(baselines)]
 
 
 def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figure:

@@ -96,8 +96,8 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     figure = Figure(figsize=(11, 2.3 * rows + 1.2), layout="constrained")
     room = 11 / columns - 0.5
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    handles = {}
     for axes, row in zip(panels, summary.rows, strict=False):
-        handles = {}
         if baseline := row.cell if row.is_baseline else row.baseline:
             handles["validation, baseline"] = _draw(
                 axes, curves.get(baseline, ()), f"validation_{metric}", REFERENCE, band=False)
@@ -121,9 +121,10 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
 
 def _bundle(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     """Draws a thin line per cell and names two of them."""
-    named = [row for row in summary.rows if row.is_baseline]
     known = [row for row in summary.rows if curves.get(row.cell) and not row.is_baseline]
-    named += sorted(known, key=lambda row: row.test_accuracy.mean or 0.0)[-1:]
+    best = max(known, key=lambda row: row.test_accuracy.mean or 0.0, default=None)
+    named = [row for row in summary.rows if row.is_baseline and (best is None or row.cell == best.baseline)][:1]
+    named += [best] if best else []
     names = [f"{_legend(row, curves)}, {'baseline' if row.is_baseline else 'highest mean'}" for row in named]
     figure, panels = _two_panels(names, shared=True, heading=True)
     for axes, split, title in zip(panels, ("train", "validation"), _SPLITS, strict=True):

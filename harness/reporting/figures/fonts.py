@@ -112,6 +112,8 @@ def wrap(text: str, room: float, size: float, lines: int = 2) -> str:
 
 def columns(names: Sequence[str], room: float, size: float, handle: float = 0.0) -> int:
     """Counts the columns of a legend in so many inches, with a handle of some inches each: as few as its lines need."""
+    if not names:
+        return 1
     # Source: matplotlib's legend.columnspacing, 2 ems.
     gap = 2 * size / _DPI
     most = max(1, min(len(names), int((room + gap) / (widest(names, size) + handle + gap))))

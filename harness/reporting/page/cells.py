@@ -16,7 +16,7 @@ from harness.reporting.render import DASH, Cell
 from harness.reporting.tables import columns
 
 # Shown by the table, or the same as another field in the view that a page shows.
-_ELSEWHERE = ("cell", "label", "labels", "is_baseline", "baseline", "is_best", "score", "difference",
+_ELSEWHERE = ("cell", "label", "labels", "is_baseline", "is_best", "score", "difference",
               "layers")
 
 

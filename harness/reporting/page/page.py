@@ -40,7 +40,8 @@ def ablation_page(summary: Summary, records: Mapping[str, RunRecord], curves: Ma
     data = runs_json(records, places, curves) | {
         "ablation": summary.ablation,
         "cells": [{"label": row.label, "levels": [row.labels.get(factor, DASH) for factor in summary.factors],
-                   "baseline": row.is_baseline, "colour": colours[row.cell], "facts": cells.facts(row),
+                   "baseline": row.is_baseline, "base": places.get(row.cell if row.is_baseline else row.baseline or ""),
+                   "colour": colours[row.cell], "facts": cells.facts(row),
                    "accuracy": cells.interval(row.score),
                    "difference": cells.interval(row.difference),
                    "clear": bool(row.comparison and row.comparison.verdict != "unclear")} for row in summary.rows],

@@ -18,7 +18,7 @@ import pandas as pd
 from harness.records import CURVE_COLUMNS, RunRecord
 from harness.records.configs import as_json
 from harness.reporting.page.shell import intern
-from harness.reporting.page.words import told
+from harness.reporting.page.words import plainly, told
 
 # Shown in the row or by the page, or of no use to a reader.
 _ELSEWHERE = {"ablation", "question", "cell", "labels", "seed", "status", "message", "best", "last", "schema"}
@@ -72,7 +72,8 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
 
 def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the parts that recur: as rows of name and text, layers as a table."""
-    parts: dict[str, Any] = {name: told(record[name]) for name in _SHARED if record.get(name) is not None}
+    parts: dict[str, Any] = {name: (plainly if name == "config" else told)(record[name])
+                             for name in _SHARED if record.get(name) is not None}
     if record.get("cost"):
         cost = dict(record["cost"])
         layers = [told(layer) for layer in cost.pop("layers")]

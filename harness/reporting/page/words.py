@@ -52,6 +52,16 @@ def told(value: Any, *path: str) -> Rows:
     return [(_name(path), _text(value, path[-1] if path else ""))]
 
 
+def plainly(value: Any, *path: str) -> Rows:
+    """Lists a configuration field by field, as its author named and wrote them: no field is one of a record's."""
+    if isinstance(value, Mapping):
+        return [row for name, part in value.items() for row in plainly(part, *path, str(name))]
+    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        return [row for place, part in enumerate(value, 1) for row in plainly(part, *path, f"{place}")]
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _text(value, "")
+    return [(": ".join(path).replace("_", " "), repr(value) if isinstance(value, float) else text)]
+
+
 def _name(path: tuple[str, ...]) -> str:
     return ": ".join(map(_word, path))
 

@@ -15,7 +15,6 @@ from harness.reporting.tables.columns import columns, table
 LINES = 30
 # Most lines of each part.
 _QUESTION, _ANSWER, _NOTES = 3, 10, 3
-_FEWEST_ROWS = 2
 _STAR = "* is clear: p below 0.05 by the headline test, corrected."
 
 
@@ -62,15 +61,21 @@ def _rows(summary: Summary, console: Console, lines: int) -> tuple[rich.table.Ta
 
     if len(summary.rows) <= lines and fits(summary.rows):
         return laid_out(summary.rows), []
-    worst_first = sorted(summary.rows, key=lambda row: _goodness(row, summary))
-    kept = [row for row in worst_first if not row.is_baseline][-lines:]
-    baseline = [row for row in summary.rows if row.is_baseline]
-    while len(kept) + len(baseline) > _FEWEST_ROWS and not fits([*kept, *baseline]):
-        del kept[0]
-    rows = sorted([*kept, *baseline], key=lambda row: -_goodness(row, summary))
-    others = len(summary.rows) - len(rows)
-    return laid_out(rows), [Text(f"and {_counted('cell', others)} more; these are the best"
-                                 + (", with the baseline" if baseline else ""), "dim")]
+    best_first = sorted(summary.rows, key=lambda row: -_goodness(row, summary))
+
+    def with_baselines(number: int) -> list[CellRow]:
+        best = best_first[:number]
+        needed = {row.cell for row in best} | {row.baseline for row in best}
+        return [row for row in best_first if row.cell in needed]
+
+    number = max(1, min(lines, len(best_first)))
+    while number > 1 and not fits(with_baselines(number)):
+        number -= 1
+    rows = with_baselines(number)
+    added = len(rows) - number
+    return laid_out(rows), [Text(f"and {_counted('cell', len(summary.rows) - len(rows))} more; these are the best"
+                                 + (f", with {'their baselines' if added > 1 else 'the baseline'}" if added else ""),
+                                 "dim")]
 
 
 def _goodness(row: CellRow, summary: Summary) -> float:

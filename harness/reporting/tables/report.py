@@ -100,7 +100,7 @@ def _flat(row: CellRow) -> dict[str, Any]:
     shared = row.comparison.shared if row.comparison else None
     return ({"cell": row.cell}
             | {f"labels.{name}": label for name, label in row.labels.items()}
-            | {"is_baseline": row.is_baseline, "is_best": row.is_best, "behind_best_p": row.behind_best_p}
+            | {name: getattr(row, name) for name in ("is_baseline", "baseline", "is_best", "behind_best_p")}
             | {f"runs.{status}": number for status, number in row.runs.items()}
             | {key: value for name in estimates for key, value in _parts(name, getattr(row, name)).items()}
             | {f"comparison.{name}": getattr(row.comparison, name, None) for name in (

@@ -3,7 +3,8 @@ const charts = new Map();
 
 const literal = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-// Colours, dashes (in pixels) and markers are those of the figures; the baseline's black is white on dark ground.
+// Colours are those of the figures, a baseline's black is white on dark ground; dashes, in pixels, and markers tell more
+// cells apart than have a colour of their own.
 const DASHES = ["", "8,5", "8,4,2,4", "2,4", "9,3,2,3,2,3", "5,3"];
 const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
 

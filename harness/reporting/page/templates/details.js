@@ -55,7 +55,7 @@ function layers(run) {
 }
 
 function configuration(run) {
-  const baseline = data.runs.find((other) => data.cells[other.cell].baseline);
+  const baseline = data.runs.find((other) => other.cell === data.cells[run.cell].base);
   const reference = new Map(baseline ? part(baseline, "config") : []);
   return facts(part(run, "config").map(([name, value]) => {
     const there = reference.get(name) ?? "not set";
