@@ -5,10 +5,9 @@ Opens no file; `harness.data` does.
 
 import dataclasses
 import os
-from collections.abc import Hashable
 from typing import Any, Protocol
 
-from models.options import choice, positive
+from models.options import choice, is_plain, positive
 
 FITS = ("crop", "pad", "stretch")
 
@@ -81,13 +80,7 @@ def checked(dataset: Any) -> Any:
         raise ValueError(f"{type(dataset).__name__}, which stands for a data set, must be a dataclass with the "
                          "decorator @dataclasses.dataclass(frozen=True): its fields are kept as its configuration")
     for field in dataclasses.fields(dataset):
-        if not _is_plain(value := getattr(dataset, field.name)):
-            raise ValueError(f"{type(dataset).__name__}.{field.name} must be text, a number, True, False, None or a "
-                             f"tuple of these, because records keep it; not {value!r:.80}")
+        if not is_plain(value := getattr(dataset, field.name)):
+            raise ValueError(f"{type(dataset).__name__}.{field.name} must be text, a finite number, True, False, None "
+                             f"or a tuple of these, because records keep it; not {value!r:.80}")
     return dataset
-
-
-def _is_plain(value: Hashable) -> bool:
-    if isinstance(value, tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float)

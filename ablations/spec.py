@@ -225,7 +225,7 @@ class Ablation:
             raise SpecError("an ablation needs a question")
         if self.design not in ("full_factorial", "one_at_a_time"):
             raise SpecError(f"design must be one of full_factorial, one_at_a_time; not {self.design!r}")
-        if not isinstance(self.within, tuple) or not set(self.within) < set(self.factors) | {""}:
+        if self.within and (not isinstance(self.within, tuple) or not set(self.within) < set(self.factors)):
             raise SpecError(f"within must be some of the factors {', '.join(self.factors)}, and not all; not "
                             f"{self.within!r}")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0

@@ -100,7 +100,7 @@ TENSORBOARD = flags.DEFINE_bool(
 
 # Errors that are the user's to mend, each with a one-line message.
 EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, pooling.MixtureError, WeightsError)
+            checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError)
 
 
 class StoppedError(cli.UsageError):

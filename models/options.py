@@ -1,6 +1,7 @@
 """Checks of the values a model's config may take, and the mark of those that are traced."""
 
 import dataclasses
+import math
 from collections.abc import Collection, Hashable
 from typing import Any
 
@@ -35,18 +36,19 @@ def model_config(field: str, value: Any) -> None:
     for own in dataclasses.fields(value):
         if own.name == "type":
             raise ValueError(f"{name} may not have a field called type: records keep the name of the class there")
-        if not _is_plain(held := getattr(value, own.name)):
-            raise ValueError(f"{name}.{own.name} must hold numbers, text, True, False, None, or tuples or frozen "
-                             f"dataclasses of these, which a record can state, not {held!r:.200}")
+        if not is_plain(held := getattr(value, own.name)):
+            raise ValueError(f"{name}.{own.name} must hold finite numbers, text, True, False, None, or tuples or "
+                             f"frozen dataclasses of these, which a record can state, not {held!r:.200}")
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a record can state a value: JSON has no word for infinity and what is no number."""
     if isinstance(value, tuple):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return isinstance(value, Hashable) and all(
-            _is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return value is None or isinstance(value, str | int | float)
+            is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def choice(field: str, value: object, valid: Collection[object]) -> None:

@@ -156,3 +156,11 @@ def test_a_cell_that_makes_two_others_changes_at_once_is_held_against_their_sum(
 def test_cells_of_different_baselines_make_no_sum():
     values = {cell: {0: 1.0, 1: 2.0} for cell in CONFIGS}
     assert not sums(CONFIGS, {"none": "none", "norm": "none", "drop": "drop", "both": "none"}, values)
+
+
+def test_a_field_that_some_were_recorded_without_is_no_change():
+    values = {"none": {0: 10.0, 1: 14.0}, "norm": {0: 12.0, 1: 16.0}, "drop": {0: 9.0, 1: 13.0},
+              "both": {0: 14.0, 1: 18.5}}
+    older = {cell: {"model": dict(config) | ({} if cell == "none" else {"new": 0})} for cell, config in CONFIGS.items()}
+    baselines = dict.fromkeys(values, "none")
+    assert sums(older, baselines, values) == sums(CONFIGS, baselines, values) != ()

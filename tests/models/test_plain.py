@@ -34,8 +34,10 @@ class Holding(ResidualConfig):
     (ResidualConfig, r"ResidualConfig is a class: call it, as in ResidualConfig\(\)"),
     (Thawed(), r"write @dataclasses\.dataclass\(frozen=True\) above class Thawed"),
     (WithoutBuild(), "WithoutBuild has no build"), (3, "frozen dataclass with a method build.*, not 3"),
-    (Holding(widths=[1, 2]), r"Holding\.widths must hold numbers.*not \[1, 2\]"),
-    (Holding(widths=jnp.tanh), r"Holding\.widths must hold numbers"),
+    (Holding(widths=[1, 2]), r"Holding\.widths must hold finite numbers.*not \[1, 2\]"),
+    (Holding(widths=jnp.tanh), r"Holding\.widths must hold finite numbers"),
+    (Holding(widths=(1.0, float("inf"))), r"Holding\.widths must hold finite numbers.*not \(1.0, inf\)"),
+    (Holding(widths=float("nan")), r"Holding\.widths must hold finite numbers.*not nan"),
 ])
 def test_what_is_no_config_is_refused_where_it_is_written(model, message):
     with pytest.raises(ValueError, match=message) as caught:

@@ -2,11 +2,13 @@ import dataclasses
 import itertools
 import re
 
+import numpy as np
 import pytest
 import synthetic
 
 from ablations.claim import Claim
 from harness.analysis.cells import View
+from harness.analysis.power import seeds_needed
 from harness.analysis.summarize import summarize
 from harness.reporting import answer
 
@@ -98,7 +100,15 @@ def test_what_the_seeds_leave_open_has_its_size_and_the_seeds_that_half_a_point_
     found = re.search(r"3 seeds show a true difference four times out of five if it is (\d\.\d\d) points or more; "
                       r"half a point takes about (\d+)\.", words)
     assert found
-    assert int(found[2]) == pytest.approx(3 * (float(found[1]) / 0.5)**2, abs=1.1)
+    # Two cells of three seeds: the headline test is the paired t test, for which `power` plans without approximation.
+    differences = [0.002 + NOISE[(seed + 1) % 3] - NOISE[seed] for seed in range(3)]
+    assert abs(int(found[2]) - seeds_needed(float(np.std(differences, ddof=1)), 0.005)) <= 1
+
+
+def test_a_baseline_that_a_reader_has_chosen_is_what_the_answer_compares_with():
+    words = answered(TWO, lambda labels: 0.8 + 0.1 * (labels["net"] == "cnn"), view=View(baseline="net=cnn,drop=0.1"))
+    assert words.startswith("Against net=cnn, drop=0.1: ")
+    assert "On average" not in words
 
 
 def test_a_loss_has_no_points_and_less_is_better():
@@ -113,3 +123,12 @@ def test_a_loss_has_no_points_and_less_is_better():
 
 def test_one_cell_answers_nothing():
     assert answered({"a": ["x"]}, lambda labels: 0.9) == ""
+
+
+@pytest.mark.parametrize("name", [
+    "$\\frac{$", "<script>alert(1)</script>", "two\nlines", "\x1b[31mred", "x" * 200, "a=b, c"])
+def test_names_of_any_kind_are_printable_in_the_answer(name):
+    for levels in ([name, "y"], ["y", name]):
+        words = answered({"a": levels, "b\n": ["0", name]}, lambda labels: 0.9 + 0.05 * (labels["a"] == name))
+        assert words.isprintable()
+        assert len(words) < 2000

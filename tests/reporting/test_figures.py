@@ -213,3 +213,13 @@ def test_of_several_baselines_the_best_cell_s_own_is_beside_it(tmp_path, unrende
     assert sum(row.is_baseline for row in summary.rows) == 2
     caption = by_name(figures.draw(loaded, summary)[0])["baseline_vs_best"].caption
     assert "net=cnn, drop=0 (baseline, n=2), and of net=cnn, drop=1 (" in caption
+
+
+def test_the_highest_cell_is_named_inert_whatever_it_is_called(tmp_path, unrendered):
+    for place, label in enumerate(HOSTILE):
+        runs = [synthetic.record({"a": name}, seed, value) for name, value in (("x", 0.8), (label, 0.9))
+                for seed in range(2)]
+        drawn, _ = figures.draw(*material(tmp_path / str(place), *runs))
+        caption = by_name(drawn)["baseline_vs_best"].caption
+        assert caption.isprintable()
+        assert (label if label.isprintable() and len(label) < 40 else label[-3:]) in caption
