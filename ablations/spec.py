@@ -15,6 +15,7 @@ from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
 from models import MLPConfig, ModelConfig
 from models.options import choice, flag, fraction, model_config, not_negative, positive, traced
+from models.precision import PRECISIONS
 
 # What a label may hold: it becomes part of a folder's name.
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
@@ -115,7 +116,8 @@ class RunConfig:
       label_smoothing: share of the target spread over all classes.
       train_size: None trains on all training examples, a number on the first so many of them.
       validation_size: examples held out of the training set, the same ones in every run.
-      precision: "float32", or "bfloat16" for the forward and backward passes over float32 parameters.
+      precision: "float32", "tf32" (float32 multiplied on an NVIDIA GPU's tensor cores), or "bfloat16" for the forward
+        and backward passes over float32 parameters.
     """
 
     dataset: str | ImageFolder | Source
@@ -142,7 +144,7 @@ class RunConfig:
         if self.train_size is not None:
             positive("train_size", self.train_size)
         fraction("label_smoothing", self.label_smoothing)
-        choice("precision", self.precision, ("float32", "bfloat16"))
+        choice("precision", self.precision, PRECISIONS)
 
 
 @dataclasses.dataclass(frozen=True)

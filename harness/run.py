@@ -61,6 +61,7 @@ from harness.records.files import check_writable
 from harness.training import checkpoint, cost, environment, estimate, executor, keeping, trainer
 from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
+from models.precision import PRECISIONS
 
 ABLATION = flags.DEFINE_multi_string(
     "ablation", [], "Ablation to train: a name that --list shows, a file such as my_study.py, or a module such as "
@@ -70,8 +71,9 @@ ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains 
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
 EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
 SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as model.hidden=512,256; may be given again.")
-PRECISION = flags.DEFINE_enum("precision", None, ["float32", "bfloat16"],
-                              "Override: precision of the forward and backward passes.")
+PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS),
+                              "Override: precision of the forward and backward passes. tf32 multiplies float32 on an "
+                              "NVIDIA GPU's tensor cores.")
 SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and what each costs, and train nothing.")
 LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question and number of runs.")
@@ -188,6 +190,7 @@ def _launch(asked: Asked) -> None:
     name, folder, console = asked.study.name, asked.folder, asked.console
     absent = executor.missing(asked.runs, folder)
     configs = [run.config for run in absent]
+    environment.refuse_precisions({config.precision for config in configs})
     if absent:
         check_writable(folder.path)
     found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=functools.partial(

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models import convolution
+from models import conv_cpu, convolution
 from models.depthwise import SIZE, depthwise
 from models.layers import INITIALIZERS, BatchNorm, Dense, Layer, Mode, Row, Shape, parameter_count
 from models.options import choice, flag, positive
@@ -291,10 +291,10 @@ def through(steps: Sequence[Step], images: Images) -> Images:
 
     def in_groups(x: Array) -> Array:
         for most, together in groups:
-            x = convolution.in_chunks(functools.partial(apply, together), x, most)
+            x = conv_cpu.in_chunks(functools.partial(apply, together), x, most)
         return x
 
-    return convolution.in_chunks(in_groups, images, CHUNK)
+    return conv_cpu.in_chunks(in_groups, images, CHUNK)
 
 
 def _by_images_at_once(steps: Sequence[Step], shape: Shape) -> list[tuple[int, list[Step]]]:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from models import convolution
 from models.layers import Mode, Shape, Traced
+from models.precision import number_type
 
 # What is neither trained, nor traced, nor random: batch statistics, counters, constants.
 _STATISTICS = nnx.All(*(nnx.Not(kind) for kind in (nnx.Param, Traced, nnx.RngState, nnx.Intermediate)))
@@ -99,7 +100,7 @@ def check(network: nnx.Module, num_classes: int, input_shape: Shape, precision: 
     """
     name = type(network).__name__
     graph, state = nnx.split(network)
-    images = jax.ShapeDtypeStruct((2, *input_shape), jnp.dtype(precision))
+    images = jax.ShapeDtypeStruct((2, *input_shape), number_type(precision))
     kept: list[Any] = []
 
     def run(state: Any, images: Array, train: bool) -> Any:

@@ -90,7 +90,7 @@ def _trace(network: nnx.Module, input_shape: Shape) -> tuple[list[_Call], Any]:
         with _marked(network, calls):
             return plain.forward(network, images, Mode())
 
-    with convolution.as_written():
+    with convolution.using("as_written"):
         return calls, jax.make_jaxpr(run)(state, jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)).jaxpr
 
 

@@ -29,6 +29,7 @@ from harness.records import write_atomic
 from models import transfer
 from models.layers import Mode
 from models.mobilenet_v2 import last_filters
+from models.precision import multiplied, number_type
 
 BATCH = 256  # images at once, all devices together
 _FORMAT = 1  # raise it when the features change, so that no older ones are read
@@ -194,8 +195,9 @@ def compiled(features: transfer.Features, precision: str, devices: int) -> Calla
     split = NamedSharding(mesh, P("data"))
 
     def apply(weights: Any, images: jax.Array) -> jax.Array:
-        pixels = (images.astype("float32") / 255).astype(precision)
-        return nnx.merge(graph, weights)(pixels, Mode()).astype("float32")
+        pixels = (images.astype("float32") / 255).astype(number_type(precision))
+        with multiplied(precision):
+            return nnx.merge(graph, weights)(pixels, Mode()).astype("float32")
 
     # The weights are an argument: as constants they would be folded for seconds.
     program = jax.jit(jax.shard_map(apply, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=False))

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -86,6 +87,7 @@ class Folder:
         for name, content in (network or {}).items():
             write_atomic(folder / name, content)
         write_atomic(folder / "record.json", json_bytes(record))
+        shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)  # nothing resumes from them any more
 
     def provenance(self, origin: str, sources: Mapping[str, str], overrides: Mapping[str, Any]) -> Provenance:
         """States an ablation's provenance as it is kept here: of a file, its path from where the results folder is.

@@ -20,6 +20,7 @@ from harness.records.kept import WEIGHTS, KeptError, KeptNetwork
 from harness.serving import configuration, locate
 from harness.training import batches, environment, keeping
 from models import Mode, plain
+from models.precision import multiplied, number_type
 from models.transfer import GivenFeatures
 
 BATCH = 64  # pictures at once; fewer are padded to a power of two, so that few programs are compiled
@@ -181,9 +182,10 @@ def _program(network: nnx.Module, precision: str) -> Any:
 
     @jax.jit
     def apply(params: Any, others: Any, images: jax.Array) -> jax.Array:
-        cast = jax.tree.map(lambda leaf: leaf.astype(precision), params)
+        cast = jax.tree.map(lambda leaf: leaf.astype(number_type(precision)), params)
         whole = nnx.merge(graph, cast, others)
-        logits = plain.forward(whole, batches.scaled(images).astype(precision), Mode())
+        with multiplied(precision):
+            logits = plain.forward(whole, batches.scaled(images).astype(number_type(precision)), Mode())
         return jax.nn.softmax(logits.astype("float32"))
 
     return functools.partial(apply, params, others)

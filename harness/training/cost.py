@@ -13,12 +13,13 @@ from harness.data.inputs import Inputs
 from harness.records import Cost, Layer
 from harness.training import cohort, train
 from harness.training.train import Program, TrainState
-from models import TransferConfig, plain
+from models import Row, TransferConfig, plain
 from models.transfer import Frozen
 
 
 def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple[int, ...],
-            compiled_bytes: int | None = None, measured_peak_bytes: int | None = None) -> Cost:
+            compiled_bytes: int | None = None, measured_peak_bytes: int | None = None,
+            rows: Sequence[Row] | None = None) -> Cost:
     """Counts a run's parameters and operations, and estimates the memory of a training step.
 
     The estimate counts all float32 parameters of the network, a gradient for each that is trained, the optimizer's
@@ -29,9 +30,10 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
       state: of one run, or its abstract shapes.
       compiled_bytes: what the compiled program says of itself; None if it does not.
       measured_peak_bytes: see `harness.training.memory`; None if that cannot be told of this run.
+      rows: the layer table, where it is at hand.
     """
     config = program.config
-    rows = train.rows(program, state, traced, input_shape)
+    rows = rows or train.rows(program, state, traced, input_shape)
     number_bytes = 2 if config.precision == "bfloat16" else 4
     # A frozen backbone that runs in the step is held beside the weights.
     parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(traced["model"], Frozen))

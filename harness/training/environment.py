@@ -8,7 +8,8 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -115,6 +116,17 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def refuse_precisions(precisions: Iterable[str]) -> None:
+    """Refuses what the devices here cannot multiply.
+
+    Raises:
+      DeviceError: naming the precision and the others.
+    """
+    if "tf32" in precisions and (platform := jax.default_backend()) != "gpu":
+        raise DeviceError(f"precision=tf32 is a way to multiply on an NVIDIA GPU's tensor cores, and jax uses the "
+                          f"{platform} here; give float32, which multiplies with all its bits, or bfloat16")
+
+
 def device_memory_bytes(devices: int) -> int | None:
     """Tells how much memory each of this many devices has; None where the platform does not say."""
     device = jax.devices()[0]
@@ -124,20 +136,22 @@ def device_memory_bytes(devices: int) -> int | None:
     return None if stats is None else stats.get("bytes_limit")
 
 
-_cache_counts = {"/jax/compilation_cache/cache_hits": 0, "/jax/compilation_cache/cache_misses": 0}
+_CACHE_EVENTS = ("/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses")
+# By thread: several compile at once, and each counts its own.
+_cache_counts = threading.local()
 
 
 def _count_event(event: str, **details: Any) -> None:
-    if event in _cache_counts:
-        _cache_counts[event] += 1
+    if event in _CACHE_EVENTS:
+        setattr(_cache_counts, event, getattr(_cache_counts, event, 0) + 1)
 
 
 jax.monitoring.register_event_listener(_count_event)
 
 
 def cache_counts() -> tuple[int, int]:
-    """Counts the hits and misses of the compilation cache so far in this process."""
-    hits, misses = _cache_counts.values()
+    """Counts the hits and misses of the compilation cache so far in this thread."""
+    hits, misses = (getattr(_cache_counts, event, 0) for event in _CACHE_EVENTS)
     return hits, misses
 
 

@@ -1,10 +1,13 @@
 """Trains what is missing of an ablation, cohort by cohort, and records every run."""
 
+import collections
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import signal
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent import futures
 
 import jax
 
@@ -81,13 +84,67 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
         hints = [cost.faster_forms(members[0], training.recorder.inputs) for members, training in cohorts]
         for hint in dict.fromkeys(filter(None, hints)):
             watcher.told(hint)
-        for number, (members, training) in enumerate(cohorts):
-            with memory.Peak(before, is_first=number == 0) as peak:
-                for run, record in training.train(members, peak):
-                    watcher.finished(run, record)
-                    finished.append(record)
-            training.trainer.release()
+        with _Writing(watcher, finished) as writing, _Ahead() as ahead:
+            for number, (members, training) in enumerate(cohorts):
+                ahead.wait()
+                if number + 1 < len(cohorts):
+                    ahead.prepare(cohorts[number + 1][1])
+                with memory.Peak(before, is_first=number == 0) as peak:
+                    training.train(members, peak, writing)
+                training.trainer.release()
     return finished
+
+
+class _Writing:
+    """Writes records one after another while training goes on; what was handed in is written, whatever happens."""
+
+    def __init__(self, watcher: Watcher, finished: list[records.RunRecord]):
+        self._watcher, self._finished = watcher, finished
+        self._thread = futures.ThreadPoolExecutor(1, "write")
+        self._pending: collections.deque[tuple[Run, futures.Future[records.RunRecord]]] = collections.deque()
+
+    def __enter__(self) -> "_Writing":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.told(wait=True)
+        self._thread.shutdown()
+
+    def add(self, run: Run, write: Callable[[], records.RunRecord]) -> None:
+        """Has a record written after those before it, and tells of what has been written meanwhile."""
+        self._pending.append((run, self._thread.submit(write)))
+        self.told(wait=jax.default_backend() == "cpu")  # training is what the cores are for there
+
+    def told(self, *, wait: bool) -> None:
+        """Tells of written records in their order; raises what kept one from being written."""
+        while self._pending and (wait or self._pending[0][1].done()):
+            run, record = self._pending.popleft()
+            self._finished.append(record.result())
+            self._watcher.finished(run, self._finished[-1])
+
+
+class _Ahead:
+    """Compiles for the next cohort while one trains, where training leaves the processor free."""
+
+    def __init__(self) -> None:
+        self._thread = futures.ThreadPoolExecutor(1, "ahead")
+        self._preparing: futures.Future[None] | None = None
+
+    def __enter__(self) -> "_Ahead":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def prepare(self, training: "_Cohort") -> None:
+        if jax.default_backend() != "cpu":
+            self._preparing = self._thread.submit(training.prepare)
+
+    def wait(self) -> None:
+        """Waits for what is being prepared; what goes wrong with it will again, when its turn has come."""
+        if self._preparing is not None:
+            futures.wait([self._preparing])
+            self._preparing = None
 
 
 def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs]) -> list[str]:
@@ -136,7 +193,14 @@ class _Cohort:
     recorder: Recorder
     watcher: Watcher
 
-    def train(self, runs: Sequence[Run], peak: memory.Peak) -> Iterator[tuple[Run, records.RunRecord]]:
+    def prepare(self) -> None:
+        """Compiles what the cohort is most likely to train with."""
+        if self.launch.folder.layouts().get(self._key) is None:
+            self.trainer.prepare(self.runs, self.launch.devices, self.launch.parallel)
+        else:
+            self.trainer.programs(self._chosen().layout, self.runs[0])
+
+    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: _Writing) -> None:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
         waiting = {run.run_id: run for run in runs}
         started_at = now()
@@ -148,13 +212,14 @@ class _Cohort:
                     del waiting[member.run.run_id]
                     # Of runs side by side nobody can tell which one takes how much.
                     alone = alone and member.at_once == 1
-                    yield member.run, self.recorder.finished(member, chosen.why, started_at, waiting,
-                                                             peak.bytes if alone else None)
+                    writing.add(member.run, functools.partial(
+                        self.recorder.finished, member, chosen.why, started_at, frozenset(waiting),
+                        peak.bytes if alone else None))
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 fewer = smaller(layout)
                 if fewer is None:  # a single run: the failure is its own
                     run = waiting.pop(next(iter(waiting)))
-                    yield run, self.recorder.failed(run, error, started_at)
+                    writing.add(run, functools.partial(self.recorder.failed, run, error, started_at))
                     layout = chosen.layout
                 elif is_out_of_memory(error):
                     self.watcher.told(f"out of memory with {layout}; going on with {fewer}")

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from models.convolution import Form
+
 Parallel = Literal["jit", "pmap"]
 
 
@@ -15,12 +17,14 @@ class Layout:
       data: devices along `data`; they split the batches of the same run.
       members: runs that one device trains at once, under `vmap`; more than fit wait until one of these has ended.
       parallel: "jit" (with `shard_map`) or "pmap".
+      form: of the convolutions; None is the platform's own for one run.
     """
 
     runs: int
     data: int = 1
     members: int = 1
     parallel: Parallel = "jit"
+    form: Form | None = None
 
     @property
     def slots(self) -> int:
@@ -36,33 +40,59 @@ class Layout:
         devices = "1 device" if self.devices == 1 else f"{self.devices} devices"
         each = "one run" if self.members == 1 else f"{self.members} runs under vmap"
         spread = f" on every {self.data}, batches split" if self.data > 1 else " on each" if self.runs > 1 else ""
-        return f"{devices}, {each}{spread}" + (", by pmap" if self.parallel == "pmap" else "")
+        return f"{devices}, {each}{spread}" + (", by pmap" if self.parallel == "pmap" else "") + (
+            f", convolutions by {self.form}" if self.form else "")
 
 
-def simplest(cohort: int, devices: int, parallel: Parallel) -> Layout:
-    """Gives every run a device to itself, as far as there are devices."""
-    return Layout(min(cohort, devices), parallel=parallel)
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What decides how the runs of a cohort may lie on the devices.
 
-
-def alternatives(cohort: int, devices: int, parallel: Parallel, whole_batches: bool = False) -> list[list[Layout]]:
-    """Lists what may be faster than the simplest, in lines to be followed as long as each beats the one before.
-
-    Args:
+    Attributes:
       cohort: how many runs there are.
       devices: how many devices there are.
-      whole_batches: leaves out what splits batches: that would change the statistics of a network that is not told.
+      whole_batches: whether batches may not be split: that would change the statistics of a network that is not told.
+      accelerator: whether the devices are no CPU's.
+      convolves: whether the network has convolutions.
     """
-    simple = simplest(cohort, devices, parallel)
-    spare = devices // simple.runs
-    # A pmap has one axis: several runs that also split their batches need two.
-    split = spare > 1 and not whole_batches and (parallel == "jit" or simple.runs == 1)
-    most = -(-cohort // simple.runs)
-    members, number = [], 4
-    while 2 * number <= most:
-        members.append(number)
-        number *= 4
-    return [[dataclasses.replace(simple, data=spare)] if split else [],
-            [dataclasses.replace(simple, members=number) for number in (*members, most) if number > 1]]
+
+    cohort: int
+    devices: int
+    parallel: Parallel = "jit"
+    whole_batches: bool = False
+    accelerator: bool = False
+    convolves: bool = True
+
+    def simplest(self) -> Layout:
+        """Gives every run a device to itself, as far as there are devices; an accelerator all of its runs at once.
+
+        Small networks one by one leave an accelerator idle, and several at once are too much for a CPU's caches.
+        """
+        layout = Layout(min(self.cohort, self.devices), parallel=self.parallel)
+        members = -(-self.cohort // layout.runs)
+        if not self.accelerator or members == 1:
+            return layout
+        # XLA would make one grouped convolution of several runs', which is slow.
+        return dataclasses.replace(layout, members=members, form="patches" if self.convolves else None)
+
+    def alternatives(self) -> list[list[Layout]]:
+        """Lists what may be faster than the simplest, in lines to be followed as long as each beats the one before."""
+        simple = self.simplest()
+        spare = self.devices // simple.runs
+        # A pmap has one axis: several runs that also split their batches need two.
+        split = spare > 1 and not self.whole_batches and (self.parallel == "jit" or simple.runs == 1)
+        return [[dataclasses.replace(simple, data=spare)] if split else [], self._by_members(simple)]
+
+    def _by_members(self, simple: Layout) -> list[Layout]:
+        if self.accelerator:  # dense layers are always fastest all at once there
+            one = dataclasses.replace(simple, members=1, form=None)
+            return [one] if self.convolves and one != simple else []
+        most = -(-self.cohort // simple.runs)
+        members, number = [], 4
+        while 2 * number <= most:
+            members.append(number)
+            number *= 4
+        return [dataclasses.replace(simple, members=number) for number in (*members, most) if number > 1]
 
 
 def smaller(layout: Layout) -> Layout | None:

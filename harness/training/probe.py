@@ -10,8 +10,9 @@ import jax
 from harness.training.layout import Layout
 from harness.training.programs import Programs, is_out_of_memory
 
-# A cohort that the simplest layout trains within this time ends before other layouts would be compiled and timed.
-WORTHWHILE_S = 30.0
+# A cohort that the simplest layout trains within this time ends before other layouts would be compiled and timed, and
+# so does one that takes less than this many times what compiling one took.
+WORTHWHILE_S, WORTHWHILE_COMPILES = 30.0, 10.0
 # A layout must be this much faster than the best so far: a tie is not worth a change of the numbers' rounding.
 MARGIN = 1.1
 # Time to spend on each measurement; the faster of two counts.
@@ -55,7 +56,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Ca
         return Choice(simplest, "not probed: the simplest layout needs too much memory"), None
     rounds = -(-runs // simplest.slots)
     expected_s = step_s * best.steps_per_epoch * epochs * rounds
-    if expected_s < WORTHWHILE_S:
+    if expected_s < max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds):
         return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
     rate = simplest.slots / step_s
     measured = [(simplest, rate)]

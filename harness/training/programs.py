@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -15,7 +17,9 @@ from jax.sharding import PartitionSpec as P
 from harness.data import Dataset, Split
 from harness.training import environment, train
 from harness.training.layout import Layout
+from models import convolution
 from models.layers import Row
+from models.precision import multiplied
 
 
 class OutOfMemoryError(MemoryError):
@@ -68,27 +72,32 @@ class Programs:
     Attributes:
       layout: how the slots lie on the devices.
       steps_per_epoch: steps in which a run sees every training example.
+      rows: the network's layer table.
       compilation: what it took.
       memory_bytes: per device, arguments, outputs and temporaries of the training epoch; None if not told.
     """
 
     def __init__(self, program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset, layout: Layout,
-                 memory_limit: int | None = None):
-        """Compiles the training epoch; validation and test are compiled when they are first used.
+                 memory_limit: int | None = None, *, whole: bool = True):
+        """Compiles the training epoch, and validation and test at the same time.
 
         Args:
           program: the cohort's.
           state, traced: of any one of its runs, for their shapes.
           dataset: what is copied to the devices.
           memory_limit: bytes that each device has; None if that is not known.
+          whole: leaves validation and test until they are first used, if false.
 
         Raises:
           OutOfMemoryError: if the training epoch needs more.
         """
+        started = time.perf_counter()
         self.layout = layout
         self.compilation = Compilation()
+        self._counting = threading.Lock()
         self._program, self._dataset, self._one = program, dataset, (state, traced)
-        self._options = compiler_options(train.rows(program, state, traced, dataset.image_shape))
+        self.rows = train.rows(program, state, traced, dataset.image_shape)
+        self._options = compiler_options(self.rows)
         if program.whole_batches and layout.data > 1:
             raise ValueError("batches of a network that is not told of padding may not be split over devices")
         devices = np.array(jax.devices()[:layout.devices])
@@ -98,8 +107,14 @@ class Programs:
             self._mesh, self._own = Mesh(devices.reshape(layout.runs, layout.data), ("run", "data")), P("run")
         size = len(dataset.train.labels[:program.config.train_size])
         self.steps_per_epoch = train.steps_per_epoch(program.config, size)
-        self._train, memory = self._compile(
-            train.train_epoch, (state, traced), dataset.train, size, self._copied(jnp.int32(0)))
+        # XLA compiles outside Python's lock, so that programs do not wait for each other.
+        self._threads = futures.ThreadPoolExecutor(3, "compile")
+        training = self._threads.submit(
+            self._compile, train.train_epoch, (state, traced), dataset.train, size, self._copied(jnp.int32(0)))
+        if whole:
+            self._others  # noqa: B018
+        self._train, memory = training.result()
+        self.compilation.seconds = time.perf_counter() - started
         self.memory_bytes = None if memory is None else (
             memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
             + memory.temp_size_in_bytes)
@@ -124,23 +139,25 @@ class Programs:
 
     def end_epoch(self, states: Any, traced: Any, sums: Any) -> tuple[Any, Any]:
         """Ends each slot's epoch: see `train.end_epoch`. Consumes the states."""
-        return self._end_epoch(states, traced, sums)
+        return self._others[0].result()[0](states, traced, sums)
 
     def test(self, states: Any, traced: Any) -> Any:
         """Scores each slot's run: see `train.score_test`."""
-        return self._test(states, traced)
+        return self._others[1].result()[0](states, traced)
 
     def compile_all(self) -> None:
         """Compiles what is not compiled yet, so that no epoch's time holds it."""
-        self._end_epoch, self._test  # noqa: B018
+        started = time.perf_counter()
+        for program in self._others:
+            program.result()
+        self.compilation.seconds += time.perf_counter() - started
 
     @functools.cached_property
-    def _end_epoch(self) -> Callable[..., Any]:
-        return self._compile(train.end_epoch, (*self._one, train.no_sums()), self._dataset.validation)[0]
-
-    @functools.cached_property
-    def _test(self) -> Callable[..., Any]:
-        return self._compile(train.score_test, self._one, self._dataset.test, donate=False)[0]
+    def _others(self) -> tuple[futures.Future[Any], futures.Future[Any]]:
+        """Compiles validation and test."""
+        return (self._threads.submit(self._compile, train.end_epoch, (*self._one, train.no_sums()),
+                                     self._dataset.validation),
+                self._threads.submit(self._compile, train.score_test, self._one, self._dataset.test, donate=False))
 
     def _compile(self, function: Callable[..., Any], one: tuple[Any, ...], split: Split, size: int | None = None,
                  *shared: Any, donate: bool = True) -> tuple[Callable[..., Any], Any]:
@@ -149,7 +166,7 @@ class Programs:
         Returns:
           the executable, as a function of the stacked `one` and of `shared`, and what it says of its memory.
         """
-        started, counted = time.perf_counter(), environment.cache_counts()
+        counted = environment.cache_counts()
         layout = self.layout
         examples = train.Examples(*map(self._copied, (split.images[:size], split.labels[:size])))
         axis_name = "data" if layout.data > 1 else None
@@ -157,7 +174,8 @@ class Programs:
         # The data is an argument: as a constant it would cost seconds of compilation and be held twice.
         def on_device(state: Any, more: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
             def one_run(state: Any, more: tuple[Any, ...]) -> Any:
-                return function(self._program, state, *more, *given, axis_name=axis_name)
+                with multiplied(self._program.config.precision), convolution.using(layout.form):
+                    return function(self._program, state, *more, *given, axis_name=axis_name)
 
             if layout.members > 1:
                 return jax.vmap(one_run)(state, more)
@@ -174,11 +192,11 @@ class Programs:
             whole = jax.jit(spread, donate_argnums=donated)
         state, *more = jax.tree.map(self._slots_of, one)
         executable = whole.lower(state, tuple(more), (examples, *shared)).compile(self._options)
-        self.compilation.seconds += time.perf_counter() - started
-        self.compilation.programs += 1
         hits, misses = environment.cache_counts()
-        self.compilation.cache_hits += hits - counted[0]
-        self.compilation.cache_misses += misses - counted[1]
+        with self._counting:
+            self.compilation.programs += 1
+            self.compilation.cache_hits += hits - counted[0]
+            self.compilation.cache_misses += misses - counted[1]
 
         def run(state: Any, *arguments: Any) -> Any:
             return executable(state, arguments[:len(more)], (examples, *arguments[len(more):]))

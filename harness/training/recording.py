@@ -106,7 +106,7 @@ class Recorder:
                 end_to_end_examples_per_s=round(examples * epochs / (features_s + train_s + member.validate_s), 1),
                 members_at_once=member.at_once, launches=member.launches),
             "cost": cost.measure(member.program, member.state, member.traced, self.inputs.examples.image_shape,
-                                 member.programs.memory_bytes, peak_bytes),
+                                 member.programs.memory_bytes, peak_bytes, member.programs.rows),
             "placement": records.Placement(
                 layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,
                 cache_hits=compilation.cache_hits, cache_misses=compilation.cache_misses)}

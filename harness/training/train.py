@@ -25,6 +25,7 @@ from harness.training import batches, optimizer
 from harness.training.augment import augment, mixup
 from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, MIXUP, SHUFFLE, STREAMS
 from models import plain, table
+from models.precision import number_type
 
 EVALUATION_BATCH = 500
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -219,7 +220,7 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
         network = program.network(*_cast(Weights(params, statistics), traced["model"], config.precision))
-        logits = plain.forward(network, mix(images).astype(config.precision), mode).astype(jnp.float32)
+        logits = plain.forward(network, mix(images).astype(number_type(config.precision)), mode).astype(jnp.float32)
         targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), traced["label_smoothing"])
         losses = optax.softmax_cross_entropy(logits, mix(targets))
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
@@ -325,7 +326,7 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
 
     def score(chosen: tuple[Array, Array]) -> TestResult:
         batch, mask = chosen
-        images = batches.scaled(examples.images[batch]).astype(program.config.precision)
+        images = batches.scaled(examples.images[batch]).astype(number_type(program.config.precision))
         logits = plain.forward(program.network(*cast), images, models.Mode(mask=mask)).astype(jnp.float32)
         return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
                           jax.nn.softmax(logits).max(-1))
@@ -363,7 +364,8 @@ def _as_it_is(values: Array) -> Array:
 
 def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:
     """Casts the parameters that are multiplied; running statistics and traced values keep their range in float32."""
-    return Weights(jax.tree.map(lambda leaf: leaf.astype(precision), weights.params), weights.statistics), in_model
+    params = jax.tree.map(lambda leaf: leaf.astype(number_type(precision)), weights.params)
+    return Weights(params, weights.statistics), in_model
 
 
 def _sums(logits: Array, labels: Array, mask: Array) -> Sums:

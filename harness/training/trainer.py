@@ -18,7 +18,7 @@ from harness.data import Dataset
 from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
 from harness.training import checkpoint, environment, probe, train
-from harness.training.layout import Layout, Parallel, alternatives, compacted, simplest
+from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
 from models import plain
@@ -146,19 +146,31 @@ class Trainer:
           runs: all that are to be trained, now or later.
         """
         start = self.start(runs[0])
-        program, state, traced = start
+        _, state, traced = start
 
         def build(layout: Layout) -> Programs:
-            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
+            if self._built is not None and self._built.layout == layout:  # prepared
+                return self._built
+            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices), whole=False)
 
         def measure(programs: Programs) -> float:
             states, all_traced = (programs.put([one] * programs.layout.slots) for one in (state, traced))
             return probe.seconds_per_step(programs, states, all_traced)
 
-        choice, self._built = probe.choose(
-            simplest(len(runs), devices, parallel), alternatives(len(runs), devices, parallel, program.whole_batches),
-            build, measure, len(runs), runs[0].config.epochs)
+        choices = self._choices(start, len(runs), devices, parallel)
+        choice, self._built = probe.choose(choices.simplest(), choices.alternatives(), build, measure, len(runs),
+                                           runs[0].config.epochs)
         return choice
+
+    def prepare(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> None:
+        """Compiles what `choose` will try first, while other runs train."""
+        self.programs(self._choices(self.start(runs[0]), len(runs), devices, parallel).simplest(), runs[0])
+
+    def _choices(self, start: tuple[train.Program, train.TrainState, Any], cohort: int, devices: int,
+                 parallel: Parallel) -> Choices:
+        rows = train.rows(*start, self.dataset.image_shape)
+        return Choices(cohort, devices, parallel, start[0].whole_batches, jax.default_backend() != "cpu",
+                       any(row.kind in ("conv", "depthwise") and not row.beforehand for row in rows))
 
     def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, watcher: Watcher
             ) -> Iterator[Member]:
@@ -254,7 +266,7 @@ class Trainer:
             saving = time.perf_counter()
             for member, state in zip(slots, programs.take(states), strict=False):
                 member.state = state
-                if stop or due or not member.active:
+                if stop or due:  # what has ended is recorded next, which keeps it better
                     member.save()
             if due:
                 self._saved_at = time.perf_counter()

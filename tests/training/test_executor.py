@@ -113,7 +113,7 @@ def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, ch
     saved = run
     if field == "config.batch_size":
         saved = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
-    trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change))
+    trainer = fit.Trainer(dataclasses.replace(small_dataset(), **change), save_every_s=0)
     list(trainer.fit([saved], lambda run: folder.checkpoints(run.run_id), Layout(1), Listener()))
     with pytest.raises(checkpoint.CheckpointError, match=field):
         execute(folder, two_programs)

@@ -1,12 +1,12 @@
 import pytest
 
-from harness.training.layout import Layout, alternatives, compacted, simplest, smaller
+from harness.training.layout import Choices, Layout, compacted, smaller
 
 
 @pytest.mark.parametrize(("cohort", "devices", "expected"), [
     (1, 4, Layout(1)), (3, 4, Layout(3)), (9, 4, Layout(4)), (9, 1, Layout(1))])
 def test_members_go_over_devices_first(cohort, devices, expected):
-    assert simplest(cohort, devices, "jit") == expected
+    assert Choices(cohort, devices).simplest() == expected
 
 
 @pytest.mark.parametrize(("cohort", "devices", "expected"), [
@@ -19,12 +19,24 @@ def test_members_go_over_devices_first(cohort, devices, expected):
     (64, 2, [[], [Layout(2, members=4), Layout(2, members=16), Layout(2, members=32)]]),
 ])
 def test_what_may_be_faster(cohort, devices, expected):
-    assert alternatives(cohort, devices, "jit") == expected
+    assert Choices(cohort, devices).alternatives() == expected
+
+
+@pytest.mark.parametrize(("cohort", "devices", "convolves", "expected", "others"), [
+    (1, 1, True, Layout(1), []),
+    (25, 1, False, Layout(1, members=25), []),
+    (25, 1, True, Layout(1, members=25, form="patches"), [Layout(1)]),
+    (6, 4, True, Layout(4, members=2, form="patches"), [Layout(4)]),
+])
+def test_an_accelerator_trains_all_of_its_runs_at_once(cohort, devices, convolves, expected, others):
+    choices = Choices(cohort, devices, accelerator=True, convolves=convolves)
+    assert choices.simplest() == expected
+    assert choices.alternatives() == [[], others]
 
 
 def test_a_pmap_has_one_axis():
-    assert alternatives(1, 4, "pmap")[0] == [Layout(1, data=4, parallel="pmap")]
-    assert alternatives(2, 4, "pmap")[0] == []
+    assert Choices(1, 4, "pmap").alternatives()[0] == [Layout(1, data=4, parallel="pmap")]
+    assert Choices(2, 4, "pmap").alternatives()[0] == []
 
 
 def test_smaller_ends_at_a_single_run():
@@ -44,4 +56,5 @@ def test_a_layout_says_what_it_is():
     assert str(Layout(1)) == "1 device, one run"
     assert str(Layout(2, members=4)) == "2 devices, 4 runs under vmap on each"
     assert str(Layout(2, data=2)) == "4 devices, one run on every 2, batches split"
+    assert str(Layout(1, members=4, form="patches")) == "1 device, 4 runs under vmap, convolutions by patches"
     assert str(Layout(1, data=2, parallel="pmap")) == "2 devices, one run on every 2, batches split, by pmap"

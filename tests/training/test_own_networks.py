@@ -16,7 +16,7 @@ from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, with_va
 from harness.records import configs
 from harness.training import batches, cohort, cost, train
 from harness.training import trainer as fit
-from harness.training.layout import Layout, alternatives
+from harness.training.layout import Choices, Layout
 from harness.training.programs import Programs
 from harness.training.watcher import Watcher
 from models import CNNConfig
@@ -131,7 +131,7 @@ def test_evaluation_is_flaxs_own_and_pads_nothing():
 
 
 def test_a_network_that_is_not_told_of_padding_never_has_its_batches_split():
-    assert alternatives(1, 4, "jit", whole_batches=True) == [[], []]
+    assert Choices(1, 4, whole_batches=True).alternatives() == [[], []]
     assert train.init(OWN, 0, 4, (8, 8, 1))[0].whole_batches
     assert not train.init(with_value(OWN, "model", CNNConfig(filters=(4,))), 0, 4, (8, 8, 1))[0].whole_batches
     with pytest.raises(ValueError, match="may not be split"):

@@ -4,11 +4,11 @@ import jax
 import pytest
 
 from harness.training import probe
-from harness.training.layout import Layout, alternatives, simplest
-from harness.training.programs import OutOfMemoryError
+from harness.training.layout import Choices, Layout
+from harness.training.programs import Compilation, OutOfMemoryError
 
 
-def choose(step_s, cohort=16, devices=2, epochs=1000):
+def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0):
     """Chooses among layouts whose seconds per step are given; what is not given runs out of memory."""
     built = []
 
@@ -16,10 +16,10 @@ def choose(step_s, cohort=16, devices=2, epochs=1000):
         if layout not in step_s:
             raise OutOfMemoryError(str(layout))
         built.append(layout)
-        return types.SimpleNamespace(layout=layout, steps_per_epoch=100)
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation(compile_s))
 
     choice, programs = probe.choose(
-        simplest(cohort, devices, "jit"), alternatives(cohort, devices, "jit"), build,
+        Choices(cohort, devices).simplest(), Choices(cohort, devices).alternatives(), build,
         lambda programs: step_s[programs.layout], cohort, epochs)
     assert programs is None or programs.layout == choice.layout
     return choice, built
@@ -61,6 +61,12 @@ def test_a_short_training_is_not_probed():
     assert choose({ONE: 0.01, FOUR: 0.001}, epochs=4)[0].layout == FOUR
 
 
+def test_what_takes_long_to_compile_is_probed_for_a_long_training_alone():
+    """8 s an epoch."""
+    assert choose({ONE: 0.01, FOUR: 0.001}, epochs=6, compile_s=5)[0].layout == ONE
+    assert choose({ONE: 0.01, FOUR: 0.001}, epochs=7, compile_s=5)[0].layout == FOUR
+
+
 def test_nothing_is_compiled_where_there_is_no_choice():
     choice, built = choose({ONE: 0.01}, cohort=2)
     assert (choice.layout, built) == (ONE, [])
@@ -75,7 +81,7 @@ def test_an_error_that_is_not_about_memory_is_not_hidden():
     def build(layout):
         if layout != ONE:
             raise jax.errors.JaxRuntimeError("INTERNAL: broken")
-        return types.SimpleNamespace(layout=layout, steps_per_epoch=100)
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation())
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
         probe.choose(ONE, [[FOUR]], build, lambda programs: 1.0, 16, 100)

@@ -1,0 +1,20 @@
+"""What a precision means: the type of the numbers, and with how many of their bits float32 is multiplied."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+
+# float32: multiplied with all its bits. tf32: float32, multiplied on an NVIDIA GPU's tensor cores with 10 bits after
+# the point and added up with all. bfloat16: forward and backward passes with 7 bits, over float32 parameters.
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+def number_type(precision: str) -> jnp.dtype:
+    """Gives the type of the numbers that pass through a network."""
+    return jnp.dtype("bfloat16" if precision == "bfloat16" else "float32")
+
+
+def multiplied(precision: str) -> contextlib.AbstractContextManager[object]:
+    """Has products traced inside be multiplied as the precision says."""
+    return jax.default_matmul_precision("default" if precision == "tf32" else "float32")
