@@ -20,6 +20,16 @@ jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
 
 
+# Of two workers, one would be left with the last of these alone; see --no-loadscope-reorder in the Makefile.
+_LONGEST_FIRST = ("test_commands", "test_page_browser", "test_cli", "test_own_networks", "test_programs",
+                  "test_trainer", "test_executor", "test_figures")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest at the beginning; the tests of a file stay in their order."""
+    items.sort(key=lambda item: (*_LONGEST_FIRST, item.path.stem).index(item.path.stem))
+
+
 @pytest.fixture
 def dataset() -> Dataset:
     return small_dataset()
