@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready$(addprefix -,$(EXTRA))
 TOOLS := $(VENV)/ready-$(or $(EXTRA),dev)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+# A file of tests on one worker, whose fixtures its tests share; files in the order that tests/conftest.py gives them.
+WORKERS := -n 2 --dist loadscope --no-loadscope-reorder
 DATA := $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
 
 .PHONY: demo fashion report test test-slow check clean
@@ -33,11 +35,11 @@ report: $(READY)
 test: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 # What takes longer and breaks seldom: parity at every size, a thousand runs in a browser, two launches at once.
 test-slow: $(TOOLS)
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
+	$(BIN)/python -m pytest $(WORKERS) -m slow
 
 # What depends on the versions of Python and of jax, numpy and their types.
 check: $(TOOLS)

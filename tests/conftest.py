@@ -1,16 +1,33 @@
 """Settings that must precede jax's first use."""
 
+import os
+import shutil
+
 import jax
 import pytest
+from place import ROOT
 from small import small_dataset
 
 from harness.data import Dataset
-from harness.training import environment
 
 jax.config.update("jax_num_cpu_devices", 4)
-# The same programs are compiled by many tests. Keeping the small ones too would take longer than compiling them.
-environment.keep_compiled_programs()
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+# The same programs are compiled by many tests. The harness's own cache has a limit, for which jax looks at every file
+# to add one; without it jax does not lock the folder, so that each worker has its own.
+_COMPILED = ROOT / ".pytest_cache" / "compiled" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+if _COMPILED.exists() and len(list(_COMPILED.iterdir())) > 5000:
+    shutil.rmtree(_COMPILED)
+jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
+
+
+# Of two workers, one would be left with the last of these alone; see --no-loadscope-reorder in the Makefile.
+_LONGEST_FIRST = ("test_commands", "test_page_browser", "test_cli", "test_own_networks", "test_programs",
+                  "test_trainer", "test_executor", "test_figures")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest at the beginning; the tests of a file stay in their order."""
+    items.sort(key=lambda item: (*_LONGEST_FIRST, item.path.stem).index(item.path.stem))
 
 
 @pytest.fixture

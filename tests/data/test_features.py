@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import io
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from place import ROOT
 from rich.console import Console
 from small import random_backbone, small_dataset
@@ -20,8 +22,21 @@ KEY = features.Key(data=DATA.fingerprint, weights="w", width=0.35, resolution=PI
                    platform="cpu")
 
 
+@functools.cache
 def backbone():
     return transfer.Features(random_backbone(), PIXELS)
+
+
+@pytest.fixture(scope="module")
+def compiled_once():
+    return functools.cache(features.compiled)
+
+
+@pytest.fixture(autouse=True)
+def brief(compiled_once, monkeypatch):
+    """Batches of a few images, whose program all tests share."""
+    monkeypatch.setattr(features, "BATCH", 8)
+    monkeypatch.setattr(features, "compiled", compiled_once)
 
 
 def compute(folder, key=KEY, data=DATA, devices=2):
@@ -30,12 +45,11 @@ def compute(folder, key=KEY, data=DATA, devices=2):
 
 
 def test_features_are_those_of_every_image_in_order_and_are_computed_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "BATCH", 8)
     first, _ = compute(tmp_path)
     assert not first.cached
     for name, rows in first.splits.items():
         images = getattr(DATA, name).images
-        expected = backbone()(jnp.asarray(images) / 255.0, Mode())
+        expected = nnx.jit(lambda network, images: network(images, Mode()))(backbone(), jnp.asarray(images) / 255.0)
         assert rows.dtype == np.float32
         np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
     assert float(np.ptp(first.splits["test"], 0).max()) > 1e-3, "features that do not differ would prove nothing"

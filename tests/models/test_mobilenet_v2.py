@@ -109,7 +109,8 @@ def test_training_moves_the_statistics_as_keras_does(load, width):
     assert np.isfinite(features).all()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [
+    pytest.param(width, marks=() if width in (0.35, 1.4) else pytest.mark.slow) for width in WIDTHS])
 def test_parameter_counts_equal_those_of_keras(width):
     model = keras_on_jax.build(width, top=True, classes=7)
     backbone = nnx.eval_shape(lambda: mobilenet_v2.build(MobileNetV2Config(width, True, 7), nnx.Rngs(0)))

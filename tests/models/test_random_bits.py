@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.random_bits import bits16, threefry
+from models import random_bits
+
+# In one program each, as they are in training.
+bits16, threefry = jax.jit(random_bits.bits16, static_argnums=2), jax.jit(random_bits.threefry)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
@@ -34,7 +37,7 @@ def test_every_value_has_bits_of_its_own(size):
 def test_keys_and_members_under_vmap_differ_as_alone():
     keys = jax.random.split(jax.random.key(3), 4)
     places = jnp.arange(2, dtype=jnp.uint32)
-    together = jax.vmap(lambda key: bits16(key, places, 1000))(keys)
+    together = jax.jit(jax.vmap(lambda key: random_bits.bits16(key, places, 1000)))(keys)
     for key, drawn in zip(keys, together, strict=True):
         np.testing.assert_array_equal(drawn, bits16(key, places, 1000))
     assert len(np.unique(np.asarray(together).reshape(8, -1), axis=0)) == 8

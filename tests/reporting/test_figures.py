@@ -57,6 +57,15 @@ def by_name(drawn):
     return {figure.name: figure for figure in drawn}
 
 
+def drawn_already(names):
+    return dict.fromkeys(names, Picture(b"\x89PNG", b"%PDF"))
+
+
+def captions(given):
+    """What is said of each picture, which is not drawn."""
+    return {figure.name: figure.caption for figure in figures.draw(*given, kept=drawn_already(ALL))[0]}
+
+
 def test_all_pictures_are_drawn_with_captions_and_the_same_bytes_again(tmp_path):
     given = material(tmp_path, *three_cells())
     first, left_out = figures.draw(*given, pdf=True)
@@ -71,35 +80,35 @@ def test_all_pictures_are_drawn_with_captions_and_the_same_bytes_again(tmp_path)
     assert sum(len(figure.png) for figure in first) < 600_000
 
 
-def test_captions_state_the_answer(tmp_path, unrendered):
+def test_captions_state_the_answer(tmp_path):
     given = material(tmp_path, *three_cells())
-    captions = {name: figure.caption for name, figure in by_name(figures.draw(*given)[0]).items()}
-    assert answer.lead(given[1]) in captions["confusion"]
-    assert "norm (highest mean, n=2) " in captions["calibration"] or "norm (best, n=2) " in captions["calibration"]
-    assert "by norm, seed 0" in captions["test_images"]
-    assert "of dense_2, the first of its 256 units" in captions["weights"]
+    told = captions(given)
+    assert answer.lead(given[1]) in told["confusion"]
+    assert "norm (highest mean, n=2) " in told["calibration"] or "norm (best, n=2) " in told["calibration"]
+    assert "by norm, seed 0" in told["test_images"]
+    assert "of dense_2, the first of its 256 units" in told["weights"]
     known = given[0].predictions["regularizer=norm,seed=0"]
     wrong = int(np.sum(known["predicted"][:25] != known["label"][:25]))
-    assert f"the {wrong} wrong ones" in captions["test_images"]
+    assert f"the {wrong} wrong ones" in told["test_images"]
 
 
-def test_a_lead_within_its_interval_is_no_best(tmp_path, unrendered):
+def test_a_lead_within_its_interval_is_no_best(tmp_path):
     runs = [synthetic.record({"a": level}, seed, value) for level, values in
             {"x": (0.80, 0.84), "y": (0.81, 0.84)}.items() for seed, value in enumerate(values)]
     given = material(tmp_path, *runs)
     assert not any(row.is_best for row in given[1].rows)
-    caption = by_name(figures.draw(*given)[0])["confusion"].caption
+    caption = captions(given)["confusion"]
     assert "Highest mean: y, 82.50" in caption
     assert "not clearly ahead of x." in caption
 
 
-def test_the_best_is_shown_beside_the_baseline_and_the_baseline_beside_the_next(tmp_path, unrendered):
+def test_the_best_is_shown_beside_the_baseline_and_the_baseline_beside_the_next(tmp_path):
     runs = [synthetic.record({"a": level}, seed, value) for level, value in
             {"low": 0.80, "top": 0.90, "next": 0.85}.items() for seed in range(2)]
     for levels, expected in ((["low", "top", "next"], "low (baseline, n=2), and of top (highest mean, n=2)"),
                              (["top", "low", "next"], "top (baseline, highest mean, n=2), and of next (n=2)")):
         given = material(tmp_path / levels[0], *runs, factors={"a": levels})
-        assert expected in by_name(figures.draw(*given)[0])["baseline_vs_best"].caption
+        assert expected in captions(given)["baseline_vs_best"]
 
 
 def test_an_ablation_of_one_cell_has_what_needs_no_other(tmp_path):
@@ -153,13 +162,16 @@ def test_a_damaged_file_costs_its_pictures_alone(tmp_path, file, damage, missing
         else:
             with np.load(path) as stored:
                 np.savez(path, **(dict(stored) | damage))
-    assert list(figures.draw(*read(folder))[1]) == missing
+    of_file = ALL[5:10] if file == "predictions.npz" else ALL[8:]
+    drawn, left_out = figures.draw(*read(folder), kept=drawn_already(set(ALL) - set(of_file)))
+    assert list(left_out) == missing
+    assert [figure.name for figure in drawn] == [name for name in ALL if name not in missing]
 
 
-def test_a_cell_whose_runs_kept_nothing_leaves_the_next(tmp_path, unrendered):
+def test_a_cell_whose_runs_kept_nothing_leaves_the_next(tmp_path):
     folder = material(tmp_path, *three_cells())[0].folder
     (folder.run("regularizer=norm,seed=0") / "exhibits.npz").unlink()
-    caption = by_name(figures.draw(*read(folder))[0])["test_images"].caption
+    caption = captions(read(folder))["test_images"]
     assert "by none, seed 0" in caption
 
 
@@ -203,7 +215,7 @@ def test_pictures_need_neither_jax_nor_models():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_of_several_baselines_the_best_cell_s_own_is_beside_it(tmp_path, unrendered):
+def test_of_several_baselines_the_best_cell_s_own_is_beside_it(tmp_path):
     """As where cells are compared within the levels of a factor."""
     runs = [synthetic.record({"net": net, "drop": drop}, seed, value) for (net, drop), value in
             {("mlp", "0"): 0.7, ("mlp", "1"): 0.75, ("cnn", "0"): 0.8, ("cnn", "1"): 0.9}.items() for seed in range(2)]
@@ -211,15 +223,14 @@ def test_of_several_baselines_the_best_cell_s_own_is_beside_it(tmp_path, unrende
     loaded = Loaded(synthetic.write(tmp_path, plan, *runs))
     summary = summarize("made_up", loaded.plan, loaded.records, predictions=loaded.predictions)
     assert sum(row.is_baseline for row in summary.rows) == 2
-    caption = by_name(figures.draw(loaded, summary)[0])["baseline_vs_best"].caption
+    caption = captions((loaded, summary))["baseline_vs_best"]
     assert "net=cnn, drop=0 (baseline, n=2), and of net=cnn, drop=1 (" in caption
 
 
-def test_the_highest_cell_is_named_inert_whatever_it_is_called(tmp_path, unrendered):
+def test_the_highest_cell_is_named_inert_whatever_it_is_called(tmp_path):
     for place, label in enumerate(HOSTILE):
         runs = [synthetic.record({"a": name}, seed, value) for name, value in (("x", 0.8), (label, 0.9))
                 for seed in range(2)]
-        drawn, _ = figures.draw(*material(tmp_path / str(place), *runs))
-        caption = by_name(drawn)["baseline_vs_best"].caption
+        caption = captions(material(tmp_path / str(place), *runs))["baseline_vs_best"]
         assert caption.isprintable()
         assert (label if label.isprintable() and len(label) < 40 else label[-3:]) in caption

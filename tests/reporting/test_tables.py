@@ -11,6 +11,7 @@ import pytest
 import synthetic
 from markdown_it import MarkdownIt
 from reports import plain, render, table_rows
+from undrawn import undrawn
 
 from ablations.claim import Claim
 from harness.analysis.summarize import summarize
@@ -24,6 +25,12 @@ HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "
 
 
 LONG = "very long " * 500
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    with undrawn():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from ablations.spec import AugmentConfig
-from harness.training.augment import augment, flip, mixup, shift
+from harness.training import augment as augmenting
+from harness.training.augment import mixup
+
+# In one program each, as they are in training.
+augment, shift = (jax.jit(whole, static_argnums=3) for whole in (augmenting.augment, augmenting.shift))
+flip = jax.jit(augmenting.flip)
 
 PLACES = jnp.arange(64, dtype=jnp.uint32)
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 6, 7, 2)) + 1
@@ -30,29 +35,30 @@ def test_a_shift_beyond_the_image_is_refused(max_px):
 
 
 def test_a_flip_mirrors_about_half_of_the_images():
-    flipped = flip(IMAGES, jax.random.key(1), PLACES)
-    mirrored = jnp.stack([(flipped[i] == IMAGES[i, :, ::-1]).all() for i in range(64)])
-    kept = jnp.stack([(flipped[i] == IMAGES[i]).all() for i in range(64)])
+    images, flipped = np.asarray(IMAGES), np.asarray(flip(IMAGES, jax.random.key(1), PLACES))
+    mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
+    kept = (flipped == images).all((1, 2, 3))
     assert (mirrored ^ kept).all()
     assert 16 < mirrored.sum() < 48
 
 
 def test_mixup_mixes_real_examples_with_real_ones_by_one_share():
-    values, mask = jnp.arange(1.0, 7.0), jnp.arange(6) < 4
+    values, mask = np.arange(1, 7, dtype=np.float32), np.arange(6) < 4
+    draw = jax.jit(lambda key: mixup(key, jnp.float32(1.0), PLACES[:6], mask)(values))
     for seed in range(5):
-        mixed = mixup(jax.random.key(seed), jnp.float32(1.0), PLACES[:6], mask)(values)
+        mixed = np.asarray(draw(jax.random.key(seed)))
         share = (values[1] - mixed[0]) / (values[1] - values[0])
         assert 0 <= share <= 1
-        np.testing.assert_allclose(mixed[:4], share * values[:4] + (1 - share) * jnp.array([2.0, 3.0, 4.0, 1.0]),
+        np.testing.assert_allclose(mixed[:4], share * values[:4] + (1 - share) * np.array([2.0, 3.0, 4.0, 1.0]),
                                    rtol=1e-5)
 
 
 def test_mixup_shares_follow_the_beta_distribution():
     """Its variance is 1 / (4 (2 a + 1))."""
     one, mask = jnp.array([1.0, 0.0]), jnp.ones(2, bool)
+    draw = jax.jit(jax.vmap(lambda key, strength: mixup(key, strength, PLACES[:2], mask)(one)[0], (0, None)))
     for strength in (0.2, 2.0):
-        draw = jax.vmap(lambda key, strength=strength: mixup(key, jnp.float32(strength), PLACES[:2], mask)(one)[0])
-        shares = draw(jax.random.split(jax.random.key(0), 4000))
+        shares = np.asarray(draw(jax.random.split(jax.random.key(0), 4000), jnp.float32(strength)))
         np.testing.assert_allclose(shares.mean(), 0.5, atol=0.03)
         np.testing.assert_allclose(shares.var(), 1 / (4 * (2 * strength + 1)), rtol=0.1)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -24,8 +25,22 @@ def folder(tmp_path):
     return records.Folder(tmp_path, "made_up")
 
 
-def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(folder):
-    told = execute(folder)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The ablation's folder once all of its runs are trained, and what was told; not to be changed."""
+    folder = records.Folder(tmp_path_factory.mktemp("trained"), "made_up")
+    return folder, execute(folder)
+
+
+@pytest.fixture
+def copied(trained, folder):
+    """A folder of all runs trained, that may be changed."""
+    shutil.copytree(trained[0].path, folder.path)
+    return folder
+
+
+def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(trained):
+    folder, told = trained
     found = folder.records()
     assert {run_id: record.status for run_id, record in found.items()} == {
         f"rate={level},seed={seed}": status for level, status in (("sound", "done"), ("wild", "diverged"))
@@ -39,8 +54,8 @@ def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(folder):
     assert sound.best.validation_accuracy == folder.curve("rate=sound,seed=0")["validation_accuracy"].max()
 
 
-def test_a_record_agrees_with_its_predictions_and_its_curve(folder):
-    execute(folder)
+def test_a_record_agrees_with_its_predictions_and_its_curve(trained):
+    folder, _ = trained
     labels = small_dataset().test.labels
     for run_id, record in folder.records().items():
         if record.status == "done":
@@ -83,16 +98,15 @@ def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch
     assert ("Traceback" in capsys.readouterr().err) == (status == "error")
 
 
-def test_what_has_a_record_is_not_trained_again(folder):
-    execute(folder)
+def test_what_has_a_record_is_not_trained_again(trained):
+    folder, _ = trained
     assert executor.missing(ABLATION.runs(), folder) == []
     more = dataclasses.replace(ABLATION, seeds=(0, 1, 2, 3))
     assert [run.run_id for run in executor.missing(more.runs(), folder)] == ["rate=sound,seed=3", "rate=wild,seed=3"]
 
 
 @pytest.mark.parametrize("change", ["fingerprint", "device"])
-def test_runs_that_would_not_belong_with_those_there_are_refused_before_training(folder, monkeypatch, change):
-    execute(folder)
+def test_runs_that_would_not_belong_with_those_there_are_refused_before_training(copied, monkeypatch, change):
     described = executor.environment.describe()
     if change == "device":
         monkeypatch.setattr(executor.environment, "describe",
@@ -101,8 +115,8 @@ def test_runs_that_would_not_belong_with_those_there_are_refused_before_training
         another = dataclasses.replace(small_dataset(), fingerprint="another")
         monkeypatch.setitem(FOUND, inputs.key(BASE), Inputs(another))
     with pytest.raises(MixtureError, match=change):
-        execute(folder, dataclasses.replace(ABLATION, seeds=(3,)))
-    assert len(folder.records()) == 6
+        execute(copied, dataclasses.replace(ABLATION, seeds=(3,)))
+    assert len(copied.records()) == 6
 
 
 @pytest.mark.parametrize(("change", "field"), [({"fingerprint": "another"}, "data"), ({}, "config.batch_size")])
@@ -171,8 +185,8 @@ def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     assert {place.choice for place in placed} == {"told to"}
 
 
-def test_a_changed_configuration_is_named_and_stops(folder):
-    execute(folder)
+def test_a_changed_configuration_is_named_and_stops(trained):
+    folder, _ = trained
     changed = dataclasses.replace(ABLATION, base=dataclasses.replace(BASE, batch_size=16))
     with pytest.raises(records.RecordError, match=r"batch_size: 32 -> 16"):
         executor.missing(changed.runs(), folder)

@@ -10,8 +10,8 @@ from models import CNNConfig, MLPConfig
 
 
 def params(config, shape=(28, 28, 1), seed=0):
-    network = config.build(10, shape, nnx.Rngs(params=jax.random.key(seed)))
-    return nnx.state(network, nnx.Param)
+    built = nnx.jit(lambda key: nnx.state(config.build(10, shape, nnx.Rngs(params=key)), nnx.Param))
+    return built(jax.random.key(seed))
 
 
 def test_the_first_images_the_surest_errors_and_the_most_confused_pair_are_shown():
@@ -54,7 +54,7 @@ def test_the_first_layer_is_kept_as_it_was_and_as_it_became(config, shape, units
 
 def test_a_kernel_is_the_first_layers_only_if_it_fits_what_the_network_reads():
     """Flax sorts a block's kernels before a stem's."""
-    network = ResidualConfig().build(4, (8, 8, 1), rngs=nnx.Rngs(0))
+    network = nnx.jit(lambda: ResidualConfig().build(4, (8, 8, 1), rngs=nnx.Rngs(0)))()
     params = nnx.state(network, nnx.Param)
     assert str(exhibits.first_layer(params, params, (8, 8, 1))["layer"]) == "first"
     assert exhibits.first_layer(params, params, (8, 8, 3)) == {}

@@ -53,7 +53,9 @@ def assert_close_to_solo(config, layout, rates):
             np.testing.assert_allclose(test[name].probability, expected_test[name].probability, atol=1e-4)
 
 
-@pytest.mark.parametrize("config", [MLP, CNN, NORM, DROPOUT], ids=["mlp", "cnn", "batch_norm", "dropout"])
+@pytest.mark.parametrize("config", [
+    pytest.param(MLP, id="mlp"), pytest.param(CNN, id="cnn", marks=pytest.mark.slow),
+    pytest.param(NORM, id="batch_norm"), pytest.param(DROPOUT, id="dropout")])
 def test_a_run_with_a_device_to_itself_equals_its_solo_run(config):
     """Bit for bit with the same program and nobody beside it; closely with a program for a single run."""
     rates = (0.1, 0.2, 0.05)
@@ -70,8 +72,13 @@ def test_several_runs_on_a_device_equal_their_solo_runs(config):
     assert_close_to_solo(config, Layout(2, members=2), (0.1, 0.2, 0.05))
 
 
-@pytest.mark.parametrize("layout", [Layout(1, data=3), Layout(2, data=2)], ids=str)
-@pytest.mark.parametrize("config", [MLP, NORM, DROPOUT], ids=["mlp", "batch_norm", "dropout"])
+@pytest.mark.parametrize(("config", "layout"), [
+    pytest.param(MLP, Layout(1, data=3), id="mlp on 3 devices"),
+    pytest.param(NORM, Layout(1, data=3), id="batch_norm on 3 devices"),
+    pytest.param(DROPOUT, Layout(2, data=2), id="dropout on 2 of 4 devices"),
+    pytest.param(MLP, Layout(2, data=2), id="mlp on 2 of 4 devices", marks=pytest.mark.slow),
+    pytest.param(NORM, Layout(2, data=2), id="batch_norm on 2 of 4 devices", marks=pytest.mark.slow),
+    pytest.param(DROPOUT, Layout(1, data=3), id="dropout on 3 devices", marks=pytest.mark.slow)])
 def test_splitting_the_batches_changes_nothing(config, layout):
     """Batch norm covers the whole batch, and all that is drawn for an example follows from its place in it.
 
@@ -80,7 +87,8 @@ def test_splitting_the_batches_changes_nothing(config, layout):
     assert_close_to_solo(config, layout, (0.1, 0.2)[:layout.slots])
 
 
-@pytest.mark.parametrize("layout", [Layout(3), Layout(2, members=2), Layout(1, data=4)], ids=str)
+@pytest.mark.parametrize("layout", [
+    pytest.param(Layout(3), marks=pytest.mark.slow), Layout(2, members=2), Layout(1, data=4)], ids=str)
 def test_pmap_trains_as_jit_does(layout):
     assert_close_to_solo(NORM, dataclasses.replace(layout, parallel="pmap"), (0.1, 0.2, 0.05)[:layout.slots])
 
