@@ -36,6 +36,7 @@ from harness import cli
 from harness.benchmark import plots, rounds, tables, workloads
 from harness.records import OWN_RESULTS, SHIPPED_RESULTS, write_atomic
 from harness.records.configs import as_json
+from models.precision import PRECISIONS
 
 PEERS = ("keras", "torch")
 SCALING_RUNS, SCALING_DATA = (1, 2, 4, 8, 16), (2, 4)
@@ -75,7 +76,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("workloads", list(workloads.WORKLOADS), "Workloads to time.")
     flags.DEFINE_list("peers", None, "Peers to time against; default those that are installed.")
     flags.DEFINE_list("grid", ["1", "8"], "Values of K: how many runs a measurement trains.")
-    flags.DEFINE_list("precision", ["float32"], "float32, bfloat16 or both.")
+    flags.DEFINE_list("precision", ["float32"], "Some of float32, bfloat16 and, on an NVIDIA GPU, tf32.")
     flags.DEFINE_integer("rounds", 5, "Rounds in which every side is measured once.", lower_bound=1)
     flags.DEFINE_bool("scaling", False, "Time the harness alone, over K = 1 to 16 and over 1, 2 and 4 times the data.")
     flags.DEFINE_bool("report_only", False, "Measure nothing: rebuild tables and pictures from what is stored.")
@@ -92,12 +93,15 @@ def main() -> None:
         _report_stored([folder] if given else [pathlib.Path(SHIPPED_RESULTS) / "bench", folder], console)
         return
     names = _chosen("workloads", list(workloads.WORKLOADS))
-    precisions = _chosen("precision", ["float32", "bfloat16"])
+    precisions = _chosen("precision", list(PRECISIONS))
     peers = [] if flags.FLAGS.scaling else PEERS if flags.FLAGS.peers is None else _chosen("peers", list(PEERS))
     grid = _whole_numbers("grid")
     # This process works out sizes only, and leaves the accelerator to the sides.
     jax.config.update("jax_platforms", "cpu")
     sides = _sides(names[0], peers, must_be_there=flags.FLAGS.peers is not None)
+    if "tf32" in precisions and sides.machine["platform"] != "gpu":
+        raise cli.UsageError("--precision=tf32 is for an NVIDIA GPU; the harness runs on the "
+                             f"{sides.machine['platform']} here: give float32 or bfloat16")
     for name, why in sides.absent.items():
         console.print(f"{name} is absent: {why}")
     if flags.FLAGS.scaling:

@@ -53,6 +53,7 @@ from harness import cli, data, records
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.progress import dry_run
+from harness.progress.clock import Clock
 from harness.progress.display import SweepProgress
 from harness.progress.file import ProgressFile
 from harness.progress.tally import Tally
@@ -212,17 +213,20 @@ def _launch(asked: Asked) -> None:
             _foretell(launch, absent, found, costs, console)
         return
     trained: list[records.RunRecord] = []
+    clock = Clock()
     if absent:
         found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-        trained = _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs))
+        trained = _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs), clock)
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
             _write_plan(asked)
     from harness import report  # its pictures and statistics take seconds to import
 
     report.report([RESULTS_DIR.value], [name], console, full=FULL.value)
+    if trained:
+        console.print(clock.line(), markup=False, highlight=False, soft_wrap=True)
     if failed := [record for record in trained if record.status in ("oom", "error")]:
         raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
                              f"to train one again, move its folder out of {folder.path / 'runs'}")
@@ -262,7 +266,7 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
-           work: Mapping[str, int]) -> list[records.RunRecord]:
+           work: Mapping[str, int], clock: Clock) -> list[records.RunRecord]:
     folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -270,7 +274,7 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
         # Another process may have finished some while this one waited for its data.
         still_absent = executor.missing(absent, folder)
         try:
-            return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found, work))
+            return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found, work, clock))
         except trainer.StoppedError:
             raise StoppedError("stopped; run the same command again to go on from here") from None
 
@@ -313,12 +317,13 @@ def _write_plan(asked: Asked) -> None:
         **vars(asked.provenance)), asked.study.sources)
 
 
-def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs], work: Mapping[str, int]) -> Audience:
+def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs], work: Mapping[str, int], clock: Clock
+              ) -> Audience:
     """Gathers who is told how it goes: the terminal, the progress file, TensorBoard if asked for."""
     folder, tally = asked.folder, Tally(runs, work)
     display = SweepProgress(folder.ablation, asked.study.ablation.question, tally, asked.console,
                             verbose=VERBOSE.value)
-    watchers: list[Watcher] = [tally, display, ProgressFile(folder, tally, display.told)]
+    watchers: list[Watcher] = [clock, tally, display, ProgressFile(folder, tally, display.told)]
     if TENSORBOARD.value:
         from harness.progress.tensorboard import EventFiles  # what it needs takes seconds to import
 

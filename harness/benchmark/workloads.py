@@ -99,7 +99,7 @@ def job(workload: Workload, precision: str, runs: int, scale: int = 1) -> dict[s
     """States as JSON what a side is to do.
 
     Args:
-      precision: "float32" or "bfloat16".
+      precision: "float32", "tf32" or "bfloat16".
       runs: how many of the same network one measurement trains.
       scale: times the workload's data.
     """

@@ -78,15 +78,15 @@ class Programs:
     """
 
     def __init__(self, program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset, layout: Layout,
-                 memory_limit: int | None = None, *, whole: bool = True):
-        """Compiles the training epoch, and validation and test at the same time.
+                 memory_limit: int | None = None, *, whole: bool = False):
+        """Compiles the training epoch; validation and test at the same time or when they are first used.
 
         Args:
           program: the cohort's.
           state, traced: of any one of its runs, for their shapes.
           dataset: what is copied to the devices.
           memory_limit: bytes that each device has; None if that is not known.
-          whole: leaves validation and test until they are first used, if false.
+          whole: compiles validation and test at the same time.
 
         Raises:
           OutOfMemoryError: if the training epoch needs more.

@@ -132,7 +132,8 @@ class Trainer:
         """
         if self._built is None or self._built.layout != layout:
             self._built = None  # its copy of the data goes before the next one comes
-            self._built = Programs(*self.start(run), self.dataset, layout, self.device_memory(layout.devices))
+            self._built = Programs(*self.start(run), self.dataset, layout, self.device_memory(layout.devices),
+                                   whole=True)
         return self._built
 
     def release(self) -> None:
@@ -151,7 +152,7 @@ class Trainer:
         def build(layout: Layout) -> Programs:
             if self._built is not None and self._built.layout == layout:  # prepared
                 return self._built
-            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices), whole=False)
+            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
 
         def measure(programs: Programs) -> float:
             states, all_traced = (programs.put([one] * programs.layout.slots) for one in (state, traced))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from in_one_program import values_and_gradients
 from jax import lax
 
+from models import convolution
 from models.depthwise import depthwise
 
 
@@ -45,17 +46,18 @@ def test_values_and_gradients_equal_those_of_lax_whatever_the_sizes(batch, heigh
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_other_platforms_use_lax_and_agree(monkeypatch, stride):
+def test_every_form_agrees_with_what_xla_makes_of_it(stride):
     images = jax.random.normal(jax.random.key(0), (3, 8, 7, 4))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 4, 1))
-    here = jax.jit(lambda images: depthwise(images, kernel, stride))
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(here)(images))
-    expected = here(images)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    elsewhere = jax.jit(lambda images: depthwise(images, kernel, stride))
-    assert "conv_general_dilated" in str(jax.make_jaxpr(elsewhere)(images))
-    np.testing.assert_allclose(expected, elsewhere(images), atol=1e-5)
 
+    def computed(form):
+        def by_form(images):
+            with convolution.using(form):
+                return depthwise(images, kernel, stride)
 
-def test_half_precision_stays_half_precision():
-    assert depthwise(jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((3, 3, 2, 1)), 1).dtype == jnp.bfloat16
+        return jax.jit(by_form)
+
+    assert "conv_general_dilated" in str(jax.make_jaxpr(computed("as_written"))(images))
+    expected = computed("as_written")(images)
+    for form in ("lax", "winograd"):
+        np.testing.assert_allclose(computed(form)(images), expected, atol=1e-5)

@@ -72,6 +72,12 @@ def test_several_runs_on_a_device_equal_their_solo_runs(config):
     assert_close_to_solo(config, Layout(2, members=2), (0.1, 0.2, 0.05))
 
 
+def test_what_an_accelerator_trains_with_equals_what_a_cpu_does():
+    """A network of convolutions, all runs at once and one alone."""
+    assert_close_to_solo(CNN, Layout(1, members=3, form="patches"), (0.1, 0.2, 0.05))
+    assert_close_to_solo(CNN, Layout(1, form="lax"), (0.1,))
+
+
 @pytest.mark.parametrize(("config", "layout"), [
     pytest.param(MLP, Layout(1, data=3), id="mlp on 3 devices"),
     pytest.param(NORM, Layout(1, data=3), id="batch_norm on 3 devices"),

@@ -14,6 +14,7 @@ class Side:
     """The model as a user has it, pooled, either under one `tf.function` or by `predict`."""
 
     def __init__(self, job: dict[str, Any]):
+        tf.config.experimental.enable_tensor_float_32_execution(job["precision"] == "tf32")
         keras.config.set_dtype_policy("mixed_bfloat16" if job["precision"] == "bfloat16" else "float32")
         self.job, self.given = job, backbone.Given(job)
         images = keras.Input(self.given.shape, dtype="uint8")

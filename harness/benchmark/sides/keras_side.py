@@ -17,6 +17,7 @@ class Side:
 
     def __init__(self, job: dict[str, Any]):
         keras.utils.set_random_seed(0)
+        tf.config.experimental.enable_tensor_float_32_execution(job["precision"] == "tf32")
         keras.config.set_dtype_policy("mixed_bfloat16" if job["precision"] == "bfloat16" else "float32")
         self.job = job
         self.shape = tuple(job["image_shape"])

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from harness.benchmark.sides import serve
 from harness.training import environment
+from models.precision import multiplied, number_type
 
 LEAST_S = 0.5
 
@@ -21,7 +22,7 @@ class Side:
     def __init__(self, job: dict[str, Any]):
         environment.configure(environment.cores())
         environment.pin()
-        self.dtype = jnp.dtype(job["precision"])
+        self.precision = job["precision"]
         self.mesh = Mesh(np.array(jax.devices()), ("device",))
 
     def start(self) -> dict[str, Any]:
@@ -43,12 +44,13 @@ class Side:
         factor = jax.random.normal(jax.random.key(0), (size, size)) / size**0.5
 
         def multiply(x: Any, factor: Any, repeats: Any) -> Any:
-            return jax.lax.fori_loop(0, repeats, lambda _, x: x @ factor, x)
+            with multiplied(self.precision):
+                return jax.lax.fori_loop(0, repeats, lambda _, x: x @ factor, x)
 
         spread = NamedSharding(self.mesh, P("device"))
         devices = self.mesh.size
-        self.arrays = (jax.device_put(jnp.tile(factor, (devices, 1)).astype(self.dtype), spread),
-                       jax.device_put(factor.astype(self.dtype), NamedSharding(self.mesh, P())))
+        self.arrays = (jax.device_put(jnp.tile(factor, (devices, 1)).astype(number_type(self.precision)), spread),
+                       jax.device_put(factor.astype(number_type(self.precision)), NamedSharding(self.mesh, P())))
         self.repeats = 1
         started = time.perf_counter()
         self.multiply = jax.jit(jax.shard_map(

@@ -19,11 +19,10 @@ class Side:
 
     def __init__(self, job: dict[str, Any]):
         torch.set_flush_denormal(True)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job["precision"] == "tf32"
         self.job, self.given = job, backbone.Given(job)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.dtype = getattr(torch, job["precision"])
+        self.dtype = torch.bfloat16 if job["precision"] == "bfloat16" else torch.float32
 
     def start(self) -> dict[str, Any]:
         return {"versions": {"torch": torch.__version__}, "platform": "gpu" if self.device == "cuda" else "cpu"}
