@@ -32,8 +32,18 @@ EVERYTHING = [
 
 
 def build(config, shape, classes=10, seed=0):
-    """Builds a network by one compiled program: one for each draw takes many times as long."""
     return nnx.jit(lambda: config.build(classes, shape, nnx.Rngs(params=seed)))()
+
+
+def filled(config, shape):
+    """Builds a network whose parameters numpy draws: what the initializers would take is long to compile."""
+    def parts():
+        return nnx.split(config.build(10, shape, nnx.Rngs(params=0)), nnx.Param, ...)
+
+    generator, (graph, params, _) = np.random.default_rng(0), nnx.eval_shape(parts)
+    drawn = jax.tree.map(lambda leaf: jnp.asarray(
+        generator.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape) + (leaf.ndim == 1), leaf.dtype), params)
+    return nnx.merge(graph, drawn, jax.jit(lambda: parts()[2])())
 
 
 def shapes_of(config, shape):
@@ -74,7 +84,7 @@ def test_macs_of_the_conv_pair_are_those_of_hand_arithmetic():
 
 @pytest.mark.parametrize(("config", "shape"), EVERYTHING)
 def test_every_parameter_receives_a_gradient(config, shape):
-    graph, params, rest = nnx.split(build(config, shape), nnx.Param, ...)
+    graph, params, rest = nnx.split(filled(config, shape), nnx.Param, ...)
 
     def loss(params):
         network = nnx.merge(graph, params, rest, copy=True)
@@ -98,7 +108,7 @@ def test_padding_changes_neither_statistics_nor_the_other_logits(config, shape):
     if isinstance(config, CNNConfig):
         config = dataclasses.replace(config, dense_dropout=0.0)
     images = jax.random.uniform(jax.random.key(0), (12, *shape))
-    plain, padded = build(config, shape), build(config, shape)
+    plain, padded = filled(config, shape), filled(config, shape)
     expected = trained_on(plain, images[:7])
     got = trained_on(padded, images.at[7:].set(99.0), jnp.arange(12) < 7)
     np.testing.assert_allclose(got[:7], expected, atol=1e-5)
