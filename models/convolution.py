@@ -59,10 +59,13 @@ class Conv(nnx.Conv):
 
 def has_faster_form(layer: nnx.Conv) -> bool:
     """Whether `Conv` would compute this layer in another form here."""
-    strides = layer.strides if isinstance(layer.strides, Sequence) else [layer.strides or 1]
-    return (not by_xla() and layer.conv_general_dilated is lax.conv_general_dilated and layer.kernel.ndim == 4
+    if by_xla():
+        return False
+    strides, *dilations = (given if isinstance(given, Sequence) else [given or 1] for given in (
+        layer.strides, layer.input_dilation, layer.kernel_dilation))
+    return (layer.conv_general_dilated is lax.conv_general_dilated and layer.kernel.ndim == 4
             and len(set(layer.kernel_size)) == 1 and len(set(strides)) == 1 and layer.feature_group_count == 1
-            and {layer.input_dilation, layer.kernel_dilation} <= {1, None, (1, 1)}
+            and all(set(dilation) == {1} for dilation in dilations)
             and layer.padding in ("SAME", "VALID"))
 
 

@@ -84,7 +84,7 @@ def test_the_weights_asked_for_are_kept_with_their_scores(tmp_path, state):
     member = types.SimpleNamespace(run=run, state=begun._replace(best=begun.weights, weights=twice), program=program,
                                    traced=traced)
     recorder = Recorder("Why?", records.Folder(tmp_path, "small"), [run], Inputs(small_dataset(4, 4, 4)),
-                        synthetic.ENVIRONMENT, None, keep_weights=state)
+                        synthetic.ENVIRONMENT, None, None, keep_weights=state)
     files = recorder._network(member, record, ())
     assert set(files) == (set() if state == "none" else {kept.WEIGHTS, kept.CONFIG})
     if files:
