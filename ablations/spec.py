@@ -261,6 +261,11 @@ class Ablation:
                     raise SpecError(f"a claim of {claim.source} has {what}={dict(labels)}, and no cell has these; "
                                     f"the cells are {there}")
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The fields that its factors set."""
+        return tuple(path for factor in self.factors.values() for path in factor.paths)
+
     def runs(self) -> list[Run]:
         """Expands the design into runs, cell by cell with all seeds of each."""
         return [Run(labels, seed, self._config(labels)) for labels in self._cells() for seed in self.seeds]

@@ -179,7 +179,7 @@ def _entry(folder: records.Folder) -> page_index.Entry:
         loaded = Loaded(folder)
         claimed = {claim.metric for claim in loaded.plan.claims} if loaded.plan else set()
         # What is listed of an ablation does not depend on which one was asked for.
-        predictions = loaded.predictions if claimed & set(claims.PREDICTED) else None
+        predictions = loaded.predictions if claimed & set(claims.FROM_PREDICTIONS) else None
         table = summarize.summarize(folder.ablation, loaded.plan, loaded.records, predictions=predictions)
         return page_index.Entry(folder.ablation, table, loaded.records, has_page, where)
     except (records.RecordError, pooling.MixtureError) as error:

@@ -206,7 +206,8 @@ def _launch(asked: Asked) -> None:
                       f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}",
                       markup=False, highlight=False, soft_wrap=True)
     launch = executor.Launch(asked.study.ablation.question, asked.everything, folder, SAVE_EVERY_S.value, asked.devices,
-                             "pmap" if PARALLEL.value == "pmap" else "jit", provenance=asked.provenance,
+                             "pmap" if PARALLEL.value == "pmap" else "jit",
+                             varied=asked.study.ablation.varied, provenance=asked.provenance,
                              keep_weights=KEEP_WEIGHTS.value)
     if DRY_RUN.value:
         if absent:
@@ -313,7 +314,7 @@ def _write_plan(asked: Asked) -> None:
         # A source claims nothing of runs under other settings.
         () if asked.study.overrides else tuple(
             records.PlannedClaim(**dataclasses.asdict(claim)) for claim in ablation.claims),
-        tuple(path for factor in ablation.factors.values() for path in factor.paths), ablation.within,
+        ablation.varied, ablation.within,
         **vars(asked.provenance)), asked.study.sources)
 
 

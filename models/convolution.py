@@ -60,15 +60,12 @@ def has_faster_form(layer: nnx.Conv) -> bool:
     """Whether `Conv` would compute this layer in another form here."""
     if form() in ("as_written", "lax"):
         return False
-    strides = layer.strides if isinstance(layer.strides, Sequence) else [layer.strides or 1]
+    strides, *dilations = (given if isinstance(given, Sequence) else [given or 1] for given in (
+        layer.strides, layer.input_dilation, layer.kernel_dilation))
     return (layer.conv_general_dilated is lax.conv_general_dilated and layer.kernel.ndim == 4
             and len(set(layer.kernel_size)) == 1 and len(set(strides)) == 1 and layer.feature_group_count == 1
-            and all(_is_one(dilation) for dilation in (layer.input_dilation, layer.kernel_dilation))
+            and all(set(dilation) == {1} for dilation in dilations)
             and layer.padding in ("SAME", "VALID"))
-
-
-def _is_one(dilation: Any) -> bool:
-    return set(dilation if isinstance(dilation, Sequence) else [dilation or 1]) == {1}
 
 
 def convolve(images: Array, kernel: Array, strides: Sequence[int], padding: Any, **more: Any) -> Array:

@@ -6,7 +6,6 @@ randomness set anew for each call. A `Mode` is given to a network whose `__call_
 
 import inspect
 import pathlib
-import re
 import traceback
 from typing import Any
 
@@ -124,18 +123,6 @@ def check(network: nnx.Module, num_classes: int, input_shape: Shape, precision: 
     if kept[0] != kept[1]:
         raise ValueError(f"{name} adds to its state, or changes its shapes or types, when it is called in training: "
                          "make all of it in __init__")
-
-
-def program_text(network: nnx.Module, input_shape: Shape) -> str:
-    """Writes down what the network computes in training: equal for two networks that can share a compiled program."""
-    graph, state = nnx.split(network)
-
-    def run(state: Any, images: Array) -> Any:
-        network = nnx.merge(graph, state, copy=True)
-        return forward(network, images, Mode(True, jax.random.key(0))), penalty(network)
-
-    traced = jax.make_jaxpr(run)(state, jax.ShapeDtypeStruct((2, *input_shape), jnp.float32))
-    return re.sub(r"0x[0-9a-f]+", "", str(traced))  # addresses of functions
 
 
 def faster_convolutions(network: nnx.Module) -> list[str]:

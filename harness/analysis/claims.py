@@ -19,6 +19,7 @@ from harness.records import DatasetFacts, PlannedClaim, RunRecord
 Verdict = Literal["holds", "does not hold", "cannot tell", "not measured", "not auditable"]
 PREDICTED = ("macro_precision", "macro_recall", "macro_f1", "predicted_count_deviation", "confusion_share",
              "confusion_rank")
+FROM_PREDICTIONS = (*PREDICTED, "smallest_test_class")
 # The data set's own training images include those held out for validation here.
 _OF_DATA: Mapping[str, Callable[[DatasetFacts], int]] = {
     "images": lambda data: data.train_examples + data.validation_examples + data.test_examples,
@@ -162,7 +163,7 @@ def _read(claim: PlannedClaim, record: RunRecord, predictions: Predictions | Non
         return record.epochs_trained
     if metric in _OF_DATA:
         return _OF_DATA[metric](record.dataset)
-    if metric in PREDICTED or metric == "smallest_test_class":
+    if metric in FROM_PREDICTIONS:
         return None if predictions is None else _predicted(metric, of, record.dataset.class_names, predictions)
     if not record.cost:
         return None

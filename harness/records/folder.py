@@ -17,7 +17,7 @@ import pandas as pd
 
 from harness.records import kept, reading, schemas
 from harness.records.configs import as_json
-from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_atomic
+from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_arrays, write_atomic
 from harness.records.plan import Plan
 from harness.records.progress import Progress
 from harness.records.progress import checked as checked_progress
@@ -59,7 +59,8 @@ class Folder:
         return self.path / "tensorboard"
 
     def write(self, run_id: str, record: RunRecord, curve: pd.DataFrame, predictions: Mapping[str, np.ndarray],
-              exhibits: Mapping[str, np.ndarray] | None = None, network: Mapping[str, bytes] | None = None) -> None:
+              exhibits: Mapping[str, np.ndarray] | None = None, network: Mapping[str, bytes] | None = None
+              ) -> list[str]:
         """Writes a finished run: the curve, the test predictions and what there is to look at first, the record last.
 
         Args:
@@ -71,6 +72,10 @@ class Folder:
           exhibits: test images ("index", "image") and first layer of a cell's first run; see `training.exhibits`.
           network: name -> content of the files that its trained network is kept in; see `training.keeping`.
 
+        Returns:
+          which of the exhibits and the network could not be written, as on a full disk, and why: the record does
+          without.
+
         Raises:
           RecordError: if the run is already recorded; nothing is overwritten.
         """
@@ -79,15 +84,24 @@ class Folder:
             raise RecordError(f"{folder / 'record.json'} exists already and is never overwritten")
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "curve.csv", curve.to_csv(index=False, lineterminator="\n").encode())
-        for name, arrays in (("predictions", predictions), ("exhibits", exhibits)):
-            if arrays:
-                temporary = folder / f".{name}.{os.getpid()}.tmp.npz"
-                np.savez_compressed(temporary, allow_pickle=False, **arrays)
-                temporary.replace(folder / f"{name}.npz")
-        for name, content in (network or {}).items():
-            write_atomic(folder / name, content)
+        if predictions:
+            write_arrays(folder / "predictions.npz", predictions)
+        lost = []
+        try:
+            if exhibits:
+                write_arrays(folder / "exhibits.npz", exhibits)
+        except OSError as error:
+            lost.append(f"pictures and first layer: {error}")
+        try:
+            for name, content in (network or {}).items():
+                write_atomic(folder / name, content)
+        except OSError as error:
+            for name in network or {}:
+                (folder / name).unlink(missing_ok=True)
+            lost.append(f"trained weights: {error}")
         write_atomic(folder / "record.json", json_bytes(record))
         shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)  # nothing resumes from them any more
+        return lost
 
     def provenance(self, origin: str, sources: Mapping[str, str], overrides: Mapping[str, Any]) -> Provenance:
         """States an ablation's provenance as it is kept here: of a file, its path from where the results folder is.

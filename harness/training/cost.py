@@ -13,7 +13,7 @@ from harness.data.inputs import Inputs
 from harness.records import Cost, Layer
 from harness.training import cohort, train
 from harness.training.train import Program, TrainState
-from models import Row, TransferConfig, plain
+from models import Row, TransferConfig, plain, written
 from models.transfer import Frozen
 
 
@@ -88,7 +88,7 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
 def faster_forms(run: Run, found: Inputs) -> str:
     """Tells how a network of one's own would train faster on this platform; empty if nothing is known."""
     shape, model = inputs.input_shape(run.config, found.dataset), run.config.model
-    network = nnx.eval_shape(lambda: plain.built(model, found.dataset.num_classes, shape, train.streams(0)))
+    network = written.abstract(lambda: plain.built(model, found.dataset.num_classes, shape, train.streams(0)))
     if not (layers := plain.faster_convolutions(network)):
         return ""
     return (f"{type(model).__name__} would train faster on a CPU with models.Conv in place of nnx.Conv, which takes "

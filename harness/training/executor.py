@@ -38,6 +38,7 @@ class Launch:
       devices: how many devices to use.
       parallel: what lays programs out over them.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
+      varied: paths of the fields that the ablation's factors set.
       provenance: where the ablation is written.
       keep_weights: see `recording.Recorder`.
     """
@@ -49,6 +50,7 @@ class Launch:
     devices: int = 1
     parallel: Parallel = "jit"
     device_memory: Callable[[int], int | None] = environment.device_memory_bytes
+    varied: Sequence[str] = ()
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
 
@@ -79,7 +81,7 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
     before = memory.resident()
     with _stop_on_signal(watcher) as stop, contextlib.closing(watcher):
         cohorts = _cohorts(launch, absent, found, watcher, stop)
-        for warning in _check(launch.folder, cohorts):
+        for warning in _check(launch, cohorts):
             watcher.told(warning)
         hints = [cost.faster_forms(members[0], training.recorder.inputs) for members, training in cohorts]
         for hint in dict.fromkeys(filter(None, hints)):
@@ -159,7 +161,7 @@ def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs
     Raises:
       pooling.MixtureError, checkpoint.CheckpointError: as `execute`.
     """
-    return _check(launch.folder, _cohorts(launch, absent, found, Watcher(), []))
+    return _check(launch, _cohorts(launch, absent, found, Watcher(), []))
 
 
 def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
@@ -263,20 +265,19 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
                               read.backbone, read.weights.sha256 if read.weights else "", machine)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
-                                launch.provenance, launch.keep_weights)
+                                watcher.told, launch.provenance, launch.keep_weights)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
     return cohorts
 
 
-def _check(folder: records.Folder, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
+def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
     """Refuses now what would be refused after hours of training, and says what tables will mark."""
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
-    joined = [*folder.records().values(), *intended]
-    plan = folder.plan()
-    pooling.refuse_mixtures(joined, plan.varied if plan else ())
+    joined = [*launch.folder.records().values(), *intended]
+    pooling.refuse_mixtures(joined, launch.varied)
     for members, training in cohorts:
         for run in members:
-            training.trainer.check(run, folder.checkpoints(run.run_id))
+            training.trainer.check(run, launch.folder.checkpoints(run.run_id))
     differing = [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]
     return [f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will say "
             "where both meet"] if differing else []

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import nnx
@@ -31,11 +32,15 @@ def files(run: Run, record: RunRecord, state: str, weights: train.Weights, progr
       state: "best" or "last"; whose weights these are.
       program, traced: the run's.
       found: what it read.
+
+    Raises:
+      ValueError: in one line, if a variable holds what the file has no form for, naming it.
     """
     scores = record.best if state == "best" else record.last
     assert scores is not None, "a run that is done is scored"
     about = json_bytes(_described(run, record, state, scores, found))
-    arrays = {name: _stored(variable) for name, variable in variables(_whole(program, weights, traced, found)).items()}
+    network = _whole(program, weights, traced, found)
+    arrays = {name: _stored(name, variable) for name, variable in variables(network).items()}
     # One string: the library writes several in an order of chance, and equal runs shall leave equal files.
     metadata = {"config": json.dumps(json.loads(about))}
     return {WEIGHTS: safetensors.numpy.save(arrays, metadata), CONFIG: about}
@@ -57,9 +62,12 @@ def _whole(program: train.Program, weights: train.Weights, traced: Any, found: I
     return network
 
 
-def _stored(variable: nnx.Variable[Any]) -> np.ndarray:
-    array = np.asarray(variable[...])
-    return np.array(array, np.float32 if np.issubdtype(array.dtype, np.inexact) else array.dtype, order="C")
+def _stored(name: str, variable: nnx.Variable[Any]) -> np.ndarray:
+    value = variable[...]
+    is_float = jnp.issubdtype(value.dtype, jnp.floating)
+    if not is_float and not (isinstance(value.dtype, np.dtype) and value.dtype.kind in "biu"):
+        raise ValueError(f"{name} holds {value.dtype}, and {WEIGHTS} has floats, whole numbers, True and False alone")
+    return np.array(value, np.float32 if is_float else value.dtype, order="C")
 
 
 def _described(run: Run, record: RunRecord, state: str, scores: Scores, found: Inputs) -> KeptNetwork:

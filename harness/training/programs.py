@@ -14,10 +14,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ablations.spec import RunConfig
 from harness.data import Dataset, Split
 from harness.training import environment, train
 from harness.training.layout import Layout
-from models import convolution
+from models import convolution, written
 from models.layers import Row
 from models.precision import multiplied
 
@@ -122,6 +123,25 @@ class Programs:
             raise OutOfMemoryError(f"{layout} needs {(self.memory_bytes or 0) / 2**20:,.0f} MiB on each device, which "
                                    f"has {memory_limit / 2**20:,.0f} MiB")
 
+    def serve(self, program: train.Program, state: train.TrainState, traced: Any) -> bool:
+        """Whether a run's own program would compute the same as these do."""
+        try:
+            if self._program.graph == program.graph:
+                return True
+        except ValueError:  # it holds numpy's arrays, which are neither equal nor unlike
+            pass
+        # Initializers made anew differ, and matter no more.
+        return self._text == _written(program, state, traced, self._dataset)
+
+    @functools.cached_property
+    def _text(self) -> str:
+        return _written(self._program, *self._one, self._dataset)
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of the run that they were compiled for."""
+        return self._program.config
+
     def put(self, trees: Sequence[Any]) -> Any:
         """Stacks a state, or traced values, per slot on the devices."""
         return jax.device_put(
@@ -224,3 +244,7 @@ class Programs:
         if self.layout.parallel == "jit":
             return rows
         return rows[::self.layout.data].reshape(-1, *rows.shape[2:])
+
+
+def _written(program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset) -> str:
+    return written.text(program.network(state.weights, traced["model"]), dataset.image_shape)

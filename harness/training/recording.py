@@ -17,6 +17,7 @@ from harness.records import configs
 from harness.training import cost, exhibits, keeping, train
 from harness.training.programs import is_out_of_memory
 from harness.training.trainer import Member
+from models import plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Recorder:
       inputs: what they read.
       machine: what they train on.
       start: builds a run before its first step: program, state and traced values.
+      tell: told what of a run could not be kept, in a line.
       provenance: the ablation's.
       keep_weights: "best" or "last": which weights are kept of each cell's first seed; "none" keeps none.
     """
@@ -40,6 +42,7 @@ class Recorder:
     inputs: Inputs
     machine: records.Environment
     start: Callable[[Run], tuple[train.Program, train.TrainState, Any]]
+    tell: Callable[[str], None]
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
 
@@ -85,9 +88,19 @@ class Recorder:
         predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
                        "probability": np.asarray(member.test["best"].probability, np.float16),
                        "label": dataset.test.labels.astype(smallest)}
-        self.folder.write(run.run_id, record, curve, predictions, self._exhibits(member, predictions, waiting),
-                          self._network(member, record, waiting))
+        shown = self._or_nothing(run, "pictures and first layer", lambda: self._exhibits(member, predictions, waiting))
+        network = self._or_nothing(run, "trained weights", lambda: self._network(member, record, waiting))
+        for lost in self.folder.write(run.run_id, record, curve, predictions, shown, network):
+            self.tell(f"warning: {run.run_id} is recorded without its {lost}")
         return record
+
+    def _or_nothing(self, run: Run, what: str, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Makes what a record can do without."""
+        try:
+            return made()
+        except Exception as error:  # whatever a stranger's network holds, hours of training are not lost for it
+            self.tell(f"warning: {run.run_id} is recorded without its {what}: {plain.told(error)}")
+            return {}
 
     def _costs(self, member: Member, why: str, peak_bytes: int | None) -> dict[str, Any]:
         """Tells what the run took and how it lay on the devices."""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ablations.spec import Run
+from ablations.spec import Run, SpecError
 from harness.data import Dataset
 from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
@@ -21,7 +21,6 @@ from harness.training import checkpoint, environment, probe, train
 from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
-from models import plain
 from models.mobilenet_v2 import Backbone
 
 
@@ -188,6 +187,7 @@ class Trainer:
 
         Raises:
           StoppedError: if the user asked to stop; every run in training is saved.
+          SpecError: if a run's network computes something else than the others'.
           programs.OutOfMemoryError: if a device has too little memory for that many runs; or what jax raises then.
         """
         waiting = list(runs)
@@ -197,13 +197,15 @@ class Trainer:
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
                 slots.append(self._member(run, checkpoints(run)))
-                self._check_same(slots[0], slots[-1])
                 watcher.starting(slots[-1].as_started())
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
             if not waiting:
                 layout = compacted(layout, len(slots))
             watcher.compiling([member.run for member in slots])
             before, programs = programs, self.programs(layout, slots[0].run)
+            for member in slots:
+                if member.programs is not programs:
+                    _check_same(programs, member)
             programs.compile_all()
             watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, programs is not before))
             ended = self._train_until_one_ends(programs, slots, watcher)
@@ -292,20 +294,21 @@ class Trainer:
                                            self.backbone)
         return program, *jax.device_get((state, traced))
 
-    def _check_same(self, first: Member, other: Member) -> None:
-        """A cohort whose members differ in structure would train some of them as another network."""
-        if first.program.graph != other.program.graph:  # initializers made anew differ, and matter no more
-            one, two = (plain.program_text(member.program.network(member.state.weights, member.traced["model"]),
-                                           self.dataset.image_shape) for member in (first, other))
-            assert one == two, (f"{first.run.run_id} and {other.run.run_id} need one program and built two: what a "
-                                "network computes must follow from its config alone")
-
     def _origin(self, run: Run) -> dict[str, Any]:
         machine = self.machine or environment.describe()
         weights = {"weights": self.weights} if self.weights else {}
         return {"config": as_json(run.config), "data": self.dataset.fingerprint, "device": machine.device,
                 "platform": machine.platform, "packages": machine.packages, "training_code": machine.training_code,
                 "numerics": machine.numerics, **weights}
+
+
+def _check_same(programs: Programs, member: Member) -> None:
+    """A run whose network computes something else would train as another one, in silence."""
+    if not programs.serve(member.program, member.state, member.traced):
+        changes = config_differences(as_json(programs.config), as_json(member.run.config), "config")
+        raise SpecError(f"{member.run.run_id} would train in a program that computes something else than its network "
+                        f"does ({'; '.join(changes) or 'of the same config'}): what a network computes must follow "
+                        "from its config alone, and a value that it holds as a plain number may not be marked traced")
 
 
 def _put(programs: Programs, slots: Sequence[Member]) -> tuple[Any, Any]:

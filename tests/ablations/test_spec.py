@@ -74,7 +74,7 @@ def test_overrides_reach_every_run_after_its_factors():
     ({"factors": {"f": Factor("epochs", {"a" * 200: 1})}}, "too long for the name"),
     ({"design": "latin_square"}, "full_factorial, one_at_a_time"),
     ({"within": ("depth",)}, "within must be some of the factors"), ({"within": ("",)}, "within must be some"),
-    ({"within": ("learning_rate", "width")}, "within must be some"), ({"within": "width"}, "within must be some"),
+    ({"within": ("rate", "width")}, "within must be some"), ({"within": "width"}, "within must be some"),
     ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"),
     ({"question": " "}, "question"),
 ])

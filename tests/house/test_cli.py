@@ -315,3 +315,14 @@ def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
     if codes == [0, 1]:
         assert any("another process is training" in stderr for _, stderr in results)
     assert len(records.read_all(tmp_path)) == 2
+
+
+def test_a_dry_run_into_a_fresh_folder_knows_that_a_factor_varies_the_precision(tmp_path):
+    study = tmp_path / "halves.py"
+    study.write_text(
+        "from ablations.spec import Ablation, Factor, RunConfig\n"
+        "ABLATION = Ablation('Do 16 bits do?', RunConfig(dataset='digits', validation_size=200), {\n"
+        "    'precision': Factor('precision', {'32': 'float32', '16': 'bfloat16'})}, seeds=(0,))\n")
+    told = run(tmp_path / "results", f"--ablation={study}", "--dry_run")
+    assert told.returncode == 0, told.stderr
+    assert "halves: 2 runs, 0 recorded, 2 to train" in told.stdout

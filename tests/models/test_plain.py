@@ -122,6 +122,8 @@ def test_a_convolution_that_has_a_faster_form_is_named(monkeypatch):
     network = Residual(1, 4, 4, 0.0, nnx.Conv, nnx.Rngs(0))
     assert plain.faster_convolutions(network) == ["first", "second", "shortcut"]
     assert plain.faster_convolutions(Residual(1, 4, 4, 0.0, models.Conv, nnx.Rngs(0))) == []
-    assert not convolution.has_faster_form(nnx.Conv(4, 4, (3, 3), feature_group_count=2, rngs=nnx.Rngs(0)))
+    for options, faster in (({"feature_group_count": 2}, False), ({"kernel_dilation": [1, 1]}, True),
+                            ({"kernel_dilation": [2, 2]}, False), ({"input_dilation": 2}, False)):
+        assert convolution.has_faster_form(nnx.Conv(4, 4, (3, 3), **options, rngs=nnx.Rngs(0))) == faster
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert plain.faster_convolutions(network) == []

@@ -5,12 +5,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 from place import ROOT
 
 from ablations import get
 from ablations.claim import Claim
 from harness import records
-from harness.records import configs, fields, files
+from harness.records import configs, fields, files, kept
+from harness.records import folder as folders
 
 RUN = get("fashion_mlp").runs()[0]
 CURVE = pd.DataFrame([(1, 0.5, 0.8, 0.4, 0.9)], columns=list(records.CURVE_COLUMNS))
@@ -228,3 +230,25 @@ def test_a_record_of_another_form_is_refused_in_one_line(folder, change, told):
         folder.records()
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("full", ["exhibits.npz", kept.WEIGHTS, kept.CONFIG])
+def test_a_disk_that_is_full_costs_a_run_its_extras_and_never_its_record(tmp_path, monkeypatch, full):
+    def failing(write):
+        def write_some(path, content):
+            if path.name == full:
+                raise OSError(28, "No space left on device")
+            write(path, content)
+
+        return write_some
+
+    monkeypatch.setattr(folders, "write_atomic", failing(folders.write_atomic))
+    monkeypatch.setattr(folders, "write_arrays", failing(folders.write_arrays))
+    run, folder = synthetic.record({}, 0, 0.9), records.Folder(tmp_path, "made_up")
+    [lost] = folder.write("a", run, synthetic.curve(run), synthetic.predictions(run), {"index": np.zeros(1)},
+                          {kept.WEIGHTS: b"w", kept.CONFIG: b"c"})
+    assert "No space left on device" in lost
+    assert lost.startswith("pictures" if full == "exhibits.npz" else "trained weights")
+    assert folder.record("a") == run
+    left = {path.name for path in folder.run("a").iterdir()} - {"record.json", "curve.csv", "predictions.npz"}
+    assert left == ({kept.WEIGHTS, kept.CONFIG} if full == "exhibits.npz" else {"exhibits.npz"}), "all of it or none"

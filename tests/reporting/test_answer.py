@@ -15,13 +15,13 @@ from harness.reporting import answer
 NOISE = (0.0, 0.001, -0.001)
 
 
-def answered(factors, mean, *, view=None, change=None, **planned):
+def answered(factors, mean, *, noise=1, view=None, change=None, **planned):
     """Answers for a full factorial with three seeds whose cells have these means and a little noise."""
     runs = []
     for place, levels in enumerate(itertools.product(*factors.values())):
         labels = dict(zip(factors, levels, strict=True))
         for seed in range(3):
-            run = synthetic.record(labels, seed, mean(labels) + NOISE[(seed + place) % 3])
+            run = synthetic.record(labels, seed, mean(labels) + noise * NOISE[(seed + place) % 3])
             runs.append(change(run, labels) if change else run)
     plan = synthetic.plan(factors, runs)
     found = summarize("made_up", dataclasses.replace(plan, **planned), synthetic.as_read(*runs), view)
@@ -95,13 +95,14 @@ def test_what_cannot_be_audited_alone_is_no_answer():
     assert "claims" not in answered({"a": ["x", "y"]}, lambda labels: 0.9, claims=claims)
 
 
-def test_what_the_seeds_leave_open_has_its_size_and_the_seeds_that_half_a_point_takes():
-    words = answered({"a": ["x", "y"]}, lambda labels: 0.9 + 0.002 * (labels["a"] == "y"))
+@pytest.mark.parametrize("noise", [1, 5])
+def test_what_the_seeds_leave_open_has_its_size_and_the_seeds_that_half_a_point_takes(noise):
+    words = answered({"a": ["x", "y"]}, lambda labels: 0.9 + 0.002 * (labels["a"] == "y"), noise=noise)
     found = re.search(r"3 seeds show a true difference four times out of five if it is (\d\.\d\d) points or more; "
                       r"half a point takes about (\d+)\.", words)
     assert found
     # Two cells of three seeds: the headline test is the paired t test, for which `power` plans without approximation.
-    differences = [0.002 + NOISE[(seed + 1) % 3] - NOISE[seed] for seed in range(3)]
+    differences = [0.002 + noise * (NOISE[(seed + 1) % 3] - NOISE[seed]) for seed in range(3)]
     assert abs(int(found[2]) - seeds_needed(float(np.std(differences, ddof=1)), 0.005)) <= 1
 
 

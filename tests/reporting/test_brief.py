@@ -138,7 +138,7 @@ def test_endless_text_and_many_factors_still_fit_a_screen(width):
 @pytest.mark.parametrize("networks", [2, 12, 25])
 def test_with_many_baselines_the_best_cells_are_shown_beside_their_own(networks):
     factors = {"network": [f"n{number:02}" for number in range(networks)], "reg": ["none", "a", "b"]}
-    runs = [synthetic.record({"network": network, "reg": reg}, seed, 0.5 + 0.01 * place + 0.002 * at + 0.0001 * seed)
+    runs = [synthetic.record({"network": network, "reg": reg}, seed, 0.5 + 0.001 * place + 0.1 * at + 0.0001 * seed)
             for place, network in enumerate(factors["network"]) for at, reg in enumerate(factors["reg"])
             for seed in range(2)]
     plan = dataclasses.replace(synthetic.plan(factors, runs), within=("network",))

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import itertools
 import re
 
 import pages
@@ -300,6 +301,28 @@ def test_hostile_text_is_shown_as_it_is_and_does_nothing(browser, tmp_path):
         assert tab.evaluate("window.pwned") is None
         assert tab.locator("a[href^='javascript'], [onerror], [onmouseover], main b, svg a").count() == 0
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_page_of_several_baselines_marks_each_and_holds_a_run_against_its_own(browser, tmp_path):
+    levels = {"net": ["mlp", "cnn"], "dropout": ["0", "0.5"]}
+    runs = [synthetic.record({"net": net, "dropout": dropout}, seed, 0.9 + 0.01 * place + 0.001 * seed)
+            for place, (net, dropout) in enumerate(itertools.product(*levels.values())) for seed in range(3)]
+    records = synthetic.as_read(*runs)
+    summary = summarize("made_up", dataclasses.replace(synthetic.plan(levels, runs), within=("net",)), records)
+    path = save(tmp_path, page.ablation_page(
+        summary, records, {synthetic.run_id(run): synthetic.curve(run) for run in runs}, ()))
+    with opened(browser, path) as tab:
+        tab.locator("#difference-chart svg.main-svg").first.wait_for()
+        marked = tab.locator("#cells tbody tr", has_text="baseline")
+        assert [row.split("\t")[0].strip() for row in marked.all_inner_texts()] == ["mlp, 0", "cnn, 0"]
+        assert tab.locator("#difference-chart .annotation-text").all_text_contents() == ["baseline"] * 2
+        swatches = tab.locator("#cells .swatch").evaluate_all(
+            "all => all.map((one) => getComputedStyle(one).backgroundColor)")
+        assert list(map(rgb, swatches)) == list(colours.cell_colours(summary).values())
+        tab.evaluate(f"location.hash = 'run={list(records).index('net=cnn,dropout=0.5,seed=1')}'")
+        tab.wait_for_selector("#detail .links")
+        differing = tab.locator("#detail small", has_text="baseline: ").all_inner_texts()
+        assert [text.strip() for text in differing] == ["baseline: 0"], "and not mlp, which is another's baseline"
 
 
 def test_the_index_sorts_filters_and_leads_on(browser, report):

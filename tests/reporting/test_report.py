@@ -17,11 +17,16 @@ from reports import plain, render, table_rows
 from rich.console import Console
 from undrawn import undrawn
 
+from ablations.claim import Claim
+from harness import records
 from harness.analysis.cells import View, ViewError
+from harness.analysis.summarize import summarize
 from harness.records import RecordError
 from harness.records import folder as folders
+from harness.records.loaded import Loaded
 from harness.records.pooling import MixtureError
-from harness.report import ReportError, report
+from harness.report import ReportError, _entry, report
+from harness.reporting.page import cells
 
 FILES = ["figures.md", "pictures.json", "report.html", "table.csv", "table.md", "table.tex"]
 PICTURES = [f"{name}.png" for name in ("baseline_vs_best", "curves_accuracy", "curves_loss", "effects")]
@@ -236,3 +241,33 @@ def test_a_report_reads_each_file_once(tmp_path, monkeypatch):
     assert {path.name for path in runs_read} == {"record.json", "predictions.npz", "curve.csv"}
     assert len(runs_read) == 3 * len(runs)
     assert set(read.values()) == {1}
+
+
+@pytest.fixture(params=[Claim("a notebook", "macro_recall", 0.9, "at_least", state="best_validation"),
+                        Claim("a notebook", "smallest_test_class", 20)], ids=lambda claim: claim.metric)
+def two_ablations(request, tmp_path):
+    """One whose source claims what only predictions tell, and one without claims."""
+    for name, claims in (("claimed", [request.param]), ("plain", [])):
+        runs = [synthetic.record({}, seed, 0.95 + 0.01 * seed, ablation=name) for seed in range(3)]
+        plan = dataclasses.replace(synthetic.plan({}, runs, claims=claims), ablation=name)
+        synthetic.write(tmp_path, plan, *runs, with_predictions=True)
+    return tmp_path
+
+
+def test_the_index_says_the_same_of_an_ablation_whichever_was_asked_for(two_ablations):
+    for name, claimed in (("claimed", "cell by cell, 1 holds"), ("plain", "")):
+        loaded = Loaded(records.Folder(two_ablations, name))
+        asked_for = summarize(name, loaded.plan, loaded.records, View(), loaded.predictions)
+        assert cells.answer(_entry(loaded.folder).summary) == cells.answer(asked_for)
+        assert claimed in " ".join(cells.answer(asked_for))
+
+
+def test_an_ablation_that_was_not_asked_for_has_predictions_read_only_where_a_claim_needs_them(
+        two_ablations, monkeypatch):
+    read = []
+    whole = Loaded.predictions.func
+    monkeypatch.setattr(Loaded, "predictions", property(
+        lambda loaded: read.append(loaded.folder.ablation) or whole(loaded)))
+    entries = [_entry(records.Folder(two_ablations, name)) for name in ("claimed", "plain")]
+    assert read == ["claimed"]
+    assert [entry.summary.claims[0].verdict if entry.summary.claims else None for entry in entries] == ["holds", None]

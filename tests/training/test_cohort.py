@@ -5,7 +5,7 @@ import pytest
 from ablations import get
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
 from harness.training import cohort
-from models import CNNConfig, MLPConfig
+from models import CNNConfig, MLPConfig, traced
 
 BASE = RunConfig(dataset="digits", model=MLPConfig(dropout=0.1, l2_kernel=0.1), label_smoothing=0.1,
                  optimizer=OptimizerConfig("sgd", momentum=0.5, weight_decay=0.1))
@@ -50,3 +50,15 @@ def test_a_field_added_to_a_config_changes_no_cohorts_description():
     assert cohort.signature(MLPConfig(dropout=0.3)) == (MLPConfig, ("dropout", True))
     assert cohort.signature(RunConfig(dataset="digits", optimizer=OptimizerConfig("sgd"))) == (
         RunConfig, ("dataset", "digits"), ("optimizer", (OptimizerConfig, ("kind", "sgd"))))
+
+
+def test_a_field_marked_traced_of_data_of_ones_own_is_no_input_of_a_program():
+    @dataclasses.dataclass(frozen=True)
+    class Noisy:
+        noise: float = traced(0.1)
+
+        def load(self):
+            raise NotImplementedError
+
+    one, other = (cohort.signature(dataclasses.replace(BASE, dataset=Noisy(noise))) for noise in (0.1, 0.2))
+    assert one != other

@@ -206,3 +206,12 @@ def test_a_users_own_code_counts_as_training_code_where_a_configuration_holds_ob
     plain, own = RunConfig(dataset="small"), OwnConfig(dataset="small")
     assert code(plain, {"a.py": "1"}) == code(plain, {}) == code(own, {}) == executor.environment.training_code()
     assert len({code(plain, {}), code(own, {"a.py": "1"}), code(own, {"a.py": "2"})}) == 3
+
+
+def test_a_precision_that_a_factor_varies_is_known_before_anything_is_recorded(folder):
+    halves = Factor("precision", {"32 bits": "float32", "16 bits": "bfloat16"})
+    ablation = dataclasses.replace(ABLATION, factors={"precision": halves}, seeds=(0,))
+    launch = executor.Launch("Why?", ablation.runs(), folder, varied=ablation.varied)
+    assert executor.check(launch, launch.planned, FOUND) == []
+    with pytest.raises(MixtureError, match=r"config\.precision"):
+        executor.check(dataclasses.replace(launch, varied=()), launch.planned, FOUND)

@@ -3,11 +3,14 @@ import json
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
 import synthetic
+from flax import nnx
+from plain_networks import PhasedNet
 from small import random_backbone, small_dataset
 from sweeps import ABLATION, execute
 
@@ -84,7 +87,7 @@ def test_the_weights_asked_for_are_kept_with_their_scores(tmp_path, state):
     member = types.SimpleNamespace(run=run, state=begun._replace(best=begun.weights, weights=twice), program=program,
                                    traced=traced)
     recorder = Recorder("Why?", records.Folder(tmp_path, "small"), [run], Inputs(small_dataset(4, 4, 4)),
-                        synthetic.ENVIRONMENT, None, keep_weights=state)
+                        synthetic.ENVIRONMENT, None, None, keep_weights=state)
     files = recorder._network(member, record, ())
     assert set(files) == (set() if state == "none" else {kept.WEIGHTS, kept.CONFIG})
     if files:
@@ -92,3 +95,29 @@ def test_the_weights_asked_for_are_kept_with_their_scores(tmp_path, state):
         np.testing.assert_array_equal(safetensors.numpy.load(files[kept.WEIGHTS])["layers.1.kernel"], expected)
         scores = json.loads(files[kept.CONFIG])["scores"]
         assert scores == dataclasses.asdict({"best": record.best, "last": record.last}[state])
+
+
+def test_a_run_whose_network_cannot_be_kept_is_recorded_and_the_variable_is_named(tmp_path):
+    folder = records.Folder(tmp_path, "small")
+    phased = dataclasses.replace(ABLATION.base, model=PhasedNet(), epochs=1)
+    told = execute(folder, dataclasses.replace(ABLATION, base=phased, factors={}, seeds=(0,)), keep_weights="best",
+                   devices=1)
+    assert folder.record("baseline,seed=0").status == "done"
+    assert not folder.has_weights("baseline,seed=0")
+    assert ("warning: baseline,seed=0 is recorded without its trained weights: ValueError: phase holds complex64, and "
+            "model.safetensors has floats, whole numbers, True and False alone") in " ".join(told.split())
+
+
+@pytest.mark.parametrize(("value", "form"), [
+    (jnp.array([1.5], jnp.bfloat16), np.float32), (jnp.array([1.5]), np.float32), (np.array([1.5]), np.float32),
+    (jnp.array([3], jnp.int8), np.int8), (jnp.array([True]), np.bool_), (jnp.array([1j]), None),
+    (jnp.array([1], jnp.int4), None), (jax.random.key(0), None)], ids=lambda value: str(getattr(value, "dtype", "")))
+def test_numbers_are_kept_exactly_or_refused_by_name(value, form):
+    variable = nnx.BatchStat(value)
+    if form is None:
+        with pytest.raises(ValueError, match=r"^layer\.x holds .*, and model\.safetensors has"):
+            keeping._stored("layer.x", variable)
+    else:
+        stored = keeping._stored("layer.x", variable)
+        assert stored.dtype == form
+        np.testing.assert_array_equal(stored, np.asarray(value, form))

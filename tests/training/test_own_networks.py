@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from plain_networks import ResidualConfig, ScaledNet
+from plain_networks import NestedNet, Part, ResidualConfig, ScaledNet, TwoFacedNet
 from small import small_dataset
 
-from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, with_value
+from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, SpecError, with_value
+from harness.data.inputs import Inputs
 from harness.records import configs
 from harness.training import batches, cohort, cost, train
 from harness.training import trainer as fit
@@ -140,11 +141,66 @@ def test_a_network_that_is_not_told_of_padding_never_has_its_batches_split():
         Programs(*train.init(OWN, 0, 4, (8, 8, 1)), DATA, Layout(1, data=2))
 
 
-@pytest.mark.parametrize(("held", "programs"), [("traced", 1), ("number", 2)])
+HELD = [("traced", 1), ("number", 2), ("tuple", 2), ("numpy", 2), ("list of modules", 2), ("backward", 2),
+        ("evaluation", 2)]
+
+
+def programs_of(model, path, levels):
+    factor = Factor(path, {str(place): level for place, level in enumerate(levels)})
+    chosen = Ablation("Why?", dataclasses.replace(OWN, model=model), {"scale": factor}, seeds=(0, 1)).runs()
+    return len(cohort.partition(chosen))
+
+
+@pytest.mark.parametrize(("held", "programs"), HELD)
 def test_a_value_marked_traced_shares_a_program_only_where_the_network_holds_it_so(held, programs):
-    base = dataclasses.replace(OWN, model=ScaledNet(held=held))
-    factor = Factor("model.scale", {"1": 1.0, "0.3": 0.3})
-    assert len(cohort.partition(Ablation("Why?", base, {"scale": factor}, seeds=(0, 1)).runs())) == programs
+    assert programs_of(ScaledNet(held=held), "model.scale", (1.0, 0.3)) == programs
+
+
+@pytest.mark.parametrize(("held", "programs"), HELD[:2])
+@pytest.mark.parametrize(("path", "levels"), [
+    ("model.part.scale", (1.0, 0.3)), ("model.parts", ((Part(1.0), Part(0.3)), (Part(1.0), Part(0.2))))])
+def test_so_does_a_value_in_a_config_inside_the_networks(held, programs, path, levels):
+    assert programs_of(NestedNet(held=held), path, levels) == programs
+
+
+def test_values_share_no_program_where_the_network_cannot_be_looked_at():
+    @dataclasses.dataclass(frozen=True)
+    class Picky(NestedNet):
+        def build(self, num_classes, input_shape, rngs):
+            assert input_shape == (8, 8, 1)
+            return super().build(num_classes, input_shape, rngs)
+
+    assert programs_of(Picky(), "model.part.scale", (1.0, 0.3)) == 2
+
+
+@pytest.mark.parametrize("layout", [Layout(1), Layout(2)], ids=str)
+def test_a_run_whose_network_computes_something_else_than_the_program_in_use_stops_in_one_line(tmp_path, layout):
+    rates = Factor("model.scale", {"1": 1.0, "0.3": 0.3})
+    chosen = Ablation("Why?", dataclasses.replace(OWN, model=TwoFacedNet(), epochs=1), {"scale": rates},
+                      seeds=(0,)).runs()
+    assert len(cohort.partition(chosen)) == 1
+    members = fit.Trainer(DATA).fit(chosen, lambda run: tmp_path / run.run_id, layout, Watcher())
+    with pytest.raises(SpecError, match=r"scale=0\.3,seed=0 would train in a program .*model\.scale: 1\.0 -> 0\.3"
+                       ) as caught:
+        list(members)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hint_at_faster_convolutions_stops_no_launch():
+    """Numpy's numbers compare with a tuple item by item, and lists have no hash."""
+    @dataclasses.dataclass(frozen=True)
+    class Dilated(ResidualConfig):
+        held: str = "tuple"
+
+        def build(self, num_classes, input_shape, *, rngs):
+            network = super().build(num_classes, input_shape, rngs=rngs)
+            network.first.kernel_dilation = [1, 1]
+            network.extra = {"tuple": (1.0, 2.0), "numpy": np.float32(1.0)}[self.held]
+            return network
+
+    for held in ("tuple", "numpy"):
+        [run] = runs(dataclasses.replace(OWN, model=Dilated(held=held)), seeds=(0,))
+        assert "3 layers, the first is first" in cost.faster_forms(run, Inputs(DATA))
 
 
 def test_bfloat16_casts_inputs_and_parameters_and_keeps_statistics_in_float32():
