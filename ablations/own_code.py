@@ -168,7 +168,7 @@ def _place(module: object, real: dict[str, str]) -> pathlib.Path | None:
 def _namespace(module: object) -> dict[str, Any]:
     """Gives what a module holds without asking it, which may load it or raise."""
     try:
-        return object.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
+        return object.__getattribute__(module, "__dict__")
     except AttributeError:
         return {}
 
