@@ -91,7 +91,7 @@ def identity(config: ImageFolder, arranged: Arranged) -> list[object]:
 
 def is_whole(decoded: Decoded) -> bool:
     """Whether every picture of a set could be read."""
-    return not any(line.startswith(_LEFT_OUT) for line in decoded.warnings)
+    return not any(line.startswith(f"{decoded.name}: {_LEFT_OUT}") for line in decoded.warnings)
 
 
 def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) -> Decoded:
