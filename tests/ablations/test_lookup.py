@@ -169,7 +169,8 @@ def test_modules_that_a_library_makes_up_have_no_file(folder, monkeypatch):
     made_up = {"classes": Classes("classes"), "raising": Raising("raising"), "relative": relative, "nothing": None,
                "gone": types.ModuleType("gone")}
     made_up["gone"].__file__ = f"{folder}/gone.py"
-    (folder / "study.py").write_text(HEAD + BRIEF + "import sys; sys.modules.update(MADE_UP)\n")
+    write(folder, {"study.py": HEAD + BRIEF + "import sys; sys.modules.update(MADE_UP)\n", "_classes.py": "",
+                   "relative.py": ""})
     monkeypatch.setattr("builtins.MADE_UP", made_up, raising=False)
     try:
         assert lookup.find("study.py").sources.keys() == {"study.py"}
