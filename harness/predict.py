@@ -6,7 +6,8 @@
 
 Pictures of any size and mode are brought to what the network reads by the rule that it was trained with. A folder is
 walked as a data set is; where its pictures lie in folders named like classes, the accuracy is told. A file that is no
-picture is told in a line and leaves a row without a label, and the command ends with 1.
+picture is told in a line and leaves a row without a label, and the command ends with 1. Rows are printed as they come;
+files asked for with --csv, --json and --html are there when all is done, and as they were where it fails.
 
 A run keeps its network as model.safetensors and config.json if it is the first seed of its cell (harness.run
 --keep_weights); both files may be copied to any other folder and used there. In Python:

@@ -208,16 +208,14 @@ def test_code_of_the_user_is_executed_once(study, tmp_path):
     assert (tmp_path / "count").read_text() == "executed\n"
 
 
-def test_rows_are_printed_before_the_next_pictures_are_read(study, tmp_path):
-    for number in range(BATCH):
+def test_rows_are_printed_before_the_next_pictures_are_classified(study, tmp_path):
+    for number in range(BATCH + 1):
         Image.new("RGB", (6, 8), (200, 0, 0)).save(tmp_path / f"{number:02}.png")
-    (tmp_path / "bad.png").write_text("")
-    done = commands.here().run("harness.predict", f"--run=my_results/colours/runs/{RUN}", str(tmp_path), where=study,
-                               together=True)
+    done = commands.here().run("harness.predict", f"--run=my_results/colours/runs/{OWN}", str(tmp_path), "--trust_code",
+                               where=study, TELL_TRACES="yes")
     told = [line.split("  ")[0] for line in done.stdout.splitlines()]
     rows = [str(path) for path in sorted(tmp_path.iterdir())]
-    assert told == [*rows[:BATCH], f"error: {rows[-1]}: is no picture of a known format", rows[-1],
-                    f"error: 1 of {BATCH + 1} files could not be read"]
+    assert told[-BATCH - 3:] == [f"traced for {BATCH}", *rows[:BATCH], "traced for 1", rows[BATCH]]
 
 
 def test_a_command_that_fails_leaves_its_files_as_they_were(study, tmp_path):
