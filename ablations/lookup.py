@@ -1,34 +1,27 @@
 """Finds the ablation that a command names: a shipped one by its name, anybody's by its file or module.
 
-A file is executed, with its own folder first on the path. What was loaded from there is handed on as it was read, so
-that records can say which code they are of.
+A file is executed, with its own folder first on the path. The user's code is handed on as it was read, so that records
+can say which code they are of.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import importlib
-import importlib.util
 import pathlib
 import re
 import sys
-import sysconfig
 import traceback
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from ablations import UnknownAblationError, get
+from ablations import UnknownAblationError, get, own_code
 from ablations.spec import LABEL, Ablation, SpecError
 
 _ATTRIBUTE = "ABLATION"
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
-# The harness's own packages: no folder's modules of these names are loaded instead of them.
-_HOUSES = ("harness", "models", "ablations")
-_INSTALLED = tuple({pathlib.Path(path).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
-                    if (path := sysconfig.get_path(name))})
-# Modules that came from an ablation's own folder. The next file may have others of these names beside it.
-_loaded: set[str] = set()
+# Whose classes make a configuration that its JSON alone gives back; NumPy's are numbers.
+_KNOWN = ("builtins", "numpy", *own_code.HOUSES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +31,9 @@ class Study:
     Attributes:
       name: of its folder of results.
       origin: "/path/my_study.py", "/path/my_study.py:NAME" or "package.module:NAME"; empty if it is shipped.
-      sources: the file and every module of its folder that it loaded, as path from there -> content.
+      sources: the file and every module of its folder that it imports, as path from there -> content.
       overrides: path -> value that the command sets in every run.
+      code: the same in memory; None if it is shipped.
     """
 
     name: str
@@ -47,6 +41,7 @@ class Study:
     origin: str = ""
     sources: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    code: own_code.Code | None = None
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -68,8 +63,11 @@ def find(text: str) -> Study:
     target, _, attribute = text.rpartition(":") if ":" in text else (text, "", "")
     if target.endswith(".py"):
         return _of_file(pathlib.Path(target).expanduser(), attribute or _ATTRIBUTE)
-    if attribute or re.fullmatch(r"\w+(\.\w+)+", target):
+    if re.fullmatch(r"\w+(\.\w+)*" if attribute else r"\w+(\.\w+)+", target):
         return _of_module(target, attribute or _ATTRIBUTE)
+    if attribute:
+        raise UnknownAblationError(f'no ablation "{text}": "{target}" is neither a file such as my_study.py nor a '
+                                   "module such as package.module")
     if "=" in text:
         raise UnknownAblationError(f'no ablation "{text}"; what a command changes is set by --set={text}')
     if pathlib.Path(f"{text}.py").is_file():
@@ -81,7 +79,7 @@ def has_code_of_its_own(config: Any) -> bool:
     """Whether a configuration holds an object of a class that the harness does not come with."""
     if isinstance(config, tuple):
         return any(map(has_code_of_its_own, config))
-    if type(config).__module__.partition(".")[0] not in ("builtins", *_HOUSES):
+    if type(config).__module__.partition(".")[0] not in _KNOWN:
         return True
     return dataclasses.is_dataclass(config) and any(
         has_code_of_its_own(getattr(config, field.name)) for field in dataclasses.fields(config))
@@ -95,60 +93,43 @@ def _of_file(path: pathlib.Path, attribute: str) -> Study:
     file, content = path.resolve(), path.read_bytes()
     module = types.ModuleType(f"ablation_file_{path.stem}")
     module.__file__ = str(file)
-    with _importable(file.parent) as own:
+    with _entered(file.parent):
         sys.modules[module.__name__] = module  # dataclasses and string annotations look there for their module
         with _in_one_line(file.parent, path):
             exec(compile(content, file, "exec"), module.__dict__)
-    sources = {file.name: content} | {
-        name: (file.parent / name).read_bytes() for name in sorted(own) if name != file.name}
-    return Study(path.stem if attribute == _ATTRIBUTE else f"{path.stem}.{attribute}",
-                 _attribute(module, attribute, str(path)),
-                 str(file) if attribute == _ATTRIBUTE else f"{file}:{attribute}", sources)
+        ablation = _attribute(module, attribute, str(path))
+        code = own_code.loaded(file.parent)
+    return Study(path.stem if attribute == _ATTRIBUTE else f"{path.stem}.{attribute}", ablation,
+                 str(file) if attribute == _ATTRIBUTE else f"{file}:{attribute}",
+                 _read(own_code.files(code, file.parent), file.parent) | {file.name: content}, code=code)
 
 
 def _of_module(name: str, attribute: str) -> Study:
-    here = pathlib.Path.cwd()
-    with _importable(here), _in_one_line(here, name):
-        module = importlib.import_module(name)
-    ablation = _attribute(module, attribute, name)
-    file = pathlib.Path(module.__file__ or "").resolve()
-    root = file.parents[name.count(".") + (file.name == "__init__.py")]
-    package = name.partition(".")[0]
-    files = (_file(one) for loaded, one in sorted(sys.modules.items()) if loaded.partition(".")[0] == package)
-    sources = {path.relative_to(root).as_posix(): path.read_bytes()
-               for path in files if path and path.is_relative_to(root)}
-    return Study(name if attribute == _ATTRIBUTE else f"{name}.{attribute}", ablation,
-                 f"{name}:{attribute}", sources)
+    here, package = pathlib.Path.cwd(), name.partition(".")[0]
+    with _entered(here):
+        with _in_one_line(here, name):
+            module = importlib.import_module(name)
+        ablation = _attribute(module, attribute, name)
+        file = pathlib.Path(module.__file__ or "").resolve()
+        root = file.parents[name.count(".") + (file.name == "__init__.py")]
+        code = own_code.loaded(root, package)
+    return Study(name if attribute == _ATTRIBUTE else f"{name}.{attribute}", ablation, f"{name}:{attribute}",
+                 _read(own_code.files(code, root, package), root), code=code)
+
+
+def _read(files: list[pathlib.Path], root: pathlib.Path) -> dict[str, bytes]:
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
 
 
 @contextlib.contextmanager
-def _importable(folder: pathlib.Path) -> Iterator[list[str]]:
-    """Puts a folder first on the path; afterwards lists the files of the modules that were loaded from there."""
-    while _loaded:
-        sys.modules.pop(_loaded.pop(), None)
-    importlib.invalidate_caches()
-    before, path, own = set(sys.modules), list(sys.path), list[str]()
-    sys.path.insert(0, str(folder))
+def _entered(folder: pathlib.Path) -> Iterator[None]:
+    """Enters a folder, and leaves it if there is no ablation to be had."""
+    own_code.enter(folder)
     try:
-        yield own
-    finally:
-        sys.path[:] = path
-        for name in sys.modules.keys() - before:
-            if (file := _file(sys.modules[name])) and _belongs(file, folder) and name.partition(".")[0] not in _HOUSES:
-                _loaded.add(name)
-                own.append(file.relative_to(folder).as_posix())
-
-
-def _file(module: types.ModuleType) -> pathlib.Path | None:
-    file = getattr(module, "__file__", None)
-    return pathlib.Path(file).resolve() if file else None
-
-
-def _belongs(file: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether a file lies below a folder and is not installed there, as in a virtual environment."""
-    if not file.is_relative_to(folder) or "site-packages" in file.relative_to(folder).parts:
-        return False
-    return not any(file.is_relative_to(place) for place in _INSTALLED if not folder.is_relative_to(place))
+        yield
+    except BaseException:
+        own_code.leave()
+        raise
 
 
 def _attribute(module: types.ModuleType, name: str, named: str) -> Ablation:
@@ -176,14 +157,14 @@ def _in_one_line(folder: pathlib.Path, named: object) -> Iterator[None]:
 def _refuse(error: Exception, folder: pathlib.Path, named: object) -> NoReturn:
     frames = traceback.extract_tb(error.__traceback__)
     own = [number for number, frame in enumerate(frames)
-           if _belongs(pathlib.Path(frame.filename), folder) and _house(frame.filename) in (None, _house(str(folder)))]
+           if own_code.is_own(pathlib.Path(frame.filename), folder)]
     if not (isinstance(error, SpecError | ImportError)
             or (own and isinstance(error, ValueError | TypeError) and _is_misuse(frames, own[-1]))):
         error.add_note(f"raised while the ablation {named} was loaded")
         raise error
     place = f"{frames[own[-1]].filename}:{frames[own[-1]].lineno}" if own else str(named)
     taken = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    hint = f' ("{taken}" is a package of the harness: give yours another name)' if taken in _HOUSES else ""
+    hint = f' ("{taken}" is a package of the harness: give yours another name)' if taken in own_code.HOUSES else ""
     raise SpecError(f"{place}: {error}{hint}") from None
 
 
@@ -196,9 +177,5 @@ def _is_misuse(frames: traceback.StackSummary, last: int) -> bool:
     within = frames[last + 1:]
     if not within:
         return frames[last].name in ("<module>", "__post_init__")
-    return all(frame.filename == "<string>" or _house(frame.filename) for frame in within)  # <string>: a dataclass
-
-
-def _house(filename: str) -> str | None:
-    """Names the harness's package that a file or folder belongs to."""
-    return next((house for house in _HOUSES if pathlib.Path(filename).is_relative_to(_ROOT / house)), None)
+    # <string>: a dataclass
+    return all(frame.filename == "<string>" or own_code.house(frame.filename) for frame in within)

@@ -6,7 +6,8 @@
 
 Pictures of any size and mode are brought to what the network reads by the rule that it was trained with. A folder is
 walked as a data set is; where its pictures lie in folders named like classes, the accuracy is told. A file that is no
-picture is told in a line and leaves a row without a label, and the command ends with 1.
+picture is told in a line and leaves a row without a label, and the command ends with 1. Rows are printed as they come;
+files asked for with --csv, --json and --html are there when all is done, and as they were where it fails.
 
 A run keeps its network as model.safetensors and config.json if it is the first seed of its cell (harness.run
 --keep_weights); both files may be copied to any other folder and used there. In Python:
@@ -17,9 +18,11 @@ Nothing in a folder of results is executed. A network of a class of your own nee
 it was then: --ablation=my_study.py, or --trust_code for the copy of it that was kept with the results.
 """
 
+import contextlib
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 if not __package__:  # python harness/predict.py, which puts that folder on the path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -30,11 +33,11 @@ from rich.console import Console
 import ablations
 from ablations.spec import SpecError
 from harness import cli, data, records
-from harness.records.files import write_atomic
-from harness.records.kept import KeptError
+from harness.records.files import in_home, opened_atomic
+from harness.records.kept import KeptError, KeptNetwork, read
 from harness.reporting.page.predictions import Shown, predictions_page
 from harness.serving import configuration, locate, network, pictures, tables
-from harness.serving.pictures import Prediction
+from harness.serving.pictures import Prediction, Tally
 from harness.training import environment
 
 RUN = flags.DEFINE_string("run", None, "Folder of a run that keeps its network, of an ablation, or of a copy of "
@@ -53,92 +56,125 @@ EXPECTED = (KeptError, records.RecordError, data.DataError, SpecError, ablations
 _MOST_SHOWN = 1000  # pictures on a page
 
 
+class Page:
+    """The page with the first pictures, written when all are known."""
+
+    def __init__(self, file: BinaryIO, kept: KeptNetwork, tally: Tally):
+        self._file, self._kept, self._tally = file, kept, tally
+        self._shown: list[Shown] = []
+
+    def add(self, one: Prediction) -> None:
+        """Keeps a picture, of which there may be more than fit the memory."""
+        if len(self._shown) < _MOST_SHOWN:
+            self._shown.append(Shown(tables.readable(one.name), one.pixels, one.ranked, one.truth or "", one.error))
+
+    def end(self) -> None:
+        """Writes the page."""
+        kept, total = self._kept, self._tally.total
+        cut = [f"The first {_MOST_SHOWN:,} of {total:,} are shown."] if total > _MOST_SHOWN else []
+        about = (f"{kept.architecture} trained on {kept.data}, weights of epoch {kept.scores.epoch}. Each picture is "
+                 "shown as the network reads it.")
+        self._file.write(predictions_page(f"{kept.ablation}, {kept.run_id}", [about, *_facts(self._tally, kept), *cut],
+                                          self._shown))
+
+
 def main(names: Sequence[str]) -> None:
     """Carries out the command."""
     if RUN.value is None:
         raise cli.UsageError("--run=FOLDER is needed: an ablation's, such as my_results/quickstart, or a run's in it")
     if bool(names) == bool(SPLIT.value):
         raise cli.UsageError("name the pictures or folders to classify, or give --split=test; one of the two")
+    paths = _outputs()
     environment.configure(1)
-    console = Console()
-    folder, told = locate.find(RUN.value)
+    console, tally = Console(), Tally()
+    with contextlib.ExitStack() as stack:
+        files = {flag: stack.enter_context(opened_atomic(path)) for flag, path in paths.items()}
+        kept = _predict(RUN.value, names, files, tally, console)
+    for line in (*(f"written: {path}" for path in paths.values()), *_facts(tally, kept)):
+        _tell(console, line)
+    if tally.unreadable:
+        raise cli.UsageError(f"{tally.unreadable} of {tally.total} files could not be read")
+
+
+def _outputs() -> dict[str, pathlib.Path]:
+    """Reads which files are to be written: flag -> file.
+
+    Raises:
+      cli.UsageError: if two are the same.
+    """
+    found: dict[pathlib.Path, str] = {}
+    paths = {flag.name: in_home(flag.value) for flag in (CSV, JSON, HTML) if flag.value}
+    for flag, path in paths.items():
+        if (other := found.setdefault(path.resolve(), flag)) != flag:
+            raise cli.UsageError(f"--{other} and --{flag} both name {path}: give each a file of its own")
+    return paths
+
+
+def _predict(run: str, names: Sequence[str], files: Mapping[str, BinaryIO], tally: Tally, console: Console
+             ) -> KeptNetwork:
+    """Classifies the pictures and writes what comes of each at once.
+
+    Raises:
+      data.DataError: if a folder or a data set is not there, or not as it was.
+    """
+    folder, told = locate.find(run)
     if told:
         _tell(console, told)
-    classifier = network.load(folder, ablation=ABLATION.value, trust_code=TRUST_CODE.value)
-    topk = min(TOPK.value, len(classifier.class_names))
-    split = SPLIT.value
-    found = _of_split(classifier, folder, split, topk) if split else _of_files(classifier, names, topk, console)
-    facts = _facts(found, classifier)
-    _write(found, classifier, facts, topk, console)
-    for fact in facts:
-        _tell(console, fact)
-    if bad := sum(bool(one.error) for one in found):
-        raise cli.UsageError(f"{bad} of {len(found)} files could not be read")
-
-
-def _of_files(classifier: network.Classifier, names: Sequence[str], topk: int, console: Console) -> list[Prediction]:
-    """Classifies files and prints a row for each."""
-    asked, notes = pictures.asked(names, classifier.class_names)
-    for note in notes:
-        _tell(console, note)
-    found = []
-    for one in pictures.predictions(classifier, asked, topk):
-        found.append(one)
+    kept = read(folder)
+    config = configuration.of(kept, folder, ABLATION.value, trust_code=TRUST_CODE.value, with_data=bool(SPLIT.value))
+    classifier = network.restored(folder, kept, config)
+    topk = min(TOPK.value, len(kept.class_names))
+    if SPLIT.value:
+        found, with_truth, rows = _of_split(classifier, SPLIT.value, topk), True, None
+    else:
+        asked, notes = pictures.asked(names, kept.class_names)
+        for note in notes:
+            _tell(console, note)
+        found, with_truth = pictures.predictions(classifier, asked, topk), any(one.truth is not None for one in asked)
+        rows = tables.Rows((str(one.file) for one in asked), kept.class_names)
+    make: dict[str, Callable[[BinaryIO], tables.Output]] = {
+        CSV.name: lambda file: tables.Csv(file, topk, with_truth=with_truth), JSON.name: tables.Json,
+        HTML.name: lambda file: Page(file, kept, tally)}
+    outputs = [make[flag](file) for flag, file in files.items()]
+    for one in found:
+        tally.add(one)
+        for output in outputs:
+            output.add(one)
         if one.error:
             print(f"error: {tables.shown(one.error)}", file=sys.stderr)
-    for row in tables.rows(found):
-        _tell(console, row)
-    return found
+        if rows:
+            _tell(console, rows.row(one))
+    for output in outputs:
+        output.end()
+    return kept
 
 
-def _of_split(classifier: network.Classifier, folder: pathlib.Path, split: str, topk: int
-              ) -> list[Prediction]:
+def _of_split(classifier: network.Classifier, split: str, topk: int) -> Iterator[Prediction]:
     """Classifies a split of the data set that the run was of.
 
     Raises:
       data.DataError: if the data set is not there, or not as it was.
     """
-    kept = classifier.kept
-    config = configuration.of(kept, folder, ABLATION.value, trust_code=TRUST_CODE.value, with_data=True)
+    kept, config = classifier.kept, classifier.config
     loaded = data.load(config.dataset, DATA_DIR.value, validation_size=config.validation_size, skip_unreadable=True,
                        tell=lambda line: None)
     if loaded.fingerprint != kept.data_fingerprint:
         raise data.DataError(f"{kept.data} is not as it was when the run was trained: its fingerprint is "
                              f"{loaded.fingerprint[:16]}..., that of the run's data {kept.data_fingerprint[:16]}...")
-    return list(pictures.of_split(classifier, split, getattr(loaded, split), topk))
+    return pictures.of_split(classifier, split, getattr(loaded, split), topk)
 
 
-def _facts(found: Sequence[Prediction], classifier: network.Classifier) -> list[str]:
-    right, judged = pictures.accuracy(found)
-    if not judged:
+def _facts(tally: Tally, kept: KeptNetwork) -> list[str]:
+    if not tally.judged:
         return []
     stated = ""
     if SPLIT.value:
-        score = getattr(classifier.kept.scores, f"{SPLIT.value}_accuracy")
-        stated = f"; the record says {score:.4f}, of the {classifier.kept.state} weights"
-    unknown = sum(one.truth is None and not one.error for one in found)
+        score = getattr(kept.scores, f"{SPLIT.value}_accuracy")
+        stated = f"; the record says {score:.4f}, of the {kept.state} weights"
+    unknown = tally.total - tally.unreadable - tally.judged
     of_others = f"; the class of {unknown} more is not known" if unknown else ""
-    return [f"accuracy {right / judged:.4f} ({right:,} of {judged:,} pictures){stated}{of_others}"]
-
-
-def _write(found: Sequence[Prediction], classifier: network.Classifier, facts: Sequence[str], topk: int,
-           console: Console) -> None:
-    files = {CSV.value: lambda: tables.as_csv(found, topk).encode(), JSON.value: lambda: tables.as_json(found).encode(),
-             HTML.value: lambda: _page(found, classifier, facts)}
-    for path, content in files.items():
-        if path:
-            write_atomic(pathlib.Path(path), content())
-            _tell(console, f"written: {path}")
-
-
-def _page(found: Sequence[Prediction], classifier: network.Classifier, facts: Sequence[str]) -> bytes:
-    kept = classifier.kept
-    cut = [f"The first {_MOST_SHOWN:,} of {len(found):,} are shown."] if len(found) > _MOST_SHOWN else []
-    about = (f"{kept.architecture} trained on {kept.data}, weights of epoch {kept.scores.epoch}. Each picture is shown "
-             "as the network reads it.")
-    return predictions_page(f"{kept.ablation}, {kept.run_id}", [about, *facts, *cut], [
-        Shown(tables.readable(one.name), one.pixels, one.ranked, one.truth or "", one.error)
-        for one in found[:_MOST_SHOWN]])
+    return [f"accuracy {tally.right / tally.judged:.4f} ({tally.right:,} of {tally.judged:,} pictures){stated}"
+            f"{of_others}"]
 
 
 def _tell(console: Console, line: str) -> None:

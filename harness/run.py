@@ -46,7 +46,7 @@ from rich.console import Console
 from rich.table import Table
 
 import ablations
-from ablations import lookup
+from ablations import lookup, own_code
 from ablations.lookup import Study
 from ablations.spec import Run, SpecError
 from harness import cli, data, records
@@ -157,6 +157,7 @@ def _one_after_another(all_asked: list[Asked]) -> None:
     """
     failed = []
     for asked in all_asked:
+        own_code.use(asked.study.code)
         try:
             _launch(asked)
         except Exception as error:

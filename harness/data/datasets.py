@@ -148,11 +148,13 @@ def _warnings(name: str, decoded: Decoded, *, is_trusted: bool) -> tuple[str, ..
 
 def _decoded(origin: Origin, folder: Path) -> tuple[Decoded, str]:
     """Gives a set's arrays and their sha256, from the cache where something tells that they are the same."""
-    if origin.kind == "object":
-        decoded = origin.decode()
-        return decoded, decoded.pixels()
-    key = hashlib.sha256(json.dumps([origin.name, origin.kind, origin.identity]).encode()).hexdigest()[:16]
-    return cached(folder / f"{origin.kind}-{key}", origin.decode)
+    if origin.kind != "object":
+        key = hashlib.sha256(json.dumps([origin.name, origin.kind, origin.identity]).encode()).hexdigest()[:16]
+        kept = cached(folder / f"{origin.kind}-{key}", origin.decode)
+        if origin.suits(kept[0]):
+            return kept
+    decoded = origin.decode()
+    return decoded, decoded.pixels()
 
 
 def _split_validation(decoded: Decoded, size: int, *, is_own: bool) -> tuple[Split, Split, bytes]:

@@ -18,6 +18,7 @@ from harness.data import layout, resize, splits, stratified
 from harness.data.decoded import DataError, Decoded
 
 _NAMED = 10  # bad files that a message lists
+_LEFT_OUT = "pictures that cannot be read, left out"
 
 
 class Arranged(NamedTuple):
@@ -80,12 +81,17 @@ def arrange(config: ImageFolder) -> Arranged:
                     (*notes, *found.notes))
 
 
-def identity(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) -> list[object]:
+def identity(config: ImageFolder, arranged: Arranged) -> list[object]:
     """Tells a changed set, or another form of it, from the one before: by file names, sizes and times of change."""
     files = [[split, str(path), int(label), *_changed(path)] for split, paths in arranged.files.items()
              for path, label in zip(paths, arranged.labels[split], strict=True)]
     root = str(Path(config.path).expanduser().resolve())
-    return [root, dataclasses.asdict(rule(config)), arranged.class_names, skip_unreadable, files]
+    return [root, dataclasses.asdict(rule(config)), arranged.class_names, files]
+
+
+def is_whole(decoded: Decoded) -> bool:
+    """Whether every picture of a set could be read."""
+    return not any(line.startswith(f"{decoded.name}: {_LEFT_OUT}") for line in decoded.warnings)
 
 
 def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) -> Decoded:
@@ -115,7 +121,7 @@ def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) ->
         arrays[split] = images, arranged.labels[split][whole]
     told = [*arranged.warnings, *_told([one for pictures in good.values() for one in pictures])]
     if bad:
-        told.append(f"pictures that cannot be read, left out: {len(bad)} of {total:,}")
+        told.append(f"{_LEFT_OUT}: {len(bad)} of {total:,}")
     return splits.assembled(name, "folder", arranged.class_names, arrays, told)
 
 

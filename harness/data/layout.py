@@ -84,6 +84,29 @@ def pictures(root: Path) -> tuple[list[Path], dict[str, int]]:
         raise DataError(f"{error.filename or root} cannot be read ({error.strerror or error})") from error
 
 
+def labels(root: Path, files: Iterable[Path]) -> dict[Path, str]:
+    """Tells the classes of pictures found below a folder as `read` does, without looking at the folder again.
+
+    Args:
+      files: as `pictures` lists them.
+
+    Raises:
+      DataError: if a `metadata.csv` or the names of the folders cannot be read as a set of pictures.
+    """
+    below = {file: file.relative_to(root).parts for file in files}
+    folders = dict.fromkeys(root / parts[0] for parts in below.values() if len(parts) > 1)
+    splits = {} if (root / metadata.NAME).is_file() else splits_of(folders, root)
+    found: dict[Path, str] = {}
+    for level in splits.values() or [root]:
+        depth = len(level.relative_to(root).parts)
+        if (level / metadata.NAME).is_file():
+            found |= {level / row.file_name: class_named(row.label) for row in metadata.read(level / metadata.NAME)}
+        else:
+            found |= {file: class_named(parts[depth]) for file, parts in below.items()
+                      if len(parts) > depth + 1 and file.is_relative_to(level)}
+    return found
+
+
 def splits_of(folders: Iterable[Path], root: Path) -> dict[str, Path]:
     """Reads sub-folders as splits if all of them have the names of splits: split -> folder.
 

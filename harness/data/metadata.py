@@ -22,7 +22,7 @@ def read(path: Path) -> list[Row]:
     """Reads the rows of a table.
 
     Raises:
-      DataError: if it cannot be read, lacks a column or a value, or lists a picture twice.
+      DataError: if it cannot be read, lacks a column or a value, names no file, or lists a picture twice.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -47,4 +47,6 @@ def _row(path: Path, line: int, values: dict[str, str | None]) -> Row:
     if empty := [column for column in columns if not (values[column] or "").strip()]:
         raise DataError(f"{path}, line {line}: {empty[0]} is empty")
     file_name, label, *split = ((values[column] or "").strip() for column in columns)
+    if Path(file_name).name in ("", "..") or "\0" in file_name:
+        raise DataError(f"{path}, line {line}: file_name {file_name!r} names no file")
     return Row(file_name, label, split[0] if split else None)

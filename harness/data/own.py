@@ -20,6 +20,7 @@ class Origin(NamedTuple):
       kind: "folder", "npz" or "object"; for named sets see `harness.data.Dataset`.
       identity: what its content is told by, so that decoded arrays need not be made again; None where nothing tells.
       decode: makes its arrays.
+      suits: whether arrays that were kept are what `decode` would make; else it says why there are none.
       notes: what the one who launches should know.
     """
 
@@ -28,6 +29,7 @@ class Origin(NamedTuple):
     identity: Any
     decode: Callable[[], Decoded]
     notes: tuple[str, ...] = ()
+    suits: Callable[[Decoded], bool] = lambda decoded: True
 
 
 def origin(dataset: str | ImageFolder | Source, *, skip_unreadable: bool) -> Origin | None:
@@ -42,9 +44,10 @@ def origin(dataset: str | ImageFolder | Source, *, skip_unreadable: bool) -> Ori
     """
     if isinstance(dataset, ImageFolder):
         arranged = folder.arrange(dataset)
-        identity = folder.identity(dataset, arranged, skip_unreadable=skip_unreadable)
+        identity = folder.identity(dataset, arranged)
         decode = functools.partial(folder.decode, dataset, arranged, skip_unreadable=skip_unreadable)
-        return Origin(arranged.name, "folder", identity, decode, (*arranged.notes, folder.describe(dataset)))
+        return Origin(arranged.name, "folder", identity, decode, (*arranged.notes, folder.describe(dataset)),
+                      lambda decoded: skip_unreadable or folder.is_whole(decoded))
     if not isinstance(dataset, str):
         name = type(dataset).__name__
         return Origin(name, "object", None, functools.partial(_decode_object, name, dataset))

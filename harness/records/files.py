@@ -1,11 +1,13 @@
 """Files that are whole or absent: written to a temporary name and renamed, read with one line for what is wrong."""
 
+import contextlib
+import errno
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -48,11 +50,26 @@ def check_writable(folder: pathlib.Path) -> None:
 
 def write_atomic(path: pathlib.Path, content: bytes) -> None:
     """Writes a file so that a crash leaves the old one or the new one, never a part."""
+    with opened_atomic(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Opens a file to be written bit by bit, so that a crash leaves the old one or the new one, never a part.
+
+    Raises:
+      OSError: at once, if the file cannot be written there.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():  # a device, which renaming would take away
+        raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
+        with _opened(temporary, path) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -62,12 +79,15 @@ def write_atomic(path: pathlib.Path, content: bytes) -> None:
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an npz file so that a crash leaves the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
+    with opened_atomic(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def _opened(temporary: pathlib.Path, path: pathlib.Path) -> BinaryIO:
     try:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return open(temporary, "wb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the name that the user knows
 
 
 def json_bytes(value: Any) -> bytes:

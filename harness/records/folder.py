@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import kept, reading, schemas
+from harness.records import sources as copies
 from harness.records.configs import as_json
 from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_arrays, write_atomic
 from harness.records.plan import Plan
@@ -135,8 +136,7 @@ class Folder:
         """
         earlier = self.plan()
         self._refuse_another(plan, earlier)
-        for name, content in (sources or {}).items():
-            write_atomic(self.path / "sources" / name, content)
+        copies.keep(self.path, sources or {})
         write_atomic(self.path / "plan.json", json_bytes(plan.joined_by(earlier.runs) if earlier else plan))
 
     def plan(self) -> Plan | None:
@@ -176,11 +176,11 @@ class Folder:
     def record(self, run_id: str) -> RunRecord | None:
         """Reads a run's record, whatever its schema; None while it is unfinished."""
         path = self.run(run_id) / "record.json"
-        return _read_record(path) if path.exists() else None
+        return read_record(path) if path.exists() else None
 
     def records(self) -> dict[str, RunRecord]:
         """Reads all records, by run_id in its order."""
-        return {run_id: _read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
+        return {run_id: read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
 
     def recorded(self) -> list[str]:
         """Lists the runs that have a record, in order."""
@@ -244,17 +244,22 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
     return list(found.values()), hidden
 
 
-_WRITTEN_AGAIN = "move the file away to have it written again"
-_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
-                  if field.default is field.default_factory is dataclasses.MISSING)
+def read_record(path: pathlib.Path) -> RunRecord:
+    """Reads a record wherever it lies, whatever its schema.
 
-
-def _read_record(path: pathlib.Path) -> RunRecord:
+    Raises:
+      RecordError: if it cannot be read.
+    """
     stored = read_json(path, _REQUIRED)
     try:
         return reading.checked(reading.structured(RunRecord, schemas.migrated(stored)))
     except (schemas.SchemaError, reading.FormError) as error:
         raise RecordError(f"{path} {error}; {REMEDY}") from None
+
+
+_WRITTEN_AGAIN = "move the file away to have it written again"
+_REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
+                  if field.default is field.default_factory is dataclasses.MISSING)
 
 
 def _as(kind: type[Kind], stored: Mapping[str, Any], path: pathlib.Path) -> Kind:

@@ -206,7 +206,8 @@ class Provenance:
     Attributes:
       origin: its file, seen from where the results folder is, or its module, with ":NAME" if its name is not ABLATION;
         empty if it is shipped.
-      sources: path -> sha256 of that file and of every module of its folder that it loaded; none if it is shipped.
+      sources: path -> sha256 of that file and of every module of its folder that it imports; none if it is shipped.
+        Copies are where `harness.records.sources` says.
       overrides: path -> value that the command set in every run.
     """
 
@@ -233,7 +234,7 @@ class RunRecord:
       best: at the best validation epoch; None unless done.
       last: at the last epoch; None unless done.
       origin: the ablation's file, seen from where the results folder is, or its module; empty if it is shipped.
-      sources: path -> sha256 of that file and of the modules of its folder that it loaded.
+      sources: path -> sha256 of that file and of the modules of its folder that it imports.
       overrides: path -> value that the command set in every run.
       schema: the form of the record, this one; `harness.records.schemas` tells how earlier ones are read.
     """

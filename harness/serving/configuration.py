@@ -15,7 +15,7 @@ from ablations import lookup
 from ablations.lookup import Study
 from ablations.own_data import ImageFolder
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig
-from harness.records import configs
+from harness.records import configs, sources
 from harness.records.kept import Code, KeptError, KeptNetwork
 from models import CNNConfig, MLPConfig, TransferConfig
 
@@ -66,7 +66,7 @@ def _target(origin: str) -> tuple[str, str]:
 
 def _study(code: Code, folder: pathlib.Path, ablation: str) -> Study:
     """Loads the code that was named, else the copy kept with the results; only if it is the run's."""
-    kept, attribute = folder.parent.parent / "sources", _target(code.origin)[1]
+    kept, attribute = sources.kept(folder.parent.parent, code.sources), _target(code.origin)[1]
     if not ablation and not kept.is_dir():
         raise KeptError(f"{kept} is not there, so that --trust_code has nothing to execute; give {_told(code)} "
                         "with --ablation=FILE.py")

@@ -1,13 +1,12 @@
 """Finds the folder of a trained network by what a command names: a run's folder, or an ablation's."""
 
 import pathlib
-import shlex
 import statistics
-from collections.abc import Mapping
-from typing import Any
 
 from harness import records
+from harness.records import again
 from harness.records.files import in_home
+from harness.records.folder import read_record
 from harness.records.kept import WEIGHTS, KeptError
 
 
@@ -29,7 +28,7 @@ def find(run: str) -> tuple[pathlib.Path, str]:
     if (path / WEIGHTS).is_file():
         return path, ""
     if (path / "record.json").is_file():
-        raise _without_weights(records.Folder(path.parents[2], path.parents[1].name), path.name)
+        raise _without_weights(path)
     if (path / "runs").is_dir():
         return _best(records.Folder(path.parent, path.name))
     if not path.exists():
@@ -52,7 +51,7 @@ def _best(folder: records.Folder) -> tuple[pathlib.Path, str]:
     cell = max(means, key=lambda one: means[one])
     run_id = first[cell][1]
     if not folder.has_weights(run_id):
-        raise _without_weights(folder, run_id)
+        raise _without_weights(folder.run(run_id))
     return folder.run(run_id), (f"{run_id}: the first run of the cell with the highest validation accuracy, "
                                 f"{means[cell]:.4f} on average over {_runs(len(accuracies[cell]))}")
 
@@ -61,34 +60,17 @@ def _runs(count: int) -> str:
     return f"{count} run{'s' * (count != 1)}"
 
 
-def _without_weights(folder: records.Folder, run_id: str) -> KeptError:
-    record = folder.record(run_id)
-    assert record is not None, "found by it"
+def _without_weights(path: pathlib.Path) -> KeptError:
+    """Says how to have the network of a run's folder, or of a copy of one, that does not keep it."""
+    record = read_record(path / "record.json")
     if record.status != "done":
-        return KeptError(f"{folder.run(run_id)}: the run is {record.status} and has no network to keep")
-    cell = (one for one, other in folder.records().items() if other.cell == record.cell and folder.has_weights(one))
-    if sibling := next(cell, None):
-        return KeptError(f"{folder.run(run_id)} has no {WEIGHTS}; of its cell's runs {sibling} has: "
-                         f"--run={folder.run(sibling)}")
-    shipped = folder.results_dir == pathlib.Path(records.SHIPPED_RESULTS).resolve()
-    mend = "train it" if shipped else "move this folder away and train it again"
-    into = "" if shipped or folder.results_dir.name == records.OWN_RESULTS else f" --results_dir={folder.results_dir}"
-    return KeptError(f"{folder.run(run_id)} has a record and no {WEIGHTS}, because it was trained without "
-                     f"--keep_weights; {mend}: {_command(record, run_id)}{into}")
-
-
-def _command(record: records.RunRecord, run_id: str) -> str:
-    settings = [f"--set={path}={_written(value)}" for path, value in record.overrides.items()]
-    only = run_id.removesuffix(f",seed={record.seed}")
-    return shlex.join(["python", "-m", "harness.run", f"--ablation={_ablation(record)}", f"--only={only}",
-                       f"--seeds={record.seed}", *settings])
-
-
-def _ablation(record: records.RunRecord) -> str:
-    return record.origin or record.ablation.partition(",")[0]
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "".join(f"{item}," for item in value)
-    return str(value if not isinstance(value, Mapping) else dict(value))
+        return KeptError(f"{path}: the run is {record.status} and has no network to keep")
+    run_id = f"{record.cell},seed={record.seed}".replace(" ", "_")
+    if path.parent.name == "runs" and len(path.parents) > 2:
+        run_id, folder = path.name, records.Folder(path.parents[2], path.parents[1].name)
+        cell = (one for one, other in folder.records().items()
+                if other.cell == record.cell and folder.has_weights(one))
+        if sibling := next(cell, None):
+            return KeptError(f"{path} has no {WEIGHTS}; of its cell's runs {sibling} has: --run={folder.run(sibling)}")
+    return KeptError(f"{path} has a record and no {WEIGHTS}: it was trained without --keep_weights, or the file was "
+                     f"not copied; train it again: {again.commands(run_id, record)[-1]}")

@@ -118,7 +118,15 @@ def load(run: str | os.PathLike[str], *, ablation: str = "", trust_code: bool = 
     """
     folder, _ = locate.find(os.fspath(run))
     kept = kept_files.read(folder)
-    config = configuration.of(kept, folder, ablation, trust_code=trust_code)
+    return restored(folder, kept, configuration.of(kept, folder, ablation, trust_code=trust_code))
+
+
+def restored(folder: pathlib.Path, kept: KeptNetwork, config: RunConfig) -> Classifier:
+    """Puts a trained network together from the numbers in a folder and what is stated of it.
+
+    Raises:
+      KeptError: if they do not belong together.
+    """
     with environment.numerics():
         return Classifier(_filled(config, kept, _arrays(folder), folder), config, kept)
 

@@ -41,6 +41,31 @@ class Prediction:
     pixels: np.ndarray | None = None
 
 
+@dataclasses.dataclass
+class Tally:
+    """Counts pictures.
+
+    Attributes:
+      total: all that were asked for.
+      unreadable: those that could not be read.
+      judged: the others whose class is known.
+      right: those of them whose class is the likeliest.
+    """
+
+    total: int = 0
+    unreadable: int = 0
+    judged: int = 0
+    right: int = 0
+
+    def add(self, one: Prediction) -> None:
+        """Counts one more."""
+        self.total += 1
+        self.unreadable += bool(one.error)
+        if one.truth is not None and one.ranked:
+            self.judged += 1
+            self.right += one.truth == one.ranked[0][0]
+
+
 def asked(names: Sequence[str], class_names: Sequence[str]) -> tuple[list[Asked], list[str]]:
     """Lists the pictures meant by files and folders; a folder is walked as data sets are.
 
@@ -65,15 +90,15 @@ def asked(names: Sequence[str], class_names: Sequence[str]) -> tuple[list[Asked]
         if others:
             told = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(others.items()))
             notes.append(f"{name}: left out are files of other kinds: {told}")
-        known = _classes(path)
+        known = _classes(path, files)
         listed += [Asked(file, known[file] if known.get(file) in class_names else None) for file in files]
     return listed, notes
 
 
-def _classes(folder: Path) -> dict[Path, str]:
-    """Reads the class of each picture where the folder is laid out as a data set."""
+def _classes(folder: Path, files: Sequence[Path]) -> dict[Path, str]:
+    """Tells the class of each picture where the folder is laid out as a data set."""
     try:
-        return {one.path: one.label for one in layout.read(folder).files}
+        return layout.labels(folder, files)
     except DataError:
         return {}
 
@@ -114,12 +139,6 @@ def ranked(scores: np.ndarray, class_names: Sequence[str], topk: int) -> tuple[t
     """Gives the likeliest labels with their probabilities; of equal ones the lower number first, as in training."""
     order = np.argsort(-scores, kind="stable")[:topk]
     return tuple((class_names[number], float(scores[number])) for number in order)
-
-
-def accuracy(found: Iterable[Prediction]) -> tuple[int, int]:
-    """Counts the pictures whose class is known and that could be read: those classified rightly, and all."""
-    judged = [one.truth == one.ranked[0][0] for one in found if one.truth is not None and one.ranked]
-    return sum(judged), len(judged)
 
 
 def _batched(pictures: Iterable[Asked]) -> Iterator[tuple[Asked, ...]]:

@@ -3,10 +3,12 @@
 import hashlib
 import sys
 import traceback
+import types
 
+import numpy as np
 import pytest
 
-from ablations import ABLATIONS, UnknownAblationError, lookup
+from ablations import ABLATIONS, UnknownAblationError, lookup, own_code
 from ablations.spec import RunConfig, SpecError
 from models import MLPConfig
 
@@ -20,21 +22,34 @@ import widths
 ABLATION = Ablation("Why?", RunConfig(dataset="digits"), {"width": Factor("model.hidden", widths.LEVELS)})
 DEEP = Ablation("Deep?", RunConfig(dataset="digits", model=MLPConfig(hidden=(8, 8))))
 """
+BRIEF = "ABLATION = Ablation('Why?', RunConfig(dataset='digits'))\n"
+PAST = """import importlib.util
+spec = importlib.util.spec_from_file_location("past", __file__.replace("study", "past"))
+past = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(past)
+"""
+LATE = """
+def late():
+    import json, package, harness.data, late as here
+    package.inner()
+    return here.NAME
+"""
 WIDTHS = "from sizes.small import SMALL\nLEVELS = {'small': (SMALL,), 'large': (64,)}\n"
+
+
+def write(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder of one's own, where one stands: a study, and modules that it loads and that it does not."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sizes").mkdir()
-    files = {"my_study.py": STUDY, "widths.py": WIDTHS, "sizes/small.py": "SMALL = 8\n", "other.py": ""}
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
+    write(tmp_path, {"my_study.py": STUDY, "widths.py": WIDTHS, "sizes/small.py": "SMALL = 8\n", "other.py": ""})
     yield tmp_path
-    for name in lookup._loaded:
-        del sys.modules[name]
-    lookup._loaded.clear()
+    own_code.leave()
 
 
 def test_a_shipped_ablation_has_a_name_and_no_file():
@@ -60,6 +75,7 @@ def test_a_file_may_lie_anywhere(folder, monkeypatch):
     before = list(sys.path)
     monkeypatch.chdir("/")
     assert len(lookup.find(f"{folder}/my_study.py").ablation.runs()) == 6
+    own_code.leave()
     assert sys.path == before
 
 
@@ -84,6 +100,84 @@ def test_modules_of_one_name_in_two_folders_are_two(folder):
     (there / "widths.py").write_text("LEVELS = {'tiny': (2,)}\n")
     assert lookup.find("my_study.py").ablation.runs()[0].config.model.hidden == (8,)
     assert lookup.find("there/my_study.py").ablation.runs()[0].config.model.hidden == (2,)
+
+
+def test_a_module_brings_what_lies_beside_its_package_and_nothing_installed(folder):
+    write(folder, {
+        "studies/__init__.py": "", "studies/first.py": STUDY + "from studies import parts\n", "studies/parts.py": "",
+        "studies/second.py": "", "site-packages/bought.py": ""})
+    buying = f"import sys; sys.path.append('{folder}/site-packages'); import bought\n"
+    (folder / "widths.py").write_text(buying + WIDTHS)
+    found = lookup.find("studies.first")
+    assert found.sources.keys() == {"studies/__init__.py", "studies/first.py", "studies/parts.py", "widths.py",
+                                    "sizes/small.py"}
+    assert found.sources["widths.py"] == (folder / "widths.py").read_bytes()
+
+
+def test_of_an_installed_package_the_package_alone_is_the_users(folder, monkeypatch):
+    there = folder / "site-packages"
+    write(there, {"studies/__init__.py": "", "studies/first.py": HEAD + BRIEF + "import bought\n",
+                  "studies/late.py": "", "bought.py": ""})
+    (there / "studies" / "__init__.py").write_text("def late():\n    from studies import late\n")
+    monkeypatch.syspath_prepend(there)
+    found = lookup.find("studies.first").sources
+    assert found.keys() == {f"studies/{name}.py" for name in ("__init__", "first", "late")}
+
+
+def test_modules_imported_earlier_or_past_pythons_list_are_the_users_too(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, {"early.py": "", "past.py": "import further\n", "further.py": "", "study.py": HEAD + BRIEF + PAST})
+    import early  # type: ignore[import-not-found]
+
+    try:
+        assert lookup.find("study.py").sources.keys() == {"study.py", "early.py", "past.py", "further.py"}
+        lookup.find("my_study.py")
+        assert sys.modules["early"] is early, "whose import it was not"
+    finally:
+        del sys.modules["early"]
+
+
+def test_what_a_function_imports_is_the_users_and_is_found_when_it_is_called(folder, monkeypatch):
+    """Also from elsewhere, and after another ablation with a module of that name was found."""
+    for name in ("one", "two"):
+        write(folder, {f"{name}/study.py": HEAD + BRIEF + LATE, f"{name}/late.py": f"NAME = '{name}'\n",
+                       f"{name}/package/__init__.py": "def inner():\n    from . import deep\n",
+                       f"{name}/package/deep.py": ""})
+    monkeypatch.chdir("/")
+    one, two = (lookup.find(f"{folder}/{name}/study.py") for name in ("one", "two"))
+    assert one.sources.keys() == {"study.py", "late.py", "package/__init__.py", "package/deep.py"}
+    assert one.hashes["late.py"] != two.hashes["late.py"]
+    for study, name in ((two, "two"), (one, "one"), (two, "two")):
+        own_code.use(study.code)
+        assert sys.modules["ablation_file_study"].late() == name
+    own_code.use(None)
+    assert not {"late", "package", "ablation_file_study"} & sys.modules.keys()
+
+
+def test_modules_that_a_library_makes_up_have_no_file(folder, monkeypatch):
+    """As torch.classes, whose file is said to be "_classes.py"; and one that raises whatever it is asked."""
+
+    class Classes(types.ModuleType):
+        __file__ = "_classes.py"
+
+    class Raising(types.ModuleType):
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    relative = types.ModuleType("relative")
+    relative.__file__ = "relative.py"
+    made_up = {"classes": Classes("classes"), "raising": Raising("raising"), "relative": relative, "nothing": None,
+               "gone": types.ModuleType("gone")}
+    made_up["gone"].__file__ = f"{folder}/gone.py"
+    write(folder, {"study.py": HEAD + BRIEF + "import sys; sys.modules.update(MADE_UP)\n", "_classes.py": "",
+                   "relative.py": ""})
+    monkeypatch.setattr("builtins.MADE_UP", made_up, raising=False)
+    try:
+        assert lookup.find("study.py").sources.keys() == {"study.py"}
+        assert lookup.find("my_study.py").name == "my_study"
+    finally:
+        for name in made_up:
+            sys.modules.pop(name, None)
 
 
 CONFIG = 'BASE = RunConfig(dataset="digits", {})\n'
@@ -122,6 +216,9 @@ def test_a_bug_in_a_file_keeps_its_traceback_and_names_the_file(folder):
     ("my_study.py:WIDE", "my_study.py has no WIDE; there are my_study.py:ABLATION, my_study.py:DEEP"),
     ("my_study.py:widths", "widths of my_study.py is no Ablation but <module"),
     ("widths.py", r"widths.py has no ABLATION; it needs a line ABLATION = Ablation\(...\)"),
+    (":WIDE", 'no ablation ":WIDE": "" is neither a file such as my_study.py nor a module such as package.module'),
+    ("..a:WIDE", 'no ablation "..a:WIDE": "..a" is neither a file'),
+    ("a:b:WIDE", 'no ablation "a:b:WIDE": "a:b" is neither a file'),
     ("epochs=5", "what a command changes is set by --set=epochs=5"),
 ])
 def test_an_ablation_that_is_not_there_is_one_line(folder, text, line):
@@ -150,3 +247,4 @@ def test_only_objects_of_ones_own_classes_are_code_of_ones_own(folder):
     assert lookup.has_code_of_its_own(own)
     assert lookup.has_code_of_its_own((1, (own,)))
     assert not lookup.has_code_of_its_own(RunConfig(dataset="digits", model=MLPConfig(hidden=(8,))))
+    assert not lookup.has_code_of_its_own(MLPConfig(hidden=(8,), dropout=np.float64(0.1)))

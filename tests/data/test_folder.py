@@ -13,7 +13,7 @@ from tiny_sets import message
 
 from ablations.own_data import ImageFolder
 from ablations.spec import RunConfig
-from harness.data import DataError, folder, inputs
+from harness.data import DataError, folder, inputs, layout, resize
 
 SPLITS = ("train", "validation", "test")
 
@@ -153,6 +153,30 @@ def test_bad_files_are_named_up_to_ten_before_anything_trains(tmp_path: Path) ->
     assert sum(counts(loaded)) == 18
     assert labelled(loaded.train) == [(0, 0), (1, 1)]
     assert "folder:pets: pictures that cannot be read, left out: 12 of 30" in loaded.warnings
+    assert refused(tmp_path, ImageFolder(root)) == text, "what was kept without them is not taken"
+
+
+def test_a_whole_set_is_decoded_once_whether_or_not_bad_files_may_be_left_out(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
+    strict = load(ImageFolder(root))
+    monkeypatch.setattr(resize, "read", lambda *_: pytest.fail("decoded again"))
+    lenient = load(ImageFolder(root), skip_unreadable=True)
+    assert (lenient.fingerprint, lenient.warnings) == (strict.fingerprint, strict.warnings)
+
+
+@pytest.mark.parametrize("folders", [
+    ("a", "b/c", "b"), ("train/a", "more/b", "."), ("train/a", "test/b", "test/a/deep"),
+    ("train/a", "test/.", "train/b")])
+@pytest.mark.parametrize("listed", [None, ".", "test"])
+def test_the_classes_told_of_pictures_are_those_of_the_data_set(tmp_path: Path, folders: tuple[str, ...],
+                                                                listed: str | None) -> None:
+    for number, name in enumerate(folders):
+        paint(tmp_path / name / f"{number}.png")
+    if listed and (level := tmp_path / listed).is_dir():
+        table(level, [(str(path.relative_to(level)), "cat") for path in level.rglob("*.png")])
+    files, _ = layout.pictures(tmp_path)
+    assert layout.labels(tmp_path, files) == {one.path: one.label for one in layout.read(tmp_path).files}
 
 
 def test_pictures_that_stand_in_two_splits_are_counted_and_told(tmp_path: Path) -> None:
@@ -235,6 +259,8 @@ def test_metadata_may_lie_in_each_split_folder(tmp_path: Path) -> None:
     ("", "no column file_name and no label, only nothing"),
     ("file_name,label\na.png,\n", "line 2: label is empty"), ("file_name,label,split\na.png,b,eval\n", "two"),
     ("file_name,label\na.png,b\na.png,c\n", "lists a.png twice"), ("file_name,label,split\na.png,b,new\n", "no split"),
+    ("file_name,label,split\n.,b,train\n", "line 2: file_name '.' names no file"),
+    ("file_name,label\na.png,b\n\"a\0.png\",c\n", "line 3: file_name 'a\\x00.png' names no file"),
     ("file_name,label\nno.png,b\na.png,c\na2.png,b\na3.png,b\na4.png,b\n", "no.png: No such file"),
 ])
 def test_a_metadata_file_that_does_not_serve_is_one_line(tmp_path: Path, text: str, words: str) -> None:

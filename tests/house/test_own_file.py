@@ -14,7 +14,7 @@ import pytest
 from place import ROOT
 
 from harness import cli, records
-from harness.reporting.page import runs as page_runs
+from harness.records import again, sources
 
 STUDY = """from ablations.spec import Ablation, Factor, RunConfig
 from models import MLPConfig
@@ -25,6 +25,23 @@ ABLATION = Ablation(
     "Does width help?", RunConfig(dataset="digits", model=MLPConfig(), epochs=1, train_size=64, validation_size=200),
     WIDTHS, seeds=(0,), overrides={"batch_size": 32})
 NOWHERE = Ablation("Where?", RunConfig(dataset="nowhere"), WIDTHS)
+"""
+LATE = """
+import dataclasses
+import numpy as np
+from ablations.spec import Ablation, RunConfig
+from harness.data import Splits
+from models import MLPConfig
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    def load(self):
+        import late
+        assert late.NAME == "{name}"
+        examples = np.zeros((40, 4, 4, 1), np.uint8), np.arange(40) % 2
+        return Splits(train=examples, test=examples, class_names=("a", "b"))
+
+ABLATION = Ablation("When?", RunConfig(Data(), MLPConfig(hidden=(4,)), epochs=1, batch_size=8, validation_size=8))
 """
 RUN = "width=8,seed=0"
 
@@ -74,14 +91,26 @@ def test_record_and_plan_say_where_the_ablation_is_written_and_what_was_overridd
     assert record.config["optimizer"]["learning_rate"] == 0.01
     assert record.config["batch_size"] == 32, "what the file overrides stays"
     for name in record.sources:
-        assert (there(folder).path / "sources" / name).read_bytes() == (folder / name).read_bytes()
+        assert (sources.kept(there(folder).path, record.sources) / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_the_command_of_a_page_is_one_that_trains_the_run_again(folder, record):
-    _, _, module, *flags = shlex.split(page_runs.commands(RUN, record)[-1])
-    again = commands.here().run(module, *flags, "--dry_run", where=folder)
-    assert again.returncode == 0, again.stderr
-    assert "my_study,optimizer.learning_rate=0.01: 1 runs, 0 recorded, 1 to train, in again/" in again.stdout
+    _, _, module, *flags = shlex.split(again.commands(RUN, record)[-1])
+    done = commands.here().run(module, *flags, "--dry_run", where=folder)
+    assert done.returncode == 0, done.stderr
+    assert "my_study,optimizer.learning_rate=0.01: 1 runs, 0 recorded, 1 to train, in again/" in done.stdout
+
+
+def test_a_function_may_import_what_lies_beside_its_file(tmp_path):
+    """When the data are loaded: from elsewhere, of two files that each have a module of that name."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text(LATE.format(name=name))
+        (tmp_path / name / "late.py").write_text(f"NAME = '{name}'\n")
+    (tmp_path / "elsewhere").mkdir()
+    done = commands.here().run("harness.run", "--ablation=../first/first.py,../second/second.py", "--dry_run",
+                               where=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
 
 
 def test_another_file_of_that_name_is_refused_before_anything_is_read(folder, record):

@@ -14,7 +14,7 @@ from harness.analysis.power import Planned
 from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
 from harness.analysis.verdict import Verdict
-from harness.records import BackboneFacts
+from harness.records import BackboneFacts, again
 from harness.records.configs import as_json
 from harness.reporting import answer, colours
 from harness.reporting.page import cells, index, page, shell, words
@@ -204,7 +204,7 @@ def test_what_no_mean_contains_is_said_on_top():
 def test_the_command_names_the_run_and_its_overrides(origin, overrides, expected):
     record = synthetic.record({}, 3, 0.9, ablation="mlp,whatever", origin=origin, overrides=overrides)
     record = dataclasses.replace(record, ablation="mlp,whatever" if overrides else "mlp")
-    checkout, words = map(shlex.split, page_runs.commands("option=a b; rm -rf,seed=3", record))
+    checkout, words = map(shlex.split, again.commands("option=a b; rm -rf,seed=3", record))
     assert checkout == ["git", "checkout", record.environment.git_commit]
     named, *settings = expected
     assert words == ["python", "-m", "harness.run", f"--ablation={named}", *settings, "--seeds=3",
@@ -215,14 +215,14 @@ def test_the_command_names_the_run_and_its_overrides(origin, overrides, expected
 @pytest.mark.parametrize("value", [0.01, (512, 256), (64,), (), "sgd", "7", "None", None, True, ((1, 2),), 1e-5])
 def test_a_value_in_a_command_is_read_as_it_was(value):
     """Through a record's JSON, which has lists."""
-    assert cli.value(page_runs._typed(as_json({"": value})[""])) == (
+    assert cli.value(again._typed(as_json({"": value})[""])) == (
         ([1, 2],) if value == ((1, 2),) else value)
 
 
 def test_overrides_that_only_the_name_tells_are_taken_from_there():
     """As in records from before there was a field of them."""
     record = synthetic.record({}, 3, 0.9, ablation="mlp,epochs=5,optimizer.kind=sgd")
-    assert "--ablation=mlp --set=epochs=5 --set=optimizer.kind=sgd --seeds=3" in page_runs.commands("a", record)[1]
+    assert "--ablation=mlp --set=epochs=5 --set=optimizer.kind=sgd --seeds=3" in again.commands("a", record)[1]
 
 
 def test_the_command_asks_for_folders_only_where_the_files_were_the_users():
@@ -230,10 +230,10 @@ def test_the_command_asks_for_folders_only_where_the_files_were_the_users():
     bundled = dataclasses.replace(
         record, dataset=dataclasses.replace(record.dataset, source="bundled"),
         environment=dataclasses.replace(record.environment, git_commit="; rm -rf", git_dirty=True))
-    [train] = page_runs.commands("a,seed=0", bundled)
+    [train] = again.commands("a,seed=0", bundled)
     assert "DIR" not in train
     backbone = BackboneFacts("mobilenet_v2 1.0", 96, "none", "own.h5", "0" * 64, False, 1.0, False)
-    assert page_runs.commands("a,seed=0", dataclasses.replace(record, backbone=backbone))[1].endswith(
+    assert again.commands("a,seed=0", dataclasses.replace(record, backbone=backbone))[1].endswith(
         "--data_dir=DIR --weights_dir=DIR")
     [told] = page_runs.runs_json({"a,seed=0": bundled}, {bundled.cell: 0}, {})["runs"]
     assert told["advice"] == ["The code had uncommitted changes: its commit may give other numbers."]

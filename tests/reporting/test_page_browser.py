@@ -3,6 +3,7 @@ import dataclasses
 import itertools
 import re
 
+import numpy as np
 import pages
 import pytest
 import synthetic
@@ -13,6 +14,7 @@ from harness.analysis.summarize import summarize
 from harness.reporting import colours
 from harness.reporting.page import index as page_index
 from harness.reporting.page import page
+from harness.reporting.page.predictions import Shown, predictions_page
 from harness.reporting.render import Cell, Column, Table
 from harness.reporting.tables.evidence import CLAIMS
 
@@ -341,6 +343,25 @@ def test_the_index_sorts_filters_and_leads_on(browser, report):
         tab.get_by_label("Filter ablations").fill("")
         tab.get_by_role("link", name=report.parent.name).click()
         tab.wait_for_selector("#cells_wrapper")
+
+
+def test_the_page_of_predictions_is_filtered_and_sorted_and_shows_hostile_names_as_text(browser, tmp_path):
+    pixels = np.full((8, 6, 3), 200, np.uint8)
+    hostile = pages.HOSTILE[0]
+    content = predictions_page(f"made_up, {hostile}", ["accuracy 0.5000"], [
+        Shown("a.png", pixels, [("cat", 0.75), ("dog", 0.25)], "cat"),
+        Shown("b.png", pixels[..., :1], [("dog", 0.5), ("cat", 0.5)], "cat"),
+        Shown(hostile, None, [], "", f"{hostile}: is no picture")])
+    with opened(browser, save(tmp_path, content)) as tab:
+        assert hostile in tab.locator("h1").inner_text()
+        assert column(tab, "#predictions", 4) == ["0.7500\n0.2500", "0.5000\n0.5000", ""]
+        assert tab.locator("#predictions img").evaluate_all("all => all.map((one) => one.naturalHeight)") == [8, 8]
+        assert tab.locator("#predictions td.wrong").all_inner_texts() == ["dog\ncat"]
+        assert hostile in tab.locator("#predictions .notice").inner_text()
+        tab.locator("#predictions thead th", has_text="probability").click()
+        expect(tab.locator("#predictions tbody tr").nth(1)).to_contain_text("b.png")
+        tab.get_by_label("Filter predictions").fill("a.png")
+        expect(tab.locator("#predictions tbody tr")).to_have_count(1)
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 
 import commands
 import numpy as np
 import own_colours
+import own_pictures
 import pytest
 import safetensors.numpy
 from PIL import Image
@@ -14,8 +16,10 @@ from place import ROOT
 import harness
 from harness import records
 from harness.data import DataError
-from harness.records import kept
+from harness.records import kept, sources
 from harness.records.kept import KeptError
+from harness.serving import pictures
+from harness.serving.network import BATCH
 
 RUN, OWN = "network=shipped,seed=0", "network=own,seed=0"
 
@@ -174,9 +178,62 @@ def test_a_record_without_weights_says_how_to_have_them(study, tmp_path):
     folder = tmp_path / "my_results" / "colours"
     shutil.copytree(study / "my_results" / "colours", folder)
     (folder / "runs" / RUN / kept.WEIGHTS).unlink()
-    with pytest.raises(KeptError, match="trained without --keep_weights; move this folder away and train it again: "
-                       r"python -m harness\.run --ablation=colours\.py --only=network=shipped --seeds=0$"):
+    command = (r"train it again: python -m harness\.run --ablation=colours\.py --seeds=0 --only=network=shipped,seed=0 "
+               r"--results_dir=again$")
+    with pytest.raises(KeptError, match=command):
         harness.load(folder / "runs" / RUN)
+    shutil.copytree(folder / "runs" / RUN, tmp_path / "of another name")
+    with pytest.raises(KeptError, match=f"of another name has a record and no {kept.WEIGHTS}: .*{command}"):
+        harness.load(tmp_path / "of another name")
+
+
+def test_a_network_is_loaded_with_its_own_code_after_later_launches_with_another(study, tmp_path):
+    """Also where the copy lies in sources/ itself, as launches once left it."""
+    folder = records.Folder(tmp_path / "my_results", "colours")
+    shutil.copytree(study / "my_results" / "colours", folder.path)
+    changed = f"raise SystemExit('executed')\n{own_colours.SOURCE}".encode()
+    folder.write_plan(folder.plan(), {"colours.py": changed})
+    assert harness.load(folder.run(OWN), trust_code=True).class_names == own_colours.CLASSES
+    copy = sources.kept(folder.path, folder.record(OWN).sources)
+    copy.rename(folder.path / "once")
+    shutil.rmtree(folder.path / "sources")
+    (folder.path / "once").rename(folder.path / "sources")
+    assert harness.load(folder.run(OWN), trust_code=True).class_names == own_colours.CLASSES
+
+
+def test_code_of_the_user_is_executed_once(study, tmp_path):
+    done = commands.here().run("harness.predict", f"--run=my_results/colours/runs/{OWN}", "--split=validation",
+                               "--trust_code", where=study, COUNT_EXECUTIONS=str(tmp_path / "count"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "count").read_text() == "executed\n"
+
+
+def test_rows_are_printed_before_the_next_pictures_are_classified(study, tmp_path):
+    for number in range(BATCH + 1):
+        Image.new("RGB", (6, 8), (200, 0, 0)).save(tmp_path / f"{number:02}.png")
+    done = commands.here().run("harness.predict", f"--run=my_results/colours/runs/{OWN}", str(tmp_path), "--trust_code",
+                               where=study, TELL_TRACES="yes")
+    told = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    rows = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert told[-BATCH - 3:] == [f"traced for {BATCH}", *rows[:BATCH], "traced for 1", rows[BATCH]]
+
+
+def test_a_command_that_fails_leaves_its_files_as_they_were(study, tmp_path):
+    (tmp_path / "a.csv").write_text("before\n")
+    failed = predict(study, f"--run=my_results/colours/runs/{RUN}", str(tmp_path), f"--csv={tmp_path / 'a.csv'}",
+                     f"--html={tmp_path / 'a.html'}")
+    assert failed.stderr == f"error: {tmp_path} has no pictures\n"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.csv": "before\n"}
+
+
+def test_a_folder_of_pictures_is_looked_at_once(tmp_path, monkeypatch):
+    own_pictures.paint_set(tmp_path, {"test/red": 2, "train/red": 1, "train/blue/inner": 1})
+    looked = []
+    scandir = os.scandir
+    monkeypatch.setattr("harness.data.layout.os.scandir", lambda path: looked.append(str(path)) or scandir(path))
+    asked, _ = pictures.asked([str(tmp_path)], ["red", "blue"])
+    assert [one.truth for one in asked] == ["red", "red", "blue", "red"]
+    assert sorted(looked) == sorted(map(str, (tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir()))))
 
 
 def test_nothing_but_the_two_files_is_needed(study, network, tested, tmp_path):
@@ -204,6 +261,11 @@ def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     (["--run=.", "a.png"], "is neither the folder of a run nor of an ablation"),
     (["--run=my_results/colours"], "name the pictures or folders to classify, or give --split=test"),
     (["a.png"], "--run=FOLDER is needed"),
+    (["--run=my_results/none", "a.png", "--csv=my_results"], "my_results: is a directory; give a file"),
+    (["--run=my_results/none", "a.png", "--csv=/dev/null"], "/dev/null: is no plain file; give another name"),
+    (["--run=my_results/none", "a.png", "--json=colours.py/a.json"], "colours.py"),
+    (["--run=my_results/none", "a.png", "--csv=a.out", "--html=my_results/../a.out"],
+     "--csv and --html both name my_results/../a.out: give each a file of its own"),
     ([f"--run=my_results/colours/runs/{RUN}", "--split=test"],
      "its data is Colours, which colours.py (sha256 "),
     (["--run=my_results/colours/runs/network=shipped,seed=1", "a.png"],

@@ -3,11 +3,7 @@
 Everything comes out as JSON values; the page's scripts write them as text, never as HTML.
 """
 
-import ast
-import contextlib
 import math
-import re
-import shlex
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from harness.records import CURVE_COLUMNS, RunRecord
+from harness.records import CURVE_COLUMNS, RunRecord, again
 from harness.records.configs import as_json
 from harness.reporting.page.shell import intern
 from harness.reporting.page.words import plainly, told
@@ -24,8 +20,6 @@ from harness.reporting.page.words import plainly, told
 _ELSEWHERE = {"ablation", "question", "cell", "labels", "seed", "status", "message", "best", "last", "schema"}
 # Alike in many runs, so kept once.
 _SHARED = ("config", "dataset", "environment", "cost", "layers", "placement")
-# Of data that somebody put there, so that a command must say where.
-_FILES = ("archives", "prepared")
 _DIGITS = 5  # after the point, of a curve's value
 
 
@@ -55,7 +49,7 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
             "message": record["message"],
             "best": record["best"],
             "last": record["last"],
-            "commands": commands(run_id, found[run_id]),
+            "commands": again.commands(run_id, found[run_id]),
             "advice": _advice(found[run_id]),
             "train_s": (record["timing"] or {}).get("train_s"),
             "epochs": record["epochs_trained"],
@@ -84,43 +78,13 @@ def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
     return parts
 
 
-def commands(run_id: str, record: RunRecord) -> list[str]:
-    """Writes the commands that train one run again by its own code, into a folder where it has no record yet."""
-    name, *named = record.ablation.split(",")  # records from before there was a field of it have overrides here alone
-    settings = [f"{path}={_typed(value)}" for path, value in record.overrides.items()] or named
-    arguments = [f"--ablation={record.origin or name}", *(f"--set={setting}" for setting in settings),
-                 f"--seeds={record.seed}", f"--only={run_id}", "--results_dir=again",
-                 *(f"--{flag}=DIR" for flag in _folders(record))]
-    commit = record.environment.git_commit or ""
-    return [*([f"git checkout {commit}"] if re.fullmatch("[0-9a-f]{7,64}", commit) else []),
-            " ".join(["python -m harness.run", *map(shlex.quote, arguments)])]
-
-
-def _folders(record: RunRecord) -> list[str]:
-    """Lists the flags that name folders which only the reader can know."""
-    return [*(["data_dir"] if record.dataset.source in _FILES else []),
-            *(["weights_dir"] if record.backbone and not record.backbone.weights_official else [])]
-
-
 def _advice(record: RunRecord) -> list[str]:
     """Says what else the commands need."""
     machine = record.environment
-    folders = {"data_dir": "the data sets", "weights_dir": "the weights"}
-    return [*(f"--{flag}: the folder of {folders[flag]}." for flag in _folders(record)),
+    held = {"data_dir": "the data sets", "weights_dir": "the weights"}
+    return [*(f"--{flag}: the folder of {held[flag]}." for flag in again.folders(record)),
             *(["The code had uncommitted changes: its commit may give other numbers."] if machine.git_dirty else []),
             *(["The commit is not known."] if not machine.git_commit else [])]
-
-
-def _typed(value: Any) -> str:
-    """Writes a value as `--set` reads it: as Python has it, text without quotes where it can be nothing else."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(repr, value)) + ("," if len(value) == 1 else "") if value else "()"
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError, SyntaxError):
-            ast.literal_eval(value)
-            return repr(value)
-        return value
-    return repr(value)
 
 
 def _curve(curve: pd.DataFrame) -> list[list[float | None]]:
