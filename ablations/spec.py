@@ -307,7 +307,7 @@ def with_value(config: Any, path: str, value: Any) -> Any:
     head, _, rest = path.partition(".")
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise SpecError(f'"{path}" leads into {config!r}, which has no fields')
-    fields = [field.name for field in dataclasses.fields(config)]
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
     if head not in fields:
         close = difflib.get_close_matches(head, fields, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -316,7 +316,7 @@ def with_value(config: Any, path: str, value: Any) -> Any:
         # A path into the early stopping that a run does without switches it on.
         inner = getattr(config, head)
         value = with_value(EarlyStopping() if head == "early_stopping" and inner is None else inner, rest, value)
-    elif (old := getattr(config, head)) is not None and head != "dataset" and not _fits(old, value):
+    elif fields[head] is not None and head != "dataset" and not _fits(old := getattr(config, head), value):
         raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
     return dataclasses.replace(config, **{head: value})
 
