@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ablations import own_data
+from ablations import own_data, recipes
 from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
+from ablations.recipes import OptimizerConfig, ScheduleConfig
 from models import MLPConfig, ModelConfig
 from models.options import choice, flag, fraction, model_config, not_negative, positive, traced
 from models.precision import PRECISIONS
@@ -23,36 +24,6 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 
 class SpecError(ValueError):
     """An ablation that makes no sense; the message is one line for the one who wrote it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """Describes the optimizer.
-
-    Attributes:
-      kind: "adam" (decay rates 0.9 and 0.999, epsilon 1e-7, added after bias correction as in the paper's algorithm 1;
-        Keras adds its 1e-7 before, which makes its first steps smaller where gradients are tiny) or "sgd".
-      learning_rate: constant over the run.
-      momentum: of sgd; 0 keeps no velocity.
-      weight_decay: decoupled from the gradient (AdamW), times the learning rate.
-
-    Source: Kingma and Ba 2015; Loshchilov and Hutter 2019.
-    """
-
-    kind: str = "adam"
-    learning_rate: float = traced(1e-3)
-    momentum: float = traced(0.0)
-    weight_decay: float = traced(0.0)
-
-    def __post_init__(self) -> None:
-        choice("kind", self.kind, ("adam", "sgd"))
-        not_negative("learning_rate", self.learning_rate)
-        fraction("momentum", self.momentum)
-        not_negative("weight_decay", self.weight_decay)
-        if self.learning_rate == 0:
-            raise ValueError("learning_rate must be above 0")
-        if self.kind == "adam" and self.momentum:
-            raise ValueError('momentum belongs to kind="sgd"; adam has its own')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +68,10 @@ class AugmentConfig:
 
 
 _NESTED: dict[str, tuple[type, ...]] = {
-    "optimizer": (OptimizerConfig,), "early_stopping": (EarlyStopping, type(None)), "augment": (AugmentConfig,)}
-_EXAMPLES = {"optimizer": "optimizer.kind", "early_stopping": "early_stopping.patience", "augment": "augment.flip"}
+    "optimizer": (OptimizerConfig,), "schedule": (ScheduleConfig,), "early_stopping": (EarlyStopping, type(None)),
+    "augment": (AugmentConfig,)}
+_EXAMPLES = {"optimizer": "optimizer.kind", "schedule": "schedule.kind", "early_stopping": "early_stopping.patience",
+             "augment": "augment.flip"}
 # More is a slip of the keyboard, and would ask for more memory than there is before anything is trained.
 _MOST = {"batch_size": 1_000_000, "epochs": 1_000_000, "validation_size": None}
 
@@ -112,8 +85,15 @@ class RunConfig:
       model: a config of a network, shipped or one's own: see `models.ModelConfig`.
       batch_size: examples per step; the last step of an epoch takes what is left.
       epochs: passes over the training examples, at most.
+      steps: batches, at most, in place of `epochs`; training ends in the middle of an epoch if need be.
+      schedule: of the learning rate.
+      ema_decay: of an exponential moving average of the weights and of the statistics beside them, brought up to date
+        by each update and corrected for its start; where it is not 0, that average is what is validated, tested and
+        kept, in place of the weights themselves.
       early_stopping: None trains all epochs.
       label_smoothing: share of the target spread over all classes.
+      class_weight: what an example of each class counts in the training loss, the mean being over examples as in Keras;
+        "balanced" weighs by examples / (classes * examples of the class), as scikit-learn does, over those trained on.
       train_size: None trains on all training examples, a number on the first so many of them.
       validation_size: examples held out of the training set, the same ones in every run.
       precision: "float32", "tf32" (float32 multiplied on an NVIDIA GPU's tensor cores), or "bfloat16" for the forward
@@ -131,6 +111,10 @@ class RunConfig:
     train_size: int | None = None
     validation_size: int = 5000
     precision: str = "float32"
+    schedule: ScheduleConfig = ScheduleConfig()
+    steps: int | None = None
+    ema_decay: float = traced(0.0)
+    class_weight: str | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", own_data.checked(self.dataset))
@@ -143,7 +127,11 @@ class RunConfig:
             positive(field, getattr(self, field), most)
         if self.train_size is not None:
             positive("train_size", self.train_size)
+        if self.steps is not None:
+            positive("steps", self.steps, 1_000_000_000)
         fraction("label_smoothing", self.label_smoothing)
+        fraction("ema_decay", self.ema_decay)
+        recipes.class_weight(self.class_weight)
         choice("precision", self.precision, PRECISIONS)
 
 
@@ -324,7 +312,7 @@ def with_value(config: Any, path: str, value: Any) -> Any:
     head, _, rest = path.partition(".")
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise SpecError(f'"{path}" leads into {config!r}, which has no fields')
-    fields = [field.name for field in dataclasses.fields(config)]
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
     if head not in fields:
         close = difflib.get_close_matches(head, fields, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -333,7 +321,7 @@ def with_value(config: Any, path: str, value: Any) -> Any:
         # A path into the early stopping that a run does without switches it on.
         inner = getattr(config, head)
         value = with_value(EarlyStopping() if head == "early_stopping" and inner is None else inner, rest, value)
-    elif (old := getattr(config, head)) is not None and head != "dataset" and not _fits(old, value):
+    elif fields[head] is not None and head != "dataset" and not _fits(old := getattr(config, head), value):
         raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
     return dataclasses.replace(config, **{head: value})
 

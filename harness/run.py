@@ -48,7 +48,7 @@ from rich.table import Table
 import ablations
 from ablations import lookup, own_code
 from ablations.lookup import Study
-from ablations.spec import Run, SpecError
+from ablations.spec import Run, ScheduleConfig, SpecError
 from harness import cli, data, records
 from harness.data import inputs
 from harness.data.inputs import Inputs
@@ -249,8 +249,10 @@ def derived(study: Study) -> Study:
         overrides["precision"] = PRECISION.value
     seeds = ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
     if SMOKE.value:
-        overrides = {"epochs": 1, "train_size": 512} | overrides
+        overrides = {"epochs": 1, "train_size": 512, **_without_warmup(ablation.base.schedule)} | overrides
         seeds = seeds[:1]
+    if ablation.base.steps is not None and "epochs" in overrides:
+        overrides.setdefault("steps", None)
     settings = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
                 for path, value in sorted(overrides.items()))
     full_name = ",".join((study.name, *settings))
@@ -259,6 +261,11 @@ def derived(study: Study) -> Study:
                              "and name it with --ablation=FILE.py")
     ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **overrides})
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
+
+
+def _without_warmup(schedule: ScheduleConfig) -> dict[str, object]:
+    """One epoch would be too short for it."""
+    return {f"schedule.{field}": 0 for field in ("warmup_epochs", "warmup_steps") if getattr(schedule, field)}
 
 
 def _seeds(texts: list[str]) -> tuple[int, ...]:
@@ -322,7 +329,7 @@ def _write_plan(asked: Asked) -> None:
 def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs], work: Mapping[str, int], clock: Clock
               ) -> Audience:
     """Gathers who is told how it goes: the terminal, the progress file, TensorBoard if asked for."""
-    folder, tally = asked.folder, Tally(runs, work)
+    folder, tally = asked.folder, Tally(runs, work, estimate.epochs(runs, found))
     display = SweepProgress(folder.ablation, asked.study.ablation.question, tally, asked.console,
                             verbose=VERBOSE.value)
     watchers: list[Watcher] = [clock, tally, display, ProgressFile(folder, tally, display.told)]

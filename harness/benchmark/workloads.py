@@ -7,7 +7,7 @@ from typing import Any
 from flax import nnx
 
 import models
-from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig
+from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from harness.records.configs import as_json
 from harness.training import train
 from models import CNNConfig, MLPConfig, TransferConfig, mobilenet_v2
@@ -118,7 +118,8 @@ def config_of(plain: Any) -> Any:
         return tuple(map(config_of, plain))
     if not isinstance(plain, dict):
         return plain
-    kinds: dict[str, Any] = {kind.__name__: kind for kind in (RunConfig, OptimizerConfig, AugmentConfig)}
+    kinds: dict[str, Any] = {
+        kind.__name__: kind for kind in (RunConfig, OptimizerConfig, ScheduleConfig, AugmentConfig)}
     kind = kinds.get(plain["type"]) or getattr(models, plain["type"])
     return kind(**{name: config_of(value) for name, value in plain.items() if name != "type"})
 

@@ -73,7 +73,8 @@ class SweepProgress(Watcher):
     def epochs(self, epochs: Sequence[Epoch]) -> None:
         """Tells an epoch of each run that is training."""
         for epoch in epochs if self._verbose else ():
-            self.told(f"{self._names[epoch.run.run_id]}: epoch {epoch.epoch}/{epoch.run.config.epochs}, "
+            planned = self._tally.progress.runs[epoch.run.run_id].epochs
+            self.told(f"{self._names[epoch.run.run_id]}: epoch {epoch.epoch}/{planned}, "
                       f"loss {epoch.scores['train_loss']:.4f}, train {100 * epoch.scores['train_accuracy']:.2f} %, "
                       f"validation {100 * epoch.scores['validation_accuracy']:.2f} %, "
                       f"{epoch.examples / epoch.train_s:,.0f} examples/s")

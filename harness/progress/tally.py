@@ -23,12 +23,13 @@ class Tally(Watcher):
       progress: the state, replaced as a whole, so that another thread may read it.
     """
 
-    def __init__(self, runs: Sequence[Run], work: Mapping[str, int]):
+    def __init__(self, runs: Sequence[Run], work: Mapping[str, int], epochs: Mapping[str, int]):
         """Counts runs that are all waiting.
 
         Args:
           runs: all that are to be trained in this launch.
           work: run_id -> work of an epoch, as `left.Pace` has it.
+          epochs: run_id -> how many it is to train.
         """
         together = cohort.partition(runs)
         self._cohorts = {run.run_id: number for number, members in enumerate(together) for run in members}
@@ -36,7 +37,7 @@ class Tally(Watcher):
         self._since = time.monotonic()
         self.progress = Progress(
             socket.gethostname(), os.getpid(), psutil.Process().create_time(), time.time(),
-            {run.run_id: RunProgress("waiting", 0, run.config.epochs) for run in runs})
+            {run.run_id: RunProgress("waiting", 0, epochs[run.run_id]) for run in runs})
 
     def starting(self, started: Started) -> None:
         self._put({started.run.run_id: {"state": "starting", "epoch": started.epoch}})

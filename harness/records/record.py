@@ -97,6 +97,8 @@ class BackboneFacts:
 class Scores:
     """What one state of the parameters reached; accuracies are fractions, losses mean cross-entropy without penalty.
 
+    Where config.ema_decay is not 0, the state that is validated and tested is the moving average.
+
     Attributes:
       epoch: after which the state was taken, from 1.
       train_loss, train_accuracy: over that epoch's steps, with dropout on and parameters moving.
@@ -137,10 +139,11 @@ class Cost:
       macs_per_example: multiply-accumulate operations of one forward pass of the whole network.
       parameters_bytes, gradients_bytes, optimizer_bytes, activations_bytes: the parts of the memory estimate: of the
         whole network, of what is trained, the optimizer's state, and every trained layer's output at the batch size.
-      memory_estimate_bytes: their sum.
+      memory_estimate_bytes: their sum, with that of average_bytes.
       compiled_bytes: per device, for the compiled training epoch with its data: arguments, outputs and temporaries.
       measured_peak_bytes: most memory in use while the run trained: of the process above its start on a CPU, of the
         first device on an accelerator; None where other runs shared it.
+      average_bytes: of the moving average of weights and statistics; 0 where none is kept.
     """
 
     layers: tuple[Layer, ...]
@@ -154,6 +157,7 @@ class Cost:
     memory_estimate_bytes: int
     compiled_bytes: int | None
     measured_peak_bytes: int | None
+    average_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +240,8 @@ class RunRecord:
       origin: the ablation's file, seen from where the results folder is, or its module; empty if it is shipped.
       sources: path -> sha256 of that file and of the modules of its folder that it imports.
       overrides: path -> value that the command set in every run.
+      non_finite_gradients: steps whose gradient's norm was not finite; None where that is not counted, since the
+        weights are then not finite either and the run has diverged.
       schema: the form of the record, this one; `harness.records.schemas` tells how earlier ones are read.
     """
 
@@ -263,4 +269,5 @@ class RunRecord:
     origin: str = ""
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
+    non_finite_gradients: int | None = None
     schema: int = SCHEMA

@@ -14,13 +14,13 @@ from typing import Any
 from ablations import lookup
 from ablations.lookup import Study
 from ablations.own_data import ImageFolder
-from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig
+from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from harness.records import configs, sources
 from harness.records.kept import Code, KeptError, KeptNetwork
 from models import CNNConfig, MLPConfig, TransferConfig
 
 _KNOWN = {kind.__name__: kind for kind in (
-    RunConfig, OptimizerConfig, AugmentConfig, ImageFolder, MLPConfig, CNNConfig, TransferConfig)}
+    RunConfig, OptimizerConfig, ScheduleConfig, AugmentConfig, ImageFolder, MLPConfig, CNNConfig, TransferConfig)}
 
 
 def of(kept: KeptNetwork, folder: pathlib.Path, ablation: str = "", *, trust_code: bool = False,

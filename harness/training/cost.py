@@ -11,7 +11,7 @@ from ablations.spec import Run, SpecError
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import Cost, Layer
-from harness.training import cohort, train
+from harness.training import cohort, schedule, train
 from harness.training.train import Program, TrainState
 from models import Row, TransferConfig, plain, written
 from models.transfer import Frozen
@@ -23,8 +23,9 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
     """Counts a run's parameters and operations, and estimates the memory of a training step.
 
     The estimate counts all float32 parameters of the network, a gradient for each that is trained, the optimizer's
-    state, and the output of every trained layer for one batch at the run's precision. A backbone is part of the network
-    also where its features were computed beforehand. Data, evaluation and temporaries are in `compiled_bytes` alone.
+    state with the gradients that it accumulates, the moving average of the weights if one is kept, and the output of
+    every trained layer for one batch at the run's precision. A backbone is part of the network also where its features
+    were computed beforehand. Data, evaluation and temporaries are in `compiled_bytes` alone.
 
     Args:
       state: of one run, or its abstract shapes.
@@ -38,7 +39,7 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
     # A frozen backbone that runs in the step is held beside the weights.
     parameters = (tree_bytes(state.weights) + tree_bytes(nnx.filter_state(traced["model"], Frozen))
                   + 4 * sum(row.parameters for row in rows if row.beforehand))
-    optimizer = tree_bytes(state.opt_state)
+    optimizer, average = tree_bytes(state.opt_state), tree_bytes(state.average)
     gradients = tree_bytes(state.weights.params)
     outputs = sum(math.prod(row.output_shape) for row in rows if row.output_shape and not row.frozen)
     activations = outputs * min(config.batch_size, config.train_size or config.batch_size) * number_bytes
@@ -47,8 +48,8 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
         trainable_parameters=sum(row.parameters for row in rows if not row.frozen),
         macs_per_example=sum(row.macs for row in rows), parameters_bytes=parameters, gradients_bytes=gradients,
         optimizer_bytes=optimizer, activations_bytes=activations,
-        memory_estimate_bytes=parameters + gradients + optimizer + activations, compiled_bytes=compiled_bytes,
-        measured_peak_bytes=measured_peak_bytes)
+        memory_estimate_bytes=parameters + gradients + optimizer + activations + average,
+        compiled_bytes=compiled_bytes, measured_peak_bytes=measured_peak_bytes, average_bytes=average)
 
 
 def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[str, Cost]:
@@ -74,11 +75,12 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
         if run.config.batch_size > (size := run.config.train_size or size):
             raise SpecError(f"batch_size={run.config.batch_size}, but there are {size} training examples of "
                             f"{dataset.name} in a run: give at most that")
-        channels = dataset.image_shape[2]
+        examples, channels = size, dataset.image_shape[2]
         if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
             raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")
         try:
-            needed = measure(*train.abstract_init(run.config, dataset.num_classes, shape), shape)
+            schedule.check(run.config, examples)
+            needed = measure(*train.abstract_init(run.config, dataset.num_classes, shape, examples), shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
         costs |= dict.fromkeys((member.run_id for member in members), needed)

@@ -48,8 +48,9 @@ NUMERICS: dict[str, Any] = {
     "jax_transfer_guard": "allow",
 }
 # The harness's own part in what a run's numbers are, beside the networks and the specs; a hash of it is in each record.
-TRAINING = ("data/features", "training/augment", "training/batches", "training/optimizer", "training/programs",
-            "training/train", "training/trainer")
+TRAINING = ("data/features", "training/augment", "training/batches", "training/budget", "training/class_weights",
+            "training/optimizer", "training/programs", "training/schedule", "training/state", "training/train",
+            "training/trainer", "training/update")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -191,7 +192,8 @@ def training_code(own: Mapping[str, str] | None = None) -> str:
 
 @functools.cache
 def _training_code() -> str:
-    sources = [*sorted((_ROOT / "models").rglob("*.py")), _ROOT / "ablations" / "spec.py",
+    sources = [*sorted((_ROOT / "models").rglob("*.py")),
+               *(_ROOT / "ablations" / f"{name}.py" for name in ("recipes", "spec")),
                *(_ROOT / "harness" / f"{name}.py" for name in TRAINING)]
     digest = hashlib.sha256()
     for path in sources:

@@ -9,7 +9,7 @@ from ablations.spec import Run, RunConfig
 from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
-from harness.training import cohort
+from harness.training import budget, cohort
 
 # Bytes that records of shipped runs take: what all have, checkpoint's files included, and what each of these adds.
 _RECORD, _PER_LAYER, _PER_EPOCH, _PER_PREDICTION, _PICTURES = 45_000, 150, 60, 2.5, 50
@@ -150,7 +150,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
             wall_s = _wall_s(run, len(data.train.labels), cost, speed, len(members)) if speed else None
             network = cost.parameters_bytes if keeps and run.cell not in cells else 0
             one = CellEstimate(run.cell, run.labels, 1, cost, wall_s,
-                               _disk_bytes(run, data.test.images.shape, cost) + network)
+                               _disk_bytes(run, len(data.train.labels), data.test.images.shape, cost) + network)
             cells[run.cell] = _added(cells[run.cell], one) if run.cell in cells else one
     order = dict.fromkeys(run.cell for run in runs)
     return SweepEstimate(tuple(cells[cell] for cell in order), len(together), compile_s,
@@ -165,8 +165,20 @@ def epoch_work(runs: Iterable[Run], found: Mapping[Hashable, Inputs], costs: Map
     Returns:
       run_id -> count.
     """
-    return {run.run_id: _macs(run.config, costs[run.run_id]) * (
-        run.config.train_size or len(found[inputs.key(run.config)].dataset.train.labels)) for run in runs}
+    return {run.run_id: _macs(run.config, costs[run.run_id]) * _train_examples(run, found) for run in runs}
+
+
+def epochs(runs: Iterable[Run], found: Mapping[Hashable, Inputs]) -> dict[str, int]:
+    """Counts the epochs of each run, also of one whose budget is in steps.
+
+    Returns:
+      run_id -> count.
+    """
+    return {run.run_id: budget.epochs(run.config, _train_examples(run, found)) for run in runs}
+
+
+def _train_examples(run: Run, found: Mapping[Hashable, Inputs]) -> int:
+    return run.config.train_size or len(found[inputs.key(run.config)].dataset.train.labels)
 
 
 def _added(cell: CellEstimate, one: CellEstimate) -> CellEstimate:
@@ -190,16 +202,18 @@ def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> S
 def _wall_s(run: Run, train_examples: int, cost: records.Cost, speed: Speed, members: int) -> float:
     """Gives a run's share of its cohort's time: rounds of as many runs at once as the recorded ones."""
     examples = run.config.train_size or train_examples
-    run_s = run.config.epochs * examples * speed.example_s * _macs(run.config, cost) / speed.macs
+    trained = min(budget.epochs(run.config, examples) * examples,
+                  budget.steps(run.config, examples) * run.config.batch_size)
+    run_s = trained * speed.example_s * _macs(run.config, cost) / speed.macs
     return run_s * math.ceil(members / min(speed.at_once, members)) / members
 
 
-def _disk_bytes(run: Run, test_images: tuple[int, ...], cost: records.Cost) -> int:
-    """Counts a record and a checkpoint: the trained weights, those of the best epoch, the optimizer's state."""
-    epochs, examples = run.config.epochs, test_images[0]
+def _disk_bytes(run: Run, train_examples: int, test_images: tuple[int, ...], cost: records.Cost) -> int:
+    """Counts a record and a checkpoint: trained, best and averaged weights, and the optimizer's state."""
+    epochs, examples = budget.epochs(run.config, run.config.train_size or train_examples), test_images[0]
     record = (_RECORD + _PER_LAYER * len(cost.layers) + _PER_EPOCH * epochs + round(_PER_PREDICTION * examples)
               + _PICTURES * math.prod(test_images[1:]))
-    return record + 2 * cost.gradients_bytes + cost.optimizer_bytes
+    return record + 2 * cost.gradients_bytes + cost.optimizer_bytes + cost.average_bytes
 
 
 def _features_s(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost],

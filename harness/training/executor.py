@@ -122,6 +122,8 @@ class _Writing:
         while self._pending and (wait or self._pending[0][1].done()):
             run, record = self._pending.popleft()
             self._finished.append(record.result())
+            if count := self._finished[-1].non_finite_gradients:
+                self._watcher.told(f"{run.run_id}: {count} steps had a gradient that was not finite")
             self._watcher.finished(run, self._finished[-1])
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import operator
 import statistics
 import traceback
 from collections.abc import Callable, Container, Sequence
@@ -14,7 +15,7 @@ from ablations.spec import Run
 from harness import records
 from harness.data.inputs import Inputs
 from harness.records import configs
-from harness.training import cost, exhibits, keeping, train
+from harness.training import budget, cost, exhibits, keeping, train
 from harness.training.programs import is_out_of_memory
 from harness.training.trainer import Member
 from models import plain
@@ -74,7 +75,9 @@ class Recorder:
         # Through text: a float32 such as 0.4722 then stays 0.4722 in the records.
         curve = pd.DataFrame(np.asarray(state.history)[:epochs].astype(str).astype(float), columns=list(train.HISTORY))
         curve.insert(0, "epoch", range(1, epochs + 1))
-        facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped), **self._costs(member, why, peak_bytes)}
+        facts = {"epochs_trained": epochs, "stopped_early": bool(state.stopped),
+                 "non_finite_gradients": None if state.non_finite is None else int(state.non_finite),
+                 **self._costs(member, why, peak_bytes)}
         if bool(state.diverged):
             record = self._record(run, "diverged", f"loss not finite in epoch {epochs}", started_at, **facts)
             self.folder.write(run.run_id, record, curve, {})
@@ -107,7 +110,8 @@ class Recorder:
         run = member.run
         assert member.programs is not None, "Trainer.fit gives back what it has trained"
         compilation = member.programs.compilation
-        examples, epochs = len(self.inputs.dataset.train.labels[:run.config.train_size]), int(member.state.epoch)
+        size, epochs = len(self.inputs.dataset.train.labels[:run.config.train_size]), int(member.state.epoch)
+        seen = [budget.examples(run.config, size, epoch) for epoch in range(1, epochs + 1)]
         backbone = self.inputs.facts(run.config.model)
         train_s = sum(member.epochs_s)
         features_s = (backbone.features_s or 0.0) if backbone else 0.0
@@ -115,8 +119,8 @@ class Recorder:
             "timing": records.Timing(
                 train_s=round(train_s, 3), validate_s=round(member.validate_s, 3),
                 compile_s=round(compilation.seconds, 3),
-                throughput_examples_per_s=round(examples / statistics.median(member.epochs_s), 1),
-                end_to_end_examples_per_s=round(examples * epochs / (features_s + train_s + member.validate_s), 1),
+                throughput_examples_per_s=round(1 / statistics.median(map(operator.truediv, member.epochs_s, seen)), 1),
+                end_to_end_examples_per_s=round(sum(seen) / (features_s + train_s + member.validate_s), 1),
                 members_at_once=member.at_once, launches=member.launches),
             "cost": cost.measure(member.program, member.state, member.traced, self.inputs.examples.image_shape,
                                  member.programs.memory_bytes, peak_bytes, member.programs.rows),
@@ -139,7 +143,7 @@ class Recorder:
         run, state = member.run, self.keep_weights
         if state == "none" or not self._is_first(run, waiting, self.folder.has_weights):
             return {}
-        weights = member.state.best if state == "best" else member.state.weights
+        weights = member.state.best if state == "best" else train.scored(member.state)
         return keeping.files(run, record, state, weights, member.program, member.traced, self.inputs)
 
     def _is_first(self, run: Run, waiting: Container[str], has_it: Callable[[str], bool]) -> bool:

@@ -10,89 +10,26 @@ evaluation: so its batch statistics are those of a plain loop over the same exam
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int
 
 import models
 from ablations.spec import RunConfig
-from harness.training import batches, optimizer
+from harness.training import batches, budget, class_weights, optimizer, schedule, update
 from harness.training.augment import augment, mixup
 from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, MIXUP, SHUFFLE, STREAMS
+from harness.training.budget import steps_per_epoch
+from harness.training.state import HISTORY, Examples, Sums, TestResult, TrainState, Weights, is_active, no_sums, scored
 from models import plain, table
 from models.precision import number_type
 
 EVALUATION_BATCH = 500
-HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-
-
-class Examples(NamedTuple):
-    """A split on the device."""
-
-    images: UInt8[Array, "example height width channel"] | Float[Array, "example feature"]
-    labels: Int[Array, " example"]
-
-
-class Weights(NamedTuple):
-    """What a forward pass needs: trainable parameters, and what it keeps up itself, as batch norm's statistics."""
-
-    params: Any
-    statistics: Any
-
-
-class TrainState(NamedTuple):
-    """One run between two epochs: all that a checkpoint must hold.
-
-    Attributes:
-      weights, opt_state: after the last step.
-      seed: the run's; with epoch and step it determines all randomness.
-      epoch, step: how many of each are behind it.
-      best: the weights at the best epoch so far.
-      best_value, best_epoch: the monitored validation value there, and the epoch, from 1; 0 before the first.
-      anchor, waited: the value that early stopping compares with, and the epochs since it was set.
-      stopped, diverged: whether early stopping ended the run; whether a loss was not finite.
-      history: a row per epoch with the columns of `HISTORY`; NaN ahead of the run.
-    """
-
-    weights: Weights
-    opt_state: Any
-    seed: Int[Array, ""]
-    epoch: Int[Array, ""]
-    step: Int[Array, ""]
-    best: Weights
-    best_value: Float[Array, ""]
-    best_epoch: Int[Array, ""]
-    anchor: Float[Array, ""]
-    waited: Int[Array, ""]
-    stopped: Bool[Array, ""]
-    diverged: Bool[Array, ""]
-    history: Float[Array, "epoch metric"]
-
-
-class Sums(NamedTuple):
-    """Totals over examples; padding counts nowhere."""
-
-    loss: Float[Array, ""]
-    correct: Int[Array, ""]
-    examples: Int[Array, ""]
-
-
-class TestResult(NamedTuple):
-    """One state's outcome on the test set.
-
-    Attributes:
-      predicted: class of the highest logit.
-      probability: the softmax of that logit.
-    """
-
-    sums: Sums
-    predicted: Int[Array, " example"]
-    probability: Float[Array, " example"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +39,14 @@ class Program:
     Attributes:
       streams: shapes of the network's streams of randomness, which every call sets anew.
       whole_batches: whether the network must be given batches as they are; see `plain.needs_whole_batches`.
+      num_classes: of the data.
     """
 
     graph: Any
     config: RunConfig
     streams: Any
     whole_batches: bool
+    num_classes: int
 
     def network(self, weights: Weights, in_model: Any) -> nnx.Module:
         """Puts a network together from its structure, weights and traced values."""
@@ -115,13 +54,14 @@ class Program:
         return nnx.merge(self.graph, weights.params, weights.statistics, in_model, self.streams, copy=True)
 
 
-def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape, backbone: Any = None
-         ) -> tuple[Program, TrainState, Any]:
+def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Shape, backbone: Any = None,
+         train_examples: int | None = None) -> tuple[Program, TrainState, Any]:
     """Builds a run before its first step.
 
     Args:
       input_shape: of one example.
       backbone: with its weights, for a transfer network; None draws them at random.
+      train_examples: how many there are; needed where the budget is in steps.
 
     Returns:
       the program, the state, and the run's traced values.
@@ -134,22 +74,26 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     given = {} if backbone is None else {"backbone": backbone}
     network = plain.built(config.model, num_classes, input_shape, streams(seed), **given)
     graph, params, statistics, in_model, drawn = plain.split(network)
-    tuned = config.optimizer
+    class_weights.check(config, num_classes)
+    optimizer.check(config.optimizer, has_statistics=bool(jax.tree.leaves(statistics)))
     traced: dict[str, Any] = {
-        "model": in_model, "learning_rate": jnp.float32(tuned.learning_rate),
-        "momentum": jnp.float32(tuned.momentum), "weight_decay": jnp.float32(tuned.weight_decay),
+        "model": in_model, **jax.tree.map(jnp.float32, optimizer.traced_values(config.optimizer)),
         "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
+    if config.ema_decay:
+        traced["ema_decay"] = jnp.float32(config.ema_decay)
     if isinstance(config.model, models.TransferConfig) and not config.model.is_frozen:
         traced["fine_tune"] = jnp.float32(config.model.fine_tune_rate)
     weights = Weights(params, statistics)
     worst = jnp.float32(-jnp.inf)
     state = TrainState(
-        weights=weights, opt_state=optimizer.build(tuned, traced).init(params), seed=jnp.int32(seed),
+        weights=weights, opt_state=optimizer.build(config.optimizer, traced).init(params), seed=jnp.int32(seed),
         epoch=jnp.int32(0), step=jnp.int32(0), best=jax.tree.map(jnp.copy, weights), best_value=worst,
         best_epoch=jnp.int32(0), anchor=jnp.copy(worst), waited=jnp.int32(0), stopped=jnp.bool_(False),
-        diverged=jnp.bool_(False), history=jnp.full((config.epochs, len(HISTORY)), jnp.nan))
+        diverged=jnp.bool_(False), history=jnp.full((budget.epochs(config, train_examples), len(HISTORY)), jnp.nan),
+        average=jax.tree.map(jnp.copy, weights) if config.ema_decay else None,
+        non_finite=jnp.int32(0) if optimizer.survives_non_finite(config.optimizer) else None)
     drawn = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), drawn)
-    return Program(graph, config, drawn, plain.needs_whole_batches(network)), state, traced
+    return Program(graph, config, drawn, plain.needs_whole_batches(network), num_classes), state, traced
 
 
 def streams(seed: int) -> nnx.Rngs:
@@ -158,7 +102,8 @@ def streams(seed: int) -> nnx.Rngs:
     return nnx.Rngs(jax.random.fold_in(root, STREAMS), params=jax.random.fold_in(root, INIT))
 
 
-def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape) -> tuple[Program, TrainState, Any]:
+def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape, train_examples: int | None = None
+                  ) -> tuple[Program, TrainState, Any]:
     """Describes what `init` would build, allocating nothing: shapes and types stand for arrays.
 
     Raises:
@@ -167,7 +112,7 @@ def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape
     programs = []
 
     def build() -> tuple[TrainState, Any]:
-        program, state, traced = init(config, 0, num_classes, input_shape)
+        program, state, traced = init(config, 0, num_classes, input_shape, train_examples=train_examples)
         programs.append(program)
         return state, traced
 
@@ -185,13 +130,9 @@ def rows(program: Program, state: TrainState, traced: Any, input_shape: models.S
     return table.rows(program.network(state.weights, traced["model"]), input_shape)
 
 
-def is_active(state: TrainState, config: RunConfig) -> Bool[Array, ""]:
-    """Whether the run has epochs left to train."""
-    return ~state.stopped & ~state.diverged & (state.epoch < config.epochs)
-
-
 def train_step(program: Program, state: TrainState, traced: Any, batch: Examples, mask: Bool[Array, " batch"],
-               axis_name: str | None = None) -> tuple[TrainState, Sums]:
+               axis_name: str | None = None, relative_rate: optax.Schedule | None = None,
+               weight_of: Float[Array, " class"] | None = None) -> tuple[TrainState, Sums]:
     """Updates the weights on one batch.
 
     Args:
@@ -199,6 +140,8 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
       mask: which examples are real; the rest are padding and change nothing.
       axis_name: mesh axis over which the batch is split, under `pmap` or `shard_map`; loss, gradient and batch
         statistics then cover all of it.
+      relative_rate: see `schedule.relative`.
+      weight_of: see `class_weights.of`.
 
     Returns:
       the state after the step, equal on all devices of the axis, and the batch's totals.
@@ -221,8 +164,11 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
     def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
         network = program.network(*_cast(Weights(params, statistics), traced["model"], config.precision))
         logits = plain.forward(network, mix(images).astype(number_type(config.precision)), mode).astype(jnp.float32)
-        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), traced["label_smoothing"])
+        classes = jax.nn.one_hot(batch.labels, logits.shape[-1])
+        targets = optax.smooth_labels(classes, traced["label_smoothing"])
         losses = optax.softmax_cross_entropy(logits, mix(targets))
+        if weight_of is not None:
+            losses *= mix(classes) @ weight_of
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
         share = jnp.where(mask, losses, 0).sum() / count + plain.penalty(network) / shards
         return share, (plain.statistics(network), _sums(logits, batch.labels, mask))
@@ -231,10 +177,7 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
     if axis_name:
         gradient, sums = lax.psum((gradient, sums), axis_name)
         statistics = lax.pmean(statistics, axis_name)  # equal on all devices already; the mean says so to shard_map
-    updates, opt_state = optimizer.build(config.optimizer, traced).update(
-        gradient, state.opt_state, state.weights.params)
-    params = optax.apply_updates(state.weights.params, updates)
-    return state._replace(weights=Weights(params, statistics), opt_state=opt_state, step=state.step + 1), sums
+    return update.advance(state, gradient, statistics, config, traced, relative_rate), sums
 
 
 def train_epoch(program: Program, state: TrainState, traced: Any, train: Examples, steps: Int[Array, ""],
@@ -251,6 +194,10 @@ def train_epoch(program: Program, state: TrainState, traced: Any, train: Example
     """
     config = program.config
     size = train.labels.shape[0]
+    relative_rate = schedule.relative(config, size)
+    weight_of = class_weights.of(config, train.labels, program.num_classes)
+    if config.steps:
+        steps = jnp.minimum(steps, config.steps - state.epoch * steps_per_epoch(config, size))
 
     def epoch(state: TrainState) -> tuple[TrainState, Sums]:
         shuffled = jax.random.permutation(batches.key(state.seed, SHUFFLE, state.epoch), size)
@@ -261,7 +208,8 @@ def train_epoch(program: Program, state: TrainState, traced: Any, train: Example
                      ) -> tuple[TrainState, Sums]:
                 state, total = carried
                 batch = Examples(train.images[order[number]], train.labels[order[number]])
-                state, sums = train_step(program, state, traced, batch, real[number], axis_name)
+                state, sums = train_step(program, state, traced, batch, real[number], axis_name, relative_rate,
+                                         weight_of)
                 return state, jax.tree.map(jnp.add, total, sums)
 
             here = jnp.clip(left, 0, len(order)) if program.whole_batches else left
@@ -271,12 +219,7 @@ def train_epoch(program: Program, state: TrainState, traced: Any, train: Example
     def rest(state: TrainState) -> tuple[TrainState, Sums]:
         return state, no_sums()
 
-    return lax.cond(is_active(state, config), epoch, rest, state)
-
-
-def steps_per_epoch(config: RunConfig, size: int) -> int:
-    """Counts the steps in which every one of `size` training examples is seen once."""
-    return -(-size // config.batch_size)
+    return lax.cond(is_active(state), epoch, rest, state)
 
 
 def end_epoch(program: Program, state: TrainState, traced: Any, trained: Sums, validation: Examples,
@@ -295,26 +238,26 @@ def end_epoch(program: Program, state: TrainState, traced: Any, trained: Sums, v
     monitor = stopping.monitor if stopping else "validation_accuracy"
 
     def ended(state: TrainState) -> tuple[TrainState, Sums]:
-        sums = evaluate(program, state.weights, traced, validation, axis_name).sums
+        sums = evaluate(program, scored(state), traced, validation, axis_name).sums
         row = jnp.stack([*_means(trained), *_means(sums)])
         history = state.history.at[state.epoch].set(row)
         epoch = state.epoch + 1
         value = row[HISTORY.index(monitor)] * (-1 if monitor.endswith("loss") else 1)
         diverged = ~jnp.isfinite(row).all()
         better = (value > state.best_value) & ~diverged
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), scored(state), state.best)
         advanced = value > state.anchor + (stopping.min_delta if stopping else 0)
         waited = jnp.where(advanced, 0, state.waited + 1)
         stopped = waited >= stopping.patience if stopping else jnp.bool_(False)
         return state._replace(
             epoch=epoch, history=history, best=best, best_value=jnp.where(better, value, state.best_value),
             best_epoch=jnp.where(better, epoch, state.best_epoch), anchor=jnp.where(advanced, value, state.anchor),
-            waited=waited, stopped=stopped & (epoch < config.epochs) & ~diverged, diverged=diverged), sums
+            waited=waited, stopped=stopped & (epoch < len(history)) & ~diverged, diverged=diverged), sums
 
     def rest(state: TrainState) -> tuple[TrainState, Sums]:
         return state, no_sums()
 
-    return lax.cond(is_active(state, config), ended, rest, state)
+    return lax.cond(is_active(state), ended, rest, state)
 
 
 def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None = None
@@ -331,10 +274,10 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
         return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
                           jax.nn.softmax(logits).max(-1))
 
-    scored = [lax.map(score, part) for part in parts]
+    results = [lax.map(score, part) for part in parts]
     sums = functools.reduce(functools.partial(jax.tree.map, jnp.add),
-                            [jax.tree.map(lambda total: total.sum(0), part.sums) for part in scored])
-    outcomes = [(part.predicted, part.probability) for part in scored]
+                            [jax.tree.map(lambda total: total.sum(0), part.sums) for part in results])
+    outcomes = [(part.predicted, part.probability) for part in results]
     if axis_name:
         sums = lax.psum(sums, axis_name)
         outcomes = lax.all_gather(outcomes, axis_name, axis=1, tiled=True)
@@ -347,14 +290,14 @@ def score_test(program: Program, state: TrainState, traced: Any, examples: Examp
                ) -> dict[str, TestResult]:
     """Scores the test set with the best and with the last weights of a run that has ended, of any other nothing."""
     def score(state: TrainState) -> TestResult:
-        both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, state.weights)
+        both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, scored(state))
         return lax.map(lambda weights: evaluate(program, weights, traced, examples, axis_name), both)
 
     def rest(state: TrainState) -> TestResult:
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(score, state))
 
-    scored = lax.cond(is_active(state, program.config), rest, score, state)
-    return {name: jax.tree.map(lambda leaf, index=index: leaf[index], scored)
+    results = lax.cond(is_active(state), rest, score, state)
+    return {name: jax.tree.map(lambda leaf, index=index: leaf[index], results)
             for index, name in enumerate(("best", "last"))}
 
 
@@ -372,11 +315,6 @@ def _sums(logits: Array, labels: Array, mask: Array) -> Sums:
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     correct = (logits.argmax(-1) == labels) & mask
     return Sums(jnp.where(mask, losses, 0).sum(), correct.sum(), mask.sum())
-
-
-def no_sums() -> Sums:
-    """Gives the totals of nothing."""
-    return Sums(jnp.float32(0), jnp.int32(0), jnp.int32(0))
 
 
 def _means(sums: Sums) -> tuple[Array, Array]:

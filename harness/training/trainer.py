@@ -17,7 +17,7 @@ from ablations.spec import Run, SpecError
 from harness.data import Dataset
 from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
-from harness.training import checkpoint, environment, probe, train
+from harness.training import budget, checkpoint, environment, probe, train
 from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
@@ -81,7 +81,7 @@ class Member:
     @property
     def active(self) -> bool:
         """Whether there are epochs left to train."""
-        return bool(train.is_active(self.state, self.run.config))
+        return bool(train.is_active(self.state))
 
 
 class Trainer:
@@ -159,7 +159,7 @@ class Trainer:
 
         choices = self._choices(start, len(runs), devices, parallel)
         choice, self._built = probe.choose(choices.simplest(), choices.alternatives(), build, measure, len(runs),
-                                           runs[0].config.epochs)
+                                           len(state.history))
         return choice
 
     def prepare(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> None:
@@ -229,7 +229,7 @@ class Trainer:
         for member, result in zip(slots, results, strict=False):
             if member in ended:
                 for outcome in result.values():
-                    _check_seen(outcome.sums.examples, self.dataset.test.labels)
+                    _check_seen(outcome.sums.examples, len(self.dataset.test.labels))
                 member.test = result
         return ended
 
@@ -246,8 +246,9 @@ class Trainer:
         now = programs.take({name: getattr(states, name) for name in ("epoch", "history", "stopped", "diverged")})
         reports = []
         for member, seen, checked, state in zip(slots, trained, validated, now, strict=False):
-            _check_seen(seen.examples, self.dataset.train.labels[:member.run.config.train_size])
-            _check_seen(checked.examples, self.dataset.validation.labels)
+            _check_seen(seen.examples, budget.examples(member.run.config, self._train_examples(member.run),
+                                                       int(state["epoch"])))
+            _check_seen(checked.examples, len(self.dataset.validation.labels))
             member.epochs_s.append(round(trained_at - started, 4))
             member.validate_s += validated_at - trained_at
             member.state = member.state._replace(**state)
@@ -291,8 +292,11 @@ class Trainer:
     def start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:
         """Builds a run before its first step: program, state and traced values."""
         program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
-                                           self.backbone)
+                                           self.backbone, self._train_examples(run))
         return program, *jax.device_get((state, traced))
+
+    def _train_examples(self, run: Run) -> int:
+        return len(self.dataset.train.labels[:run.config.train_size])
 
     def _origin(self, run: Run) -> dict[str, Any]:
         machine = self.machine or environment.describe()
@@ -323,7 +327,7 @@ def _put(programs: Programs, slots: Sequence[Member]) -> tuple[Any, Any]:
             programs.put([member.traced for member in slots] + [slots[0].traced] * spare))
 
 
-def _check_seen(examples: int, labels: np.ndarray) -> None:
+def _check_seen(examples: int, expected: int) -> None:
     """Every example counts exactly once; anything else is a bug, and no number may come of it."""
-    if examples != len(labels):
-        raise AssertionError(f"{examples} examples were seen where there are {len(labels)}")
+    if examples != expected:
+        raise AssertionError(f"{examples} examples were seen where there are {expected}")

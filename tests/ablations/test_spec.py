@@ -85,13 +85,24 @@ def test_what_cannot_run_fails_when_it_is_built(changes, message):
 
 
 @pytest.mark.parametrize(("path", "value"), [
-    ("optimizer.kind", "rmsprop"), ("optimizer.momentum", 0.9), ("optimizer.learning_rate", 0), ("batch_size", True),
+    ("optimizer.kind", "adamax"), ("schedule", "cosine"), ("steps", 0), ("ema_decay", 1.0), ("class_weight", "even"),
+    ("optimizer.momentum", 0.9), ("optimizer.learning_rate", 0), ("batch_size", True),
     ("batch_size", 10**12), ("epochs", 2**31),
     ("label_smoothing", 1.0), ("precision", "float16"), ("validation_size", 0), ("dataset", ""), ("train_size", -1),
 ])
 def test_a_wrong_value_is_refused_where_it_is_set(path, value):
     with pytest.raises(ValueError, match=path.rpartition(".")[2]):
         with_value(BASE, path, value)
+
+
+@pytest.mark.parametrize(("path", "values"), [
+    ("steps", (100, None)), ("train_size", (10, None)), ("class_weight", ("balanced", (1.0, 2.0), None)),
+    ("optimizer.b1", (0.8, None, 0))])
+def test_what_is_unset_by_default_may_be_unset_again(path, values):
+    config = BASE
+    for value in values:
+        config = with_value(config, path, value)
+    assert path.startswith("optimizer") or getattr(config, path) is None
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

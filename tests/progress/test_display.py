@@ -26,7 +26,7 @@ class Launch:
     """Tells a display what training would."""
 
     def __init__(self, console, **more):
-        self.tally = Tally(RUNS, {run.run_id: 1e6 for run in RUNS})
+        self.tally = Tally(RUNS, {run.run_id: 1e6 for run in RUNS}, {run.run_id: run.config.epochs for run in RUNS})
         self.later_s = 0.0
         self.display = SweepProgress("made_up", "Why?", self.tally, console,
                                      clock=lambda: self.tally.progress.written + self.later_s, **more)

@@ -89,7 +89,7 @@ def test_it_is_strict_json_whatever_a_run_computes(folder):
 def test_a_run_that_ran_out_of_memory_starts_again(folder):
     """Told twice that a run starts, the file says where it is now."""
     runs = ABLATION.runs()
-    tally = Tally(runs, {run.run_id: 1.0 for run in runs})
+    tally = Tally(runs, {run.run_id: 1.0 for run in runs}, {run.run_id: run.config.epochs for run in runs})
     kept = Audience([tally, file.ProgressFile(folder, tally, print)])
     [run, *_] = runs
     started = Started(run, 0, np.zeros((0, 4)), ())

@@ -22,7 +22,8 @@ def clock(monkeypatch):
 
 def test_a_launch_is_counted_by_what_its_watcher_is_told(clock):
     """Two runs of two epochs side by side after 3 s of compiling; another two with half the work an epoch wait."""
-    count = tally.Tally(RUNS, {run.run_id: 2.0 if run in WIDE else 1.0 for run in RUNS})
+    count = tally.Tally(RUNS, {run.run_id: 2.0 if run in WIDE else 1.0 for run in RUNS},
+                        dict.fromkeys((run.run_id for run in RUNS), 2))
     assert count.progress.left_s is None
     for run in WIDE:
         count.starting(Started(run, 0, np.zeros((0, 5)), ()))

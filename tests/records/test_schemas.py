@@ -79,7 +79,7 @@ def test_it_is_read_in_todays_form(folder, name):
     assert record["schema"] == SCHEMA
     assert configs.completed(record["config"]) == configs.as_json(CONFIGS[name])
     changed = {"schema", "cost", "timing", "backbone", "placement", "environment"}
-    unknown = {"origin": "", "sources": {}, "overrides": {}}
+    unknown = {"origin": "", "sources": {}, "overrides": {}, "non_finite_gradients": None}
     assert {key: value for key, value in record.items() if key not in changed} == unknown | {
         key: value for key, value in STORED[name].items() if key not in changed}
     for part in ("timing", "environment"):
@@ -191,6 +191,17 @@ def test_any_field_may_have_been_added_since(config):
             assert all(change.startswith(".".join(path)) for change in changes)
 
 
+def test_what_decayed_in_a_record_of_before_there_was_a_choice_is_everything():
+    """And there was no schedule, no moving average and no clipping."""
+    plain = configs.as_json(FULL[0])
+    older = {name: value for name, value in plain.items() if name not in ("schedule", "steps", "ema_decay")}
+    older["optimizer"] = {name: plain["optimizer"][name] for name in (
+        "type", "kind", "learning_rate", "momentum", "weight_decay")}
+    whole = configs.completed(older)
+    assert whole == plain
+    assert whole["optimizer"]["weight_decay_on"] == "all"
+
+
 def test_what_is_not_known_today_stays_as_it_is():
     plain = configs.as_json(FULL[0])
     other = plain | {"gone": 1, "model": {"type": "TheirsConfig", "depth": 2}}
@@ -206,7 +217,7 @@ def wider(kind, **changes):
 
 def test_adding_a_field_to_a_config_orphans_nothing(tmp_path, monkeypatch):
     """Fields are added to the run, its optimizer and its model; results and a checkpoint from before still count."""
-    model, optimizer = wider(MLPConfig, gate=(bool, False)), wider(OptimizerConfig, nesterov=(bool, False))
+    model, optimizer = wider(MLPConfig, gate=(bool, False)), wider(OptimizerConfig, lookahead=(bool, False))
     later = wider(RunConfig, model=(model | CNNConfig, model()), optimizer=(optimizer, optimizer()),
                   ema=(float, 0.0), tags=(tuple[str, ...], ()))
     monkeypatch.setattr(spec, "RunConfig", later)

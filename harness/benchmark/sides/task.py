@@ -102,7 +102,13 @@ def _check(config: Mapping[str, Any]) -> None:
     known = {
         "model": model["type"] in ("MLPConfig", "CNNConfig"), "initializer": model["initializer"] == "glorot_uniform",
         "penalty": not any(model[f"{kind}_{of}"] for kind in ("l1", "l2") for of in ("kernel", "bias")),
-        "optimizer": optimizer["kind"] == "adam" and not optimizer["weight_decay"],
+        "optimizer": optimizer["kind"] == "adam" and not any(
+            optimizer[name] for name in ("weight_decay", "clip_norm", "clip_value", "b1", "b2", "eps")),
+        "gradient_accumulation_steps": optimizer["gradient_accumulation_steps"] == 1,
+        "schedule": config["schedule"]["kind"] == "constant" and not (
+            config["schedule"]["warmup_epochs"] or config["schedule"]["warmup_steps"]),
+        "steps": config["steps"] is None, "ema_decay": not config["ema_decay"],
+        "class_weight": config["class_weight"] is None,
         "augment": not config["augment"]["shift_px"] and not config["augment"]["flip"],
         "label_smoothing": not config["label_smoothing"], "early_stopping": config["early_stopping"] is None}
     if unknown := [name for name, is_known in known.items() if not is_known]:
