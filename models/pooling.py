@@ -23,7 +23,9 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height p
     """
     if window == 1:
         return images
-    return convolution.max_pool(images, window) if convolution.by_xla() else _max_pool(images, window, images.shape[1:3])
+    if convolution.by_xla():
+        return convolution.max_pool(images, window)
+    return _max_pool(images, window, images.shape[1:3])
 
 
 @functools.partial(custom_vjp, nondiff_argnums=(1, 2))

@@ -40,6 +40,7 @@ class Launch:
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
       provenance: where the ablation is written.
       keep_weights: see `recording.Recorder`.
+      store_logits: whether all scores of the test set are kept with the predictions.
     """
 
     question: str
@@ -51,6 +52,7 @@ class Launch:
     device_memory: Callable[[int], int | None] = environment.device_memory_bytes
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
+    store_logits: bool = False
 
     def machine(self) -> records.Environment:
         """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
@@ -261,7 +263,8 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
         if members := [run for run in together if run.run_id in wanted]:
             read = found[inputs.key(members[0].config)]
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
-                              read.backbone, read.weights.sha256 if read.weights else "", machine)
+                              read.backbone, read.weights.sha256 if read.weights else "", machine,
+                              keeps_logits=launch.store_logits)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
                                 launch.provenance, launch.keep_weights)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))

@@ -84,7 +84,11 @@ class Recorder:
         smallest = np.min_scalar_type(dataset.num_classes - 1)
         predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
                        "probability": np.asarray(member.test["best"].probability, np.float16),
-                       "label": dataset.test.labels.astype(smallest)}
+                       "label": dataset.test.labels.astype(smallest),
+                       "rank": np.asarray(member.test["best"].rank, smallest)}
+        if (logits := member.test["best"].logits) is not None:
+            largest = float(np.finfo(np.float16).max)
+            predictions["logits"] = np.clip(np.asarray(logits), -largest, largest).astype(np.float16)
         self.folder.write(run.run_id, record, curve, predictions, self._exhibits(member, predictions, waiting),
                           self._network(member, record, waiting))
         return record
