@@ -9,10 +9,9 @@ from harness.analysis.compare import Comparison
 from harness.analysis.effects import Effects
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Verdict
-from harness.records import Cost, Layer, Plan, RunRecord, Scores, Timing
+from harness.records import Cost, Layer, Plan, RunRecord, Timing
 
-RECORDED = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
-METRICS = (*RECORDED, *scores.NAMES)
+METRICS = (*scores.RECORDED, *scores.NAMES)
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
 SELECTIONS = {"best_validation": "best", "last": "last"}
 
@@ -42,7 +41,7 @@ class View:
         for name, value, valid in (("metric", self.metric, metrics), ("select", self.select, SELECTIONS)):
             if value not in valid:
                 raise ViewError(f"--{name}={value} must be one of {', '.join(valid)}")
-        if self.select == "last" and self.metric not in (*RECORDED, scores.LOG_LOSS):
+        if self.select == "last" and self.metric not in (*scores.RECORDED, scores.LOG_LOSS):
             raise ViewError(f"--metric={self.metric} needs --select=best_validation: test predictions of the last "
                             "epoch are not kept")
 

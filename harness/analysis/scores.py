@@ -3,15 +3,18 @@
 Pure, over arrays [test example] as `predictions.npz` has them, which are those of the best validation epoch.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from harness.analysis import predictions as outcomes
 from harness.analysis.classes import class_scores
-from harness.records import RunRecord
+from harness.analysis.stats import Estimate, estimate
+from harness.records import RunRecord, Scores
 
 Predictions = Mapping[str, np.ndarray]
+RECORDED = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
 TOP = 5
 _FRACTIONS = ("accuracy", "_precision", "_recall", "_f1", "_share", "_deviation", "calibration_error")
 
@@ -24,6 +27,15 @@ def lower_is_better(metric: str) -> bool:
 def is_fraction(metric: str) -> bool:
     """Whether values are fractions, which are printed in percent."""
     return metric.endswith(_FRACTIONS)
+
+
+def estimated(values: Sequence[float], metric: str) -> Estimate:
+    """Estimates a score; what the t interval reaches beyond the values that it can take is cut off."""
+    found = estimate(values)
+    if found.low is None or found.high is None:
+        return found
+    low = max(found.low, 0.0) if is_fraction(metric) or metric in (*RECORDED, LOG_LOSS) else found.low
+    return dataclasses.replace(found, low=low, high=min(found.high, 1.0) if is_fraction(metric) else found.high)
 
 
 def top5_accuracy(run: Predictions, classes: Sequence[str]) -> float | None:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import claims, stats
-from harness.analysis.cells import METRICS, RECORDED, CellRow, Summary, View, ViewError
+from harness.analysis.cells import CellRow, Summary, View, ViewError
 from harness.analysis.compare import Comparison, Predictions, compare, corrected
 from harness.analysis.effects import Effects, Together, factorial_effects, sums
-from harness.analysis.scores import LOG_LOSS, is_fraction
-from harness.analysis.stats import Estimate, estimate
+from harness.analysis.scores import LOG_LOSS, RECORDED, estimated
+from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Scores, Verdict, decide
 from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Timing
 from harness.records.pooling import refuse_mixtures, unlike
@@ -111,7 +111,7 @@ def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Prediction
 def _scores(done: Sequence[RunRecord], scores: Mapping[int, float], view: View) -> dict[str, Any]:
     """Estimates what a cell's runs scored."""
     return {
-        "score": _estimate(list(scores.values()), view.metric),
+        "score": estimated(list(scores.values()), view.metric),
         "test_accuracy": _accuracy(done, "test_accuracy", view.state),
         "validation_accuracy": _accuracy(done, "validation_accuracy", view.state),
         "last_test_accuracy": _accuracy(done, "test_accuracy", "last"),
@@ -178,18 +178,9 @@ def _unlike(records: Sequence[RunRecord], reference: Sequence[RunRecord]) -> tup
     return tuple(dict.fromkeys(fact for pair in pairs for fact in unlike(pair)))
 
 
-def _estimate(values: Sequence[float], metric: str) -> Estimate:
-    """Estimates a score: what the t interval of a fraction reaches beyond 0 and 1 is cut off."""
-    found = estimate(values)
-    if found.low is None or found.high is None:
-        return found
-    low = max(found.low, 0.0) if metric in METRICS else found.low
-    return dataclasses.replace(found, low=low, high=min(found.high, 1.0) if is_fraction(metric) else found.high)
-
-
 def _accuracy(records: Sequence[RunRecord], metric: str, *states: str) -> Estimate:
     """Estimates an accuracy; of several states each run's highest."""
-    return _estimate([max(_score(record, state, metric) for state in states) for record in records], metric)
+    return estimated([max(_score(record, state, metric) for state in states) for record in records], metric)
 
 
 def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]], scores: Scores,

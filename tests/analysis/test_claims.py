@@ -13,7 +13,7 @@ from ablations import ABLATIONS
 from ablations.claim import COUNTS, PREDICTED, SCORES, Claim
 from ablations.spec import Ablation, Factor, RunConfig, SpecError
 from harness.analysis import claims
-from harness.analysis.cells import RECORDED
+from harness.analysis.scores import RECORDED
 from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
 from harness.records import Cost, Layer

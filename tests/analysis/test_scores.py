@@ -76,8 +76,10 @@ def test_a_run_that_is_not_done_has_no_score_and_a_metric_of_ones_own_is_added()
 
 
 @pytest.mark.parametrize(("metric", "lower", "fraction"), [
-    ("test_accuracy", False, True), ("top5_accuracy", False, True), ("macro_f1", False, True), ("log_loss", True, False),
-    ("calibration_error", True, True), ("kappa", False, False), ("cost_error", True, False), ("my_accuracy", False, True),
+    ("test_accuracy", False, True), ("top5_accuracy", False, True), ("macro_f1", False, True),
+    ("log_loss", True, False),
+    ("calibration_error", True, True), ("kappa", False, False), ("cost_error", True, False),
+    ("my_accuracy", False, True),
 ])
 def test_a_metrics_name_says_which_way_it_is_better_and_whether_it_is_in_percent(metric, lower, fraction):
     view = View(metric=metric, own_metrics=("kappa", "cost_error", "my_accuracy"))
@@ -86,8 +88,8 @@ def test_a_metrics_name_says_which_way_it_is_better_and_whether_it_is_in_percent
 
 def three_runs_each(values):
     runs = [synthetic.record({"a": level}, seed, 0.9) for level in values for seed in range(3)]
-    more = {synthetic.run_id(run): {"calibration_error": values[run.labels["a"]] + 0.001 * run.seed ** 2} for run in runs
-            if values[run.labels["a"]] is not None}
+    more = {synthetic.run_id(run): {"calibration_error": value + 0.001 * run.seed ** 2} for run in runs
+            if (value := values[run.labels["a"]]) is not None}
     return synthetic.plan({"a": list(values)}, runs), synthetic.as_read(*runs), more
 
 

@@ -39,10 +39,13 @@ SMALL = [
     (CNNConfig(filters=((4, 6), 5), activation="gelu", pool=1, stride=2, batch_norm=True), (12, 12, 1)),
     (MLPConfig(hidden=(9, 8), batch_norm=True, norm_before_activation=True, dropout=0.3), (8, 8, 1)),
     (ResNetConfig(depth=8, dropout=0.2), (8, 8, 3)),
-    (ResNetConfig(depth=10, width=2, pre_activation=True, shortcut="projection"), (7, 9, 1)),
+    (ResNetConfig(depth=10, pre_activation=True, shortcut="projection"), (7, 9, 1)),
     (ViTConfig(patch=4, dim=8, depth=2, heads=2, mlp_ratio=2, dropout=0.2, drop_path=0.1), (8, 8, 3)),
 ]
 IDS = ["cnn", "cnn_strided", "mlp", "resnet", "wide_resnet", "vit"]
+# What takes tens of seconds to compile is left to the slow tests.
+QUICK = [pytest.param(*case, id=name, marks=[pytest.mark.slow] * ("resnet" in name))
+         for case, name in zip(SMALL[:5], IDS[:5], strict=True)]
 
 
 def build(config, shape, classes=10, seed=0):
@@ -109,13 +112,13 @@ def test_every_parameter_receives_a_gradient(config, shape):
         assert jnp.abs(gradient[...]).max() > 0, path
 
 
-@pytest.mark.parametrize(("config", "shape"), SMALL[:5], ids=IDS[:5])
+@pytest.mark.parametrize(("config", "shape"), QUICK)
 def test_the_form_of_a_cpu_computes_what_xla_does(config, shape):
     ours, xlas = loss_and_gradient(config, shape), loss_and_gradient(config, shape, by_xla=True)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3), ours, xlas)
 
 
-@pytest.mark.parametrize(("config", "shape"), SMALL[:5], ids=IDS[:5])
+@pytest.mark.parametrize(("config", "shape"), QUICK)
 def test_padding_changes_neither_statistics_nor_the_other_logits(config, shape):
     config = dataclasses.replace(config, dropout=0.0)
     images = jax.random.uniform(jax.random.key(0), (12, *shape))

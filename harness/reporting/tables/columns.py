@@ -86,8 +86,8 @@ def columns(summary: Summary) -> list[RowColumn]:
 def short(metric: str) -> str:
     """Abbreviates a metric's name for a header."""
     split, _, name = metric.partition("_")
-    rest = name.replace("_", " ")
-    return f"{ {'validation': 'val.'}.get(split, split)} { {'accuracy': 'acc.'}.get(rest, rest)}".rstrip()
+    first, rest = {"validation": "val.", "top5": "top-5"}.get(split, split), name.replace("_", " ")
+    return f"{first} { {'accuracy': 'acc.', 'f1': 'F1'}.get(rest, rest)}".rstrip()
 
 
 def scored(estimate: Estimate, metric: str, sign: str = "") -> Cell:

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.analysis import scores
 from harness.analysis.cells import CellRow, Summary
-from harness.analysis.stats import Estimate, estimate
+from harness.analysis.stats import Estimate
 from harness.records.text import printable
 from harness.reporting.render import DASH, Cell, Table
 from harness.reporting.tables.columns import RowColumn, labels, scored, short, table, whole
@@ -50,8 +50,8 @@ def csv_rows(summary: Summary, values: Values) -> list[dict[str, Any]]:
 
 
 def _names(summary: Summary, values: Values) -> list[str]:
-    """Lists the scores there are to show; top-5 accuracy says nothing of five classes or fewer."""
-    if not values:
+    """Lists the scores there are to show; none where there is no other than the test loss by its other name."""
+    if not {name for of_run in values.values() for name in of_run} - {scores.LOG_LOSS}:
         return []
     few = all(len(record.dataset.class_names) <= scores.TOP for record in summary.records.values())
     shown = [name for name in scores.NAMES if not (few and name == "top5_accuracy")]
@@ -61,7 +61,7 @@ def _names(summary: Summary, values: Values) -> list[str]:
 def _of_cell(row: CellRow, summary: Summary, values: Values, names: list[str]) -> dict[str, Estimate]:
     here = [values[run_id] for run_id, record in summary.records.items()
             if record.cell == row.cell and run_id in values]
-    return {name: estimate([of_run[name] for of_run in here if name in of_run]) for name in names}
+    return {name: scores.estimated([of_run[name] for of_run in here if name in of_run], name) for name in names}
 
 
 def _cell(row: CellRow, found: Estimate, name: str) -> Cell:
