@@ -41,6 +41,8 @@ def score(run_ids: Iterable[str], metrics: Mapping[str, Metric], folder: records
 
 def _inputs(folder: records.Folder, run_id: str) -> dict[str, np.ndarray]:
     """Reads what metrics may ask for, as far as the run has kept it."""
+    if not (folder.run(run_id) / "predictions.npz").exists():
+        return {}
     stored = folder.predictions(run_id)
     found = {name: stored[kept].astype(np.int64) for name, kept in (("predicted", "predicted"), ("labels", "label"))
              if kept in stored}
@@ -54,8 +56,9 @@ def _inputs(folder: records.Folder, run_id: str) -> dict[str, np.ndarray]:
 def _value(metric: Metric, found: Mapping[str, np.ndarray]) -> float:
     asked = [name for name in INPUTS if name in inspect.signature(metric).parameters]
     if lacking := [name for name in asked if name not in found]:
-        raise ValueError(f"the run was trained without --store_logits, so that {lacking[0]} are not known; move its "
-                         "folder away to have it trained again")
+        why = "was trained without --store_logits" if found else "keeps no predictions"
+        raise ValueError(f"the run {why}, so that {lacking[0]} are not known; move its folder away to have it trained "
+                         "again")
     value = float(metric(**{name: found[name] for name in asked}))
     if not math.isfinite(value):
         raise ValueError(f"it gives {value}")
