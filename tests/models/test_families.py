@@ -1,6 +1,5 @@
 """Blocks of convolutions, residual networks and vision transformers, against their publications and each other."""
 
-import contextlib
 import dataclasses
 import functools
 
@@ -48,8 +47,21 @@ QUICK = [pytest.param(*case, id=name, marks=[pytest.mark.slow] * ("resnet" in na
          for case, name in zip(SMALL[:5], IDS[:5], strict=True)]
 
 
-def build(config, shape, classes=10, seed=0):
-    return config.build(classes, shape, nnx.Rngs(seed))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def state_of(config, shape, classes):
+    """Draws a network's parameters by one compiled program: one for each draw takes many times as long."""
+    return nnx.state(config.build(classes, shape, nnx.Rngs(0)))
+
+
+def shapes_of(config, shape, classes=10):
+    """Gives a network that has shapes instead of parameters."""
+    return nnx.eval_shape(lambda: config.build(classes, shape, nnx.Rngs(0)))
+
+
+def build(config, shape, classes=10):
+    network = shapes_of(config, shape, classes)
+    nnx.update(network, state_of(config, shape, classes))
+    return network
 
 
 @functools.cache
@@ -64,13 +76,13 @@ def loss_and_gradient(config, shape, by_xla=False):
         logits = plain.forward(network, images, mode)
         return jnp.sum(jnp.sin(logits * jnp.arange(1, 11))) + plain.penalty(network), logits
 
-    with convolution.as_written() if by_xla else contextlib.nullcontext():
+    with convolution.using("as_written" if by_xla else None):
         return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
 
 @pytest.mark.parametrize(("config", "shape", "classes", "millions", "exactly"), PUBLISHED)
 def test_parameter_counts_are_the_published_ones(config, shape, classes, millions, exactly):
-    counted = parameter_count(nnx.eval_shape(lambda: build(config, shape, classes)))
+    counted = parameter_count(shapes_of(config, shape, classes))
     assert counted == exactly
     assert counted / 1e6 == pytest.approx(millions, rel=0.04)
 
@@ -81,12 +93,12 @@ def test_parameter_counts_are_the_published_ones(config, shape, classes, million
     # a tenth of a billion for the shortcuts beside 5.2 billion: He's paper has 41 million, WRN's none
     (WIDE, 5_243_328_768)])
 def test_macs_are_those_of_hand_arithmetic(config, macs):
-    assert sum(row.macs for row in nnx.eval_shape(lambda: build(config, COLOUR)).rows(COLOUR)) == macs
+    assert sum(row.macs for row in shapes_of(config, COLOUR).rows(COLOUR)) == macs
 
 
 @pytest.mark.parametrize(("config", "shape"), SMALL[:5], ids=IDS[:5])
 def test_the_layers_own_rows_count_what_the_traced_program_multiplies(config, shape):
-    network = nnx.eval_shape(lambda: build(config, shape))
+    network = shapes_of(config, shape)
     own = network.rows(shape)
     _, program = table._trace(network, shape)
     assert sum(row.macs for row in own) == sum(table.count(program).values())
@@ -95,7 +107,7 @@ def test_the_layers_own_rows_count_what_the_traced_program_multiplies(config, sh
 
 
 def test_a_transformers_table_has_its_attention_and_all_its_parameters():
-    rows = table.rows(nnx.eval_shape(lambda: build(VIT_TI, (224, 224, 3), 1000)), (224, 224, 3))
+    rows = table.rows(shapes_of(VIT_TI, (224, 224, 3), 1000), (224, 224, 3))
     assert sum(row.parameters for row in rows) == 5_717_416
     weights = [row for row in rows if row.kind == "AttentionWeights"]
     assert [row.output_shape for row in weights] == [(3, 197, 197)] * 12
