@@ -43,8 +43,8 @@ SMALL = [
 ]
 IDS = ["cnn", "cnn_strided", "mlp", "resnet", "wide_resnet", "vit"]
 # What takes tens of seconds to compile is left to the slow tests.
-QUICK = [pytest.param(*case, id=name, marks=[pytest.mark.slow] * ("resnet" in name))
-         for case, name in zip(SMALL[:5], IDS[:5], strict=True)]
+CASES = [pytest.param(*case, id=name, marks=[pytest.mark.slow] * ("resnet" in name))
+         for case, name in zip(SMALL, IDS, strict=True)]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -116,7 +116,7 @@ def test_a_transformers_table_has_its_attention_and_all_its_parameters():
     assert sum(row.macs for row in rows) == 12 * block + 196 * 768 * 192 + 192 * 1000
 
 
-@pytest.mark.parametrize(("config", "shape"), SMALL, ids=IDS)
+@pytest.mark.parametrize(("config", "shape"), CASES)
 def test_every_parameter_receives_a_gradient(config, shape):
     (_, logits), gradients = loss_and_gradient(config, shape)
     assert logits.shape == (8, 10)
@@ -124,13 +124,13 @@ def test_every_parameter_receives_a_gradient(config, shape):
         assert jnp.abs(gradient[...]).max() > 0, path
 
 
-@pytest.mark.parametrize(("config", "shape"), QUICK)
+@pytest.mark.parametrize(("config", "shape"), CASES[:5])
 def test_the_form_of_a_cpu_computes_what_xla_does(config, shape):
     ours, xlas = loss_and_gradient(config, shape), loss_and_gradient(config, shape, by_xla=True)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3), ours, xlas)
 
 
-@pytest.mark.parametrize(("config", "shape"), QUICK)
+@pytest.mark.parametrize(("config", "shape"), CASES[:5])
 def test_padding_changes_neither_statistics_nor_the_other_logits(config, shape):
     config = dataclasses.replace(config, dropout=0.0)
     images = jax.random.uniform(jax.random.key(0), (12, *shape))
