@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ablations import metrics as own_metrics
 from ablations import own_data, recipes
 from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
@@ -196,6 +197,9 @@ class Ablation:
       seeds: every cell is trained once with each, so that cells can be compared in pairs.
       overrides: path -> value, set in every run after its factors; a derived ablation differs in these.
       claims: figures that the ablation's source states, shown beside what is measured.
+      metrics: name -> function that gives a number for a run's test set, at its best validation epoch. It takes some of
+        logits, probabilities (float [test example, class]), predicted and labels (int [test example]), by these names.
+        Lower is better of a name that ends in loss or error; one that ends in accuracy is shown in percent.
 
     Raises:
       SpecError: for a path that does not exist, a level that does not fit, or anything else that cannot run.
@@ -209,8 +213,13 @@ class Ablation:
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    metrics: Mapping[str, own_metrics.Metric] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        try:
+            own_metrics.check(self.metrics)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
         if not self.question.strip():
             raise SpecError("an ablation needs a question")
         if self.design not in ("full_factorial", "one_at_a_time"):

@@ -12,15 +12,17 @@ Nothing is trained or loaded here; it takes seconds and may run while runs are s
 
 Your own are those that harness.run has written into my_results/; results/ has those that came with the harness. The
 answer is printed with one table. Files are written beside the records: report.html, the page; table.md, table.tex and
-table.csv, effects.csv and claims.csv where there are any; the scores of each class (classes.md, .csv), the layers and
-their memory (layers.md, .csv); the pictures and a page of them (figures.md). index.html, one folder up, leads to all
-pages. The same records give the same bytes. What was shipped has its tables and pictures already: there, pages alone
-are written, unless --results_dir=results asks for all of it.
+table.csv, effects.csv and claims.csv where there are any; other scores of the test set (scores.md, .csv), those of
+each class (classes.md, .csv), the layers and their memory (layers.md, .csv); the pictures and a page of them
+(figures.md). index.html, one folder up, leads to all pages. The same records give the same bytes. What was shipped has
+its tables and pictures already: there, pages alone are written, unless --results_dir=results asks for all of it.
 
 Another view of the same records is printed, and written to table files with the view in their names:
 
   python -m harness.report --ablation=fashion_mlp --baseline=dropout=0.1   differences from another cell
-  python -m harness.report --metric=test_loss                              another score
+  python -m harness.report --metric=test_loss                              another score; of the test set there are
+                                    top5_accuracy, balanced_accuracy, macro_f1, log_loss, calibration_error (15 bins),
+                                    and the ablation's own metrics, which harness.run computes and keeps
   python -m harness.report --select=last                                   scores after the last epoch
 """
 
@@ -186,6 +188,11 @@ def _entry(folder: records.Folder) -> page_index.Entry:
         return page_index.Entry(folder.ablation, None, {}, has_page, where, str(error))
 
 
+def _own_metrics(folders: Sequence[records.Folder]) -> tuple[str, ...]:
+    """Lists the metrics of their own that ablations have values of."""
+    return tuple(sorted({name for folder in folders for run_id in folder.recorded() for name in folder.scores(run_id)}))
+
+
 def _short(path: pathlib.Path) -> str:
     here = pathlib.Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
@@ -197,7 +204,8 @@ def _define_flags() -> None:
     flags.DEFINE_string("results_dir", None, "Folder that holds one folder per ablation. Default: "
                         f"{records.OWN_RESULTS}, and {records.SHIPPED_RESULTS} for ablations that are not there.")
     flags.DEFINE_string("baseline", None, "Cell that the others are compared with. Default: all reference levels.")
-    flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(cells.METRICS)}.")
+    flags.DEFINE_string("metric", "test_accuracy", f"Score that is compared: {', '.join(cells.METRICS)}, or one of the "
+                        "ablation's own metrics. Lower is better of a loss or an error.")
     flags.DEFINE_string("select", "best_validation", f"State whose scores count: {', '.join(cells.SELECTIONS)}.")
     flags.DEFINE_bool("pdf", False, "Make the pictures for print, too; where there are some they are kept up to date.")
     flags.DEFINE_bool("full", False, "Print every table and note, not the answer and one table alone.")
@@ -218,7 +226,8 @@ def main() -> None:
         folders, _ = _folders(results_dirs, chosen.ablation)
         console.print(exporters.export(folders, chosen.export, chosen.export_dir), markup=False, soft_wrap=True)
     else:
-        report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select),
+        own = () if chosen.metric in cells.METRICS else _own_metrics(_folders(results_dirs, chosen.ablation)[0])
+        report(results_dirs, chosen.ablation, console, View(chosen.baseline, chosen.metric, chosen.select, own),
                kept=records.SHIPPED_RESULTS if given is None else None, full=chosen.full, pdf=chosen.pdf)
 
 

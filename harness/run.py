@@ -26,6 +26,10 @@ Overrides make a derived ablation with a folder of its own, so it never mixes wi
   python -m harness.run --ablation=fashion_mlp --epochs=5
   python -m harness.run --ablation=fashion_mlp --set=optimizer.learning_rate=0.01 --set=model.hidden=512,256
 
+A metric of your own is a function in that file, ABLATION = Ablation(..., metrics={"kappa": kappa}), of some of
+probabilities, logits, predicted, labels. It is computed from what is kept of each run, also of those recorded already,
+and shown by harness.report --metric=kappa.
+
 Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
 """
 
@@ -48,6 +52,7 @@ from rich.table import Table
 import ablations
 from ablations import lookup, own_code
 from ablations.lookup import Study
+from ablations.metrics import need_logits
 from ablations.spec import Run, ScheduleConfig, SpecError
 from harness import cli, data, records
 from harness.data import inputs
@@ -59,7 +64,7 @@ from harness.progress.file import ProgressFile
 from harness.progress.tally import Tally
 from harness.records import pooling
 from harness.records.files import check_writable
-from harness.training import checkpoint, cost, environment, estimate, executor, keeping, trainer
+from harness.training import checkpoint, cost, environment, estimate, executor, keeping, scoring, trainer
 from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
 from models.precision import PRECISIONS
@@ -97,6 +102,9 @@ KEEP_WEIGHTS = flags.DEFINE_enum(
     "keep_weights", "best", list(keeping.STATES),
     "Which weights the first seed of each cell keeps beside its record, as model.safetensors with a config.json: those "
     "of the best validation epoch, of the last, or none. A run that is recorded without is not trained again.")
+STORE_LOGITS = flags.DEFINE_bool(
+    "store_logits", False, "Keep each run's logits on the test set, in half precision, with its predictions; without "
+    "it they are kept where a metric of the ablation's own asks for them.")
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False,
     "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
@@ -209,7 +217,8 @@ def _launch(asked: Asked) -> None:
     launch = executor.Launch(asked.study.ablation.question, asked.everything, folder, SAVE_EVERY_S.value, asked.devices,
                              "pmap" if PARALLEL.value == "pmap" else "jit",
                              varied=asked.study.ablation.varied, provenance=asked.provenance,
-                             keep_weights=KEEP_WEIGHTS.value)
+                             keep_weights=KEEP_WEIGHTS.value, store_logits=STORE_LOGITS.value or need_logits(
+                                 asked.study.ablation.metrics.values()))
     if DRY_RUN.value:
         if absent:
             _foretell(launch, absent, found, costs, console)
@@ -224,6 +233,8 @@ def _launch(asked: Asked) -> None:
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
             _write_plan(asked)
+    scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, folder, functools.partial(
+        console.print, markup=False, highlight=False, soft_wrap=True))
     from harness import report  # its pictures and statistics take seconds to import
 
     report.report([RESULTS_DIR.value], [name], console, full=FULL.value)

@@ -13,7 +13,9 @@ from models.convolution import Conv
 from models.layers import Mode, Network, Row, Shape, Traced
 from models.mlp import MLPConfig
 from models.options import traced
+from models.resnet import ResNetConfig
 from models.transfer import TransferConfig
+from models.vit import ViTConfig
 
 __all__ = [
     "CNNConfig",
@@ -22,10 +24,12 @@ __all__ = [
     "Mode",
     "ModelConfig",
     "Network",
+    "ResNetConfig",
     "Row",
     "Shape",
     "Traced",
     "TransferConfig",
+    "ViTConfig",
     "traced",
 ]
 

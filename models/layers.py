@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
 from models import convolution
+from models.pooling import max_pool
 from models.product import product
 from models.random_bits import bits16
 
@@ -97,15 +98,20 @@ class Flatten(nnx.Module):
 
 
 class Dense(nnx.Module):
-    """Fully connected layer and its activation; None leaves the scores as they are."""
+    """Fully connected layer and its activation; None leaves the scores as they are.
 
-    def __init__(self, inputs: int, units: int, activation: str | None, initializer: str, rngs: nnx.Rngs):
+    It has no bias where batch norm follows at once, which has its own.
+    """
+
+    def __init__(self, inputs: int, units: int, activation: str | None, initializer: str, rngs: nnx.Rngs, *,
+                 bias: bool = True):
         self.kernel = nnx.Param(INITIALIZERS[initializer]()(rngs.params(), (inputs, units)))
-        self.bias = nnx.Param(jnp.zeros(units))
+        self.bias = nnx.Param(jnp.zeros(units)) if bias else None
         self.activation = activation
 
     def __call__(self, x: Array, mode: Mode) -> Array:
-        x = product(x, self.kernel[...]) + self.bias[...]
+        x = product(x, self.kernel[...])
+        x = x if self.bias is None else x + self.bias[...]
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 
     def rows(self, input_shape: Shape) -> list[Row]:
@@ -114,31 +120,66 @@ class Dense(nnx.Module):
 
 
 class ConvPool(nnx.Module):
-    """Convolution with stride 1, activation, and max pooling over `window` x `window` (1: none)."""
+    """Convolution, activation (None: none), and max pooling over `window` x `window` (1: none).
 
-    def __init__(self, channels: int, filters: int, size: int, padding: str, window: int, activation: str,
-                 initializer: str, rngs: nnx.Rngs):
+    It has no bias where batch norm follows at once, which has its own.
+    """
+
+    def __init__(self, channels: int, filters: int, size: int, padding: str, window: int, activation: str | None,
+                 initializer: str, rngs: nnx.Rngs, *, stride: int = 1, bias: bool = True):
         self.kernel = nnx.Param(INITIALIZERS[initializer]()(rngs.params(), (size, size, channels, filters)))
-        self.bias = nnx.Param(jnp.zeros(filters))
-        self.padding, self.window, self.activation = padding, window, activation
+        self.bias = nnx.Param(jnp.zeros(filters)) if bias else None
+        self.padding, self.window, self.activation, self.stride = padding, window, activation, stride
 
     def __call__(self, x: Array, mode: Mode) -> Array:
-        activate = ACTIVATIONS[self.activation]
-        if self.activation in _MONOTONE:
-            x = convolution.conv_max_pool(x, self.kernel[...], self.padding, window=self.window)
-            return activate(x + self.bias[...])
-        x = activate(convolution.conv_max_pool(x, self.kernel[...], self.padding) + self.bias[...])
-        return convolution.max_pool(x, self.window)
+        last = self.activation not in (None, *_MONOTONE)  # whether pooling must wait for the activation
+        x = convolution.conv_max_pool(x, self.kernel[...], self.padding, self.stride, 1 if last else self.window)
+        x = x if self.bias is None else x + self.bias[...]
+        x = x if self.activation is None else ACTIVATIONS[self.activation](x)
+        return max_pool(x, self.window) if last else x
 
     def rows(self, input_shape: Shape) -> list[Row]:
         size, _, _, filters = self.kernel.shape
-        lost = size - 1 if self.padding == "valid" else 0
-        height, width = input_shape[0] - lost, input_shape[1] - lost
+        height, width = (along(side, size, self.padding, self.stride) for side in input_shape[:2])
         convolved = Row("conv", (height, width, filters), parameter_count(self),
                         height * width * math.prod(self.kernel.shape))
-        if self.window == 1:
-            return [convolved]
-        return [convolved, Row("max_pool", (height // self.window, width // self.window, filters), 0, 0)]
+        return [convolved, *_pooled(self.window, convolved.output_shape)]
+
+
+def along(side: int, size: int, padding: str, stride: int) -> int:
+    """Counts the outputs of a convolution along one side of its input."""
+    return -(-(side if padding == "same" else side - size + 1) // stride)
+
+
+def _pooled(window: int, shape: Shape) -> list[Row]:
+    if window == 1:
+        return []
+    height, width, channels = shape
+    return [Row("max_pool", (height // window, width // window, channels), 0, 0)]
+
+
+class Activation(nnx.Module):
+    """An activation by itself, as after batch norm, then max pooling over `window` x `window` (1: none)."""
+
+    def __init__(self, name: str, window: int = 1):
+        self.name, self.window = name, window
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        first, then = ACTIVATIONS[self.name], functools.partial(max_pool, window=self.window)
+        return first(then(x)) if self.name in _MONOTONE else then(first(x))
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        return _pooled(self.window, input_shape)
+
+
+class GlobalAverage(nnx.Module):
+    """Takes the mean of each channel over the image."""
+
+    def __call__(self, x: Array, mode: Mode) -> Array:
+        return x.mean((1, 2))
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        return [Row("global_average", input_shape[-1:], 0, 0)]
 
 
 class BatchNorm(nnx.Module):

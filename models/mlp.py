@@ -5,7 +5,7 @@ import math
 
 from flax import nnx
 
-from models.layers import BatchNorm, Dense, Dropout, Flatten, Layer, Network, Penalty, Shape
+from models.layers import Activation, BatchNorm, Dense, Dropout, Flatten, Layer, Network, Penalty, Shape
 from models.options import check_network, per_layer, positive, traced
 
 
@@ -17,7 +17,9 @@ class MLPConfig:
       hidden: units of each hidden layer, first to last; () is a linear classifier.
       repeat: how often that row of layers comes; hidden=(100,), repeat=3 is three layers of 100.
       activation: after every hidden layer.
-      batch_norm: whether batch norm follows each hidden layer's activation and dropout.
+      batch_norm: whether each hidden layer has batch norm.
+      norm_before_activation: whether batch norm stands between the product, which then has no bias, and the activation
+        with the dropout after it; else it follows activation and dropout.
       dropout: rate after each hidden layer, one for all or one per layer.
       l1_kernel, l2_kernel, l1_bias, l2_bias: strength of the penalties on the hidden layers.
       initializer: of the kernels; biases start at zero.
@@ -30,6 +32,7 @@ class MLPConfig:
     repeat: int = 1
     activation: str = "relu"
     batch_norm: bool = False
+    norm_before_activation: bool = False
     dropout: float | tuple[float, ...] = traced(0.0)
     l1_kernel: float = traced(0.0)
     l2_kernel: float = traced(0.0)
@@ -46,12 +49,15 @@ class MLPConfig:
         """Builds the network with fresh parameters."""
         layers: list[Layer] = [Flatten()]
         inputs = math.prod(input_shape)
-        hidden = self.hidden * self.repeat
+        hidden, norm_first = self.hidden * self.repeat, self.batch_norm and self.norm_before_activation
         for units, rate in zip(hidden, per_layer("dropout", self.dropout, len(hidden)), strict=True):
-            layers.append(Dense(inputs, units, self.activation, self.initializer, rngs))
+            layers.append(Dense(inputs, units, None if norm_first else self.activation, self.initializer, rngs,
+                                bias=not norm_first))
+            if norm_first:
+                layers += [BatchNorm(units), Activation(self.activation)]
             if rate:
                 layers.append(Dropout(rate, len(layers)))
-            if self.batch_norm:
+            if self.batch_norm and not norm_first:
                 layers.append(BatchNorm(units))
             inputs = units
         layers.append(Dense(inputs, num_classes, None, self.initializer, rngs))

@@ -95,17 +95,29 @@ def per_layer(field: str, rates: float | tuple[float, ...], layers: int) -> tupl
     return rates
 
 
+def per_block(field: str, values: int | tuple[int, ...], blocks: int) -> tuple[int, ...]:
+    """Spreads one whole number, or one per block, over the blocks."""
+    spread = values if isinstance(values, tuple) else (values,) * blocks
+    for value in (*spread, *(() if isinstance(values, tuple) else (values,))):
+        positive(field, value)
+    if len(spread) != blocks:
+        raise ValueError(f"{field} must be one number or one for each of {blocks} blocks, not {len(spread)}")
+    return spread
+
+
 def check_network(config: Any) -> None:
     """Checks the fields that every family has."""
     choice("activation", config.activation, ACTIVATIONS)
     choice("initializer", config.initializer, INITIALIZERS)
-    flag("batch_norm", config.batch_norm)
+    for field in ("batch_norm", "norm_before_activation"):
+        flag(field, getattr(config, field))
     for field in ("hidden", "filters", "dense"):
         widths = getattr(config, field, ())
         if not isinstance(widths, tuple):
             raise ValueError(f"{field} must be a tuple such as (256, 128), or (512,) for one layer, not {widths!r}; on "
                              f"a command line --set=model.{field}=256,128 or --set=model.{field}=512,")
         for units in widths:
-            positive(field, units)
+            for inner in units if field == "filters" and isinstance(units, tuple) and units else (units,):
+                positive(field, inner)
     for field in ("l1_kernel", "l2_kernel", "l1_bias", "l2_bias"):
         not_negative(field, getattr(config, field))

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from models import convolution, plain
-from models.layers import Mode, Row, Shape, parameter_count
+from models.layers import Dropout, Mode, Row, Shape, parameter_count
 
 # What Flax's layers are called in the tables of shipped networks; others go by the name of their class.
 _KINDS = {nnx.Linear: "dense", nnx.Conv: "conv", nnx.BatchNorm: "batch_norm", nnx.Dropout: "dropout",
-          nnx.LayerNorm: "layer_norm", nnx.GroupNorm: "group_norm"}
+          Dropout: "dropout", nnx.LayerNorm: "layer_norm", nnx.GroupNorm: "group_norm"}
 # They multiply matrices where nobody sees how large.
 _UNSEEN = {"pallas_call", "ffi_call", "custom_call", "tpu_custom_call", "ragged_dot", "ragged_dot_general",
            "scaled_matmul_wrapper", "fft", "triangular_solve", "cholesky", "lu", "qr", "svd", "eigh", "eig"}

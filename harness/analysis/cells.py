@@ -3,14 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 
+from harness.analysis import scores
 from harness.analysis.claims import ClaimRow
 from harness.analysis.compare import Comparison
 from harness.analysis.effects import Effects
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Verdict
-from harness.records import Cost, Layer, Plan, RunRecord, Scores, Timing
+from harness.records import Cost, Layer, Plan, RunRecord, Timing
 
-METRICS = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
+METRICS = (*scores.RECORDED, *scores.NAMES)
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
 SELECTIONS = {"best_validation": "best", "last": "last"}
 
@@ -25,18 +26,24 @@ class View:
 
     Attributes:
       baseline: the cell that others are compared with, by its name or its row's label; None means the planned one.
-      metric: one of `METRICS`.
+      metric: one of `METRICS`, or of the ablation's own.
       select: which state's scores count: "best_validation", of the best validation epoch, or "last".
+      own_metrics: names of the ablation's own, which may be asked for.
     """
 
     baseline: str | None = None
     metric: str = "test_accuracy"
     select: str = "best_validation"
+    own_metrics: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        for name, value, valid in (("metric", self.metric, METRICS), ("select", self.select, SELECTIONS)):
+        metrics = (*METRICS, *self.own_metrics)
+        for name, value, valid in (("metric", self.metric, metrics), ("select", self.select, SELECTIONS)):
             if value not in valid:
                 raise ViewError(f"--{name}={value} must be one of {', '.join(valid)}")
+        if self.select == "last" and self.metric not in (*scores.RECORDED, scores.LOG_LOSS):
+            raise ViewError(f"--metric={self.metric} needs --select=best_validation: test predictions of the last "
+                            "epoch are not kept")
 
     @property
     def state(self) -> str:
@@ -44,9 +51,14 @@ class View:
         return SELECTIONS[self.select]
 
     @property
-    def is_loss(self) -> bool:
-        """Whether lower is better."""
-        return self.metric.endswith("loss")
+    def lower_is_better(self) -> bool:
+        """Whether the lower of two scores is the better one."""
+        return scores.lower_is_better(self.metric)
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether scores are fractions, which are printed in percent."""
+        return scores.is_fraction(self.metric)
 
 
 @dataclasses.dataclass(frozen=True)

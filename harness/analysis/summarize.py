@@ -16,14 +16,16 @@ from harness.analysis import claims, stats
 from harness.analysis.cells import CellRow, Summary, View, ViewError
 from harness.analysis.compare import Comparison, Predictions, compare, corrected
 from harness.analysis.effects import Effects, Together, factorial_effects, sums
-from harness.analysis.stats import Estimate, estimate
+from harness.analysis.scores import LOG_LOSS, RECORDED, estimated
+from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Scores, Verdict, decide
 from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Timing
 from harness.records.pooling import refuse_mixtures, unlike
 
 
 def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord], view: View | None = None,
-              predictions: Mapping[str, Predictions] | None = None) -> Summary:
+              predictions: Mapping[str, Predictions] | None = None,
+              more: Mapping[str, Mapping[str, float]] | None = None) -> Summary:
     """Sums up an ablation.
 
     Args:
@@ -32,6 +34,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
       records: run_id -> record.
       view: what to show; None means test accuracy of the best validation epoch against the planned baseline.
       predictions: run_id -> "predicted" and "label", int [test example], of the runs where they are known.
+      more: run_id -> name -> score that the record does not have, of the runs where it is known.
 
     Raises:
       harness.records.pooling.MixtureError: if a cell's records, or cells that are compared, differ in what must agree.
@@ -49,9 +52,8 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     baselines = _baselines(view, plan, cells, labels)
 
     done, predicted = _by_cell(cells, records, predictions or {})
-    scores = {cell: {record.seed: _score(record, view.state, view.metric) for record in of_cell}
-              for cell, of_cell in done.items()}
-    verdict = decide(scores, baselines, -1 if view.is_loss else 1)
+    scores = _by_seed(done, _values(records, more or {}, view))
+    verdict = decide(scores, baselines, -1 if view.lower_is_better else 1)
     comparisons = _comparisons(scores, predicted, done, baselines, verdict)
     rows = tuple(
         CellRow(cell=cell, label=labels[cell], labels=cells[cell], is_baseline=baselines.get(cell) == cell,
@@ -64,6 +66,22 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
         _effects(plan, factors, cells, scores, functools.partial(_sums, done, baselines, scores)),
         claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions))
+
+
+def _values(records: Mapping[str, RunRecord], more: Mapping[str, Mapping[str, float]], view: View
+            ) -> dict[tuple[str, int], float]:
+    """Reads the view's metric of the runs that are done, by cell and seed; what a run does not tell is left out."""
+    metric = "test_loss" if view.metric == LOG_LOSS else view.metric
+    return {(record.cell, record.seed): more[run_id][metric] if metric not in RECORDED
+            else _score(record, view.state, metric)
+            for run_id, record in records.items()
+            if record.status == "done" and (metric in RECORDED or metric in more.get(run_id, {}))}
+
+
+def _by_seed(done: Mapping[str, Sequence[RunRecord]], values: Mapping[tuple[str, int], float]
+             ) -> dict[str, dict[int, float]]:
+    return {cell: {record.seed: values[cell, record.seed] for record in of_cell if (cell, record.seed) in values}
+            for cell, of_cell in done.items()}
 
 
 def _by_cell(cells: Iterable[str], records: Mapping[str, RunRecord], predictions: Mapping[str, Predictions]
@@ -93,7 +111,7 @@ def _comparisons(scores: Scores, predicted: Mapping[str, Mapping[int, Prediction
 def _scores(done: Sequence[RunRecord], scores: Mapping[int, float], view: View) -> dict[str, Any]:
     """Estimates what a cell's runs scored."""
     return {
-        "score": _estimate(list(scores.values()), view.metric),
+        "score": estimated(list(scores.values()), view.metric),
         "test_accuracy": _accuracy(done, "test_accuracy", view.state),
         "validation_accuracy": _accuracy(done, "validation_accuracy", view.state),
         "last_test_accuracy": _accuracy(done, "test_accuracy", "last"),
@@ -160,18 +178,9 @@ def _unlike(records: Sequence[RunRecord], reference: Sequence[RunRecord]) -> tup
     return tuple(dict.fromkeys(fact for pair in pairs for fact in unlike(pair)))
 
 
-def _estimate(values: Sequence[float], metric: str) -> Estimate:
-    """Estimates a score: what the t interval of a fraction reaches beyond 0 and 1 is cut off."""
-    found = estimate(values)
-    if found.low is None or found.high is None:
-        return found
-    return dataclasses.replace(found, low=max(found.low, 0.0),
-                               high=found.high if metric.endswith("loss") else min(found.high, 1.0))
-
-
 def _accuracy(records: Sequence[RunRecord], metric: str, *states: str) -> Estimate:
     """Estimates an accuracy; of several states each run's highest."""
-    return _estimate([max(_score(record, state, metric) for state in states) for record in records], metric)
+    return estimated([max(_score(record, state, metric) for state in states) for record in records], metric)
 
 
 def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapping[str, str]], scores: Scores,

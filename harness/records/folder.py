@@ -68,8 +68,9 @@ class Folder:
           run_id: the run's folder.
           record: states the run; from then on it counts as finished.
           curve: a row per epoch with `CURVE_COLUMNS`.
-          predictions: "predicted" and "label", the true class, uint8 or uint16 [test example], and "probability",
-            float16, the predicted class's; empty unless the run is done.
+          predictions: "predicted", "label", the true class, and "rank", how many classes come before the true one,
+            uint8 or uint16 [test example], "probability", float16, the predicted class's, and where asked for "logits",
+            float16 [test example, class]; empty unless the run is done.
           exhibits: test images ("index", "image") and first layer of a cell's first run; see `training.exhibits`.
           network: name -> content of the files that its trained network is kept in; see `training.keeping`.
 
@@ -201,6 +202,19 @@ class Folder:
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
         """Reads a run's test predictions."""
         return read_arrays(self.run(run_id) / "predictions.npz")
+
+    def scores(self, run_id: str) -> dict[str, float]:
+        """Reads what the ablation's own metrics made of a run's test predictions: name -> value."""
+        path = self.run(run_id) / "scores.json"
+        if not path.exists():
+            return {}
+        stored = read_json(path, (), "delete it and run the ablation again to have it written anew")
+        return {name: float(value) for name, value in stored.items()
+                if isinstance(value, int | float) and not isinstance(value, bool)}
+
+    def keep_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
+        """Keeps them beside the run's record."""
+        write_atomic(self.run(run_id) / "scores.json", json_bytes(scores))
 
     def exhibits(self, run_id: str) -> dict[str, np.ndarray] | None:
         """Reads what a run keeps to be looked at; None where it kept nothing, as all but a cell's lowest seed do.

@@ -60,6 +60,12 @@ class Loaded:
                     known[run_id] = stored
         return known
 
+    @functools.cached_property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Reads what the ablation's own metrics made of each done run's test predictions: run_id -> name -> value."""
+        return {run_id: self.folder.scores(run_id) for run_id, record in self.records.items()
+                if record.status == "done"}
+
     def exhibits(self, run_id: str) -> Arrays | None:
         """Reads what a run keeps to be looked at; None where it kept nothing that can be read."""
         if run_id not in self._exhibits:

@@ -47,7 +47,7 @@ def found(summary: Summary) -> list[str]:
 
 def left_open(summary: Summary) -> str:
     """Says how small a difference the seeds could show, and how many half a point takes; empty if all is clear."""
-    margins, is_loss = (summary.effects or Effects()).margins, summary.view.is_loss
+    margins, in_points = (summary.effects or Effects()).margins, summary.view.is_fraction
     known = [(test, size) for test in (*(margin.contrast for margin in margins), *summary.verdict.against.values())
              if not is_clear(test) and (size := test.detectable()) is not None]
     if not known:
@@ -56,9 +56,9 @@ def left_open(summary: Summary) -> str:
     usual = [(test, size) for test, size in known if test.n == seeds]
     typical = rounded.single(statistics.median(size for _, size in usual), summary.view.metric)
     shown = (f"{seeds} seeds show a true difference four times out of five if it is {typical}"
-             f"{'' if is_loss else ' points'} or more")
+             f"{' points' if in_points else ''} or more")
     needed = statistics.median_high(test.seeds_needed(HALF_A_POINT) or MOST_SEEDS + 1 for test, _ in usual)
-    if is_loss or needed <= seeds:
+    if not in_points or needed <= seeds:
         return f"{shown}."
     return f"{shown}; half a point takes {f'about {needed}' if needed <= MOST_SEEDS else f'more than {MOST_SEEDS:,}'}."
 
@@ -67,14 +67,14 @@ def lead(summary: Summary) -> str:
     """Says which cell has the best mean and whether it is clearly ahead of the others; the summary has several."""
     verdict, rows = summary.verdict, {row.cell: row for row in summary.rows}
     assert verdict.leader is not None
-    leader, metric, is_loss = rows[verdict.leader], summary.view.metric, summary.view.is_loss
-    figure = f"{named(leader, summary)}, {rounded.score(leader.score, metric)}{'' if is_loss else ' %'}"
+    leader, view = rows[verdict.leader], summary.view
+    figure = f"{named(leader, summary)}, {rounded.score(leader.score, view.metric)}{' %' if view.is_fraction else ''}"
     if verdict.best:
         return f"Best: {figure}; clearly ahead of every other cell."
     near = _listed([named(rows[cell], summary) for cell in verdict.near])
     if len(verdict.near) == len(verdict.behind) > 1:
         near = "any other cell"
-    return f"{'Lowest' if is_loss else 'Highest'} mean: {figure}; not clearly ahead of {near}."
+    return f"{'Lowest' if view.lower_is_better else 'Highest'} mean: {figure}; not clearly ahead of {near}."
 
 
 def claimed(summary: Summary) -> str:
@@ -173,7 +173,7 @@ def _cell_by_cell(summary: Summary) -> list[str]:
 
 def _judged(against: str, tests: Mapping[str, Contrast], summary: Summary) -> str:
     """Says which are clearly better or worse, and which are not; of each group the first with its interval."""
-    sign = -1 if summary.view.is_loss else 1
+    sign = -1 if summary.view.lower_is_better else 1
     groups: dict[str, list[str]] = {"clearly better": [], "clearly worse": [], "not clearly different": []}
     order = sorted(tests.items(), key=lambda item: -abs(item[1].mean or 0.0))
     for name, test in order:
@@ -201,7 +201,7 @@ def _together(summary: Summary) -> str:
         return (f"{first} and {second} may add up: together they give {size} beyond the sum of both."
                 if len(known) == 1 else
                 f"Effects may add up: farthest from it are {first} and {second}, {size} beyond the sum of both.")
-    alone, together = (f"{value:+.4f}" if summary.view.is_loss else f"{100 * value:+.2f}"
+    alone, together = (f"{100 * value:+.2f}" if summary.view.is_fraction else f"{value:+.4f}"
                        for value in (one.alone, one.together))
     where = level(one.parts[1][0], one.references[1], summary) if one.references else "the baseline"
     more = f", and {len(clear) - 1} more" if len(clear) > 1 else ""

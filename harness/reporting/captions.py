@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from harness.analysis import scores
 from harness.analysis.cells import MARK, CellRow, Summary, View
 from harness.records import STATUSES, BackboneFacts, Environment, Plan, RunRecord
 from harness.records.pooling import unlike
@@ -15,6 +16,7 @@ def caption(summary: Summary) -> tuple[str, ...]:
         *_data_sentences(everything),
         _coverage(summary),
         *_prediction_sentences(summary),
+        *_metric_sentences(summary),
         f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
         "(n/a) below two, or where all values are equal.",
         _baseline_sentence(rows, view, summary.plan),
@@ -86,6 +88,24 @@ def _prediction_sentences(summary: Summary) -> list[str]:
             "Class scores and comparisons on shared test examples are n/a: no run kept predictions with labels."]
 
 
+# What a reader must know of a score, by the start of its name.
+_METRICS = {
+    "top5": "Top-5 accuracy: the share of test examples whose class is among the five of the highest logits.",
+    "balanced": "Balanced accuracy: the mean over classes of the share of their test examples that are found.",
+    "macro": "Macro F1: the mean over classes of the harmonic mean of precision and recall.",
+    "log": "Log loss: the mean cross-entropy of the test set, in nats; it is the test loss.",
+    "calibration": "Calibration error: the expected one of the predicted class's probability, in 15 equal bins.",
+}
+
+
+def _metric_sentences(summary: Summary) -> list[str]:
+    metric = summary.view.metric
+    done, known = sum(row.runs["done"] for row in summary.rows), sum(row.score.n for row in summary.rows)
+    absent = f"{metric} is known of {known} of {done} done runs, and n/a elsewhere."
+    return [*([_METRICS[start]] if (start := metric.partition("_")[0]) in _METRICS and metric in scores.NAMES else []),
+            *([absent] if known < done else [])]
+
+
 def _baseline_sentence(rows: Sequence[CellRow], view: View, plan: Plan | None) -> str:
     baselines = [row for row in rows if row.is_baseline]
     if not baselines:
@@ -100,7 +120,7 @@ def _baseline_sentence(rows: Sequence[CellRow], view: View, plan: Plan | None) -
     if absent := [row.label for row in baselines if not row.runs["done"]]:
         note += f" {_NOT_DONE} {'; '.join(absent)}."
     name = view.metric.replace("_", " ")
-    of = name if view.is_loss else f"percentage points of {name}"
+    of = f"percentage points of {name}" if view.is_fraction else name
     same = " and ".join(plan.within if plan else ())
     which = "the baseline" if len(baselines) == 1 else f"the baseline of the same {same}"
     return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval; "

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 
-from harness.analysis import cells, summarize
+from harness.analysis import cells, scores, summarize
 from harness.analysis.cells import View
 from harness.records.loaded import Loaded
 from harness.reporting import render
 from harness.reporting.figures import figures, kept
 from harness.reporting.page import page
 from harness.reporting.tables import details, report
+from harness.reporting.tables import scores as other_scores
 
 
 def contents(loaded: Loaded, view: View, *, pdf: bool = False, pages_alone: bool = False
@@ -31,7 +32,8 @@ def contents(loaded: Loaded, view: View, *, pdf: bool = False, pages_alone: bool
       harness.analysis.cells.ViewError: if no cell is the view's baseline.
     """
     found = loaded.records
-    table = summarize.summarize(loaded.folder.ablation, loaded.plan, found, view, loaded.predictions)
+    more = scores.of_runs(found, loaded.predictions, loaded.scores)
+    table = summarize.summarize(loaded.folder.ablation, loaded.plan, found, view, loaded.predictions, more)
     # Any other view gets names of its own: it must not pass for the table that belongs to the records.
     suffix = _suffix(view)
     files = {f"table{suffix}.md": report.markdown(table), f"table{suffix}.csv": report.csv(table),
@@ -40,16 +42,19 @@ def contents(loaded: Loaded, view: View, *, pdf: bool = False, pages_alone: bool
     if view != View():
         return table, _encoded(files)
     drawn, left_out, pictures = _pictures(loaded, table, pdf=pdf, pages_alone=pages_alone)
-    scores = details.class_rows(table, found, loaded.predictions)
-    classes, layers = details.classes(table, scores), details.layers(table)
+    of_classes = details.class_rows(table, found, loaded.predictions)
+    classes, layers = details.classes(table, of_classes), details.layers(table)
+    others = other_scores.tables(table, more)
     layer_rows = details.layer_records(table)
     files |= {"classes.md": render.markdown(classes), "layers.md": render.markdown(layers) if layer_rows else "",
-              "classes.csv": report.to_csv(details.class_records(scores)),
-              "layers.csv": report.to_csv(layer_rows),
+              "classes.csv": report.to_csv(details.class_records(of_classes)),
+              "layers.csv": report.to_csv(layer_rows), "scores.md": render.markdown(others),
+              "scores.csv": report.to_csv(other_scores.csv_rows(table, more)),
               "figures.md": figures.markdown(table, drawn, left_out)}
-    more = {"Evidence": report.tables(table)[1:], "Classes": classes, "Layers and memory": layers if layer_rows else []}
+    shown = {"Evidence": report.tables(table)[1:], "Scores": others, "Classes": classes,
+             "Layers and memory": layers if layer_rows else []}
     return table, _encoded(files) | pictures | {
-        "report.html": page.ablation_page(table, found, loaded.curves, drawn, more)}
+        "report.html": page.ablation_page(table, found, loaded.curves, drawn, shown)}
 
 
 def _pictures(loaded: Loaded, table: cells.Summary, *, pdf: bool, pages_alone: bool

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from harness.analysis.scores import is_fraction
 from harness.analysis.stats import Estimate
 from harness.reporting.render import DASH
 
@@ -12,13 +13,13 @@ def percent(estimate: Estimate, sign: str = "") -> str:
 
 
 def plain(estimate: Estimate, sign: str = "") -> str:
-    """Writes a loss and its interval."""
+    """Writes a loss, or another score that is no fraction, and its interval."""
     return _with_interval(estimate, 1, f"{sign}.4f")
 
 
 def score(estimate: Estimate, metric: str, sign: str = "") -> str:
-    """Writes a score of a metric and its interval: accuracies in percent."""
-    return plain(estimate, sign) if metric.endswith("loss") else percent(estimate, sign)
+    """Writes a score of a metric and its interval: fractions in percent."""
+    return percent(estimate, sign) if is_fraction(metric) else plain(estimate, sign)
 
 
 def _with_interval(estimate: Estimate, factor: float, form: str) -> str:
@@ -31,10 +32,10 @@ def _with_interval(estimate: Estimate, factor: float, form: str) -> str:
 
 
 def single(value: float | None, metric: str) -> str:
-    """Writes a number in a metric's unit: points for accuracies; n/a for None."""
+    """Writes a number in a metric's unit: points for fractions; n/a for None."""
     if value is None:
         return "n/a"
-    return f"{value:.4f}" if metric.endswith("loss") else f"{100 * value:.2f}"
+    return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.4f}"
 
 
 def p_value(p: float | None) -> str:

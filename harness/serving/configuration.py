@@ -17,10 +17,11 @@ from ablations.own_data import ImageFolder
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from harness.records import configs, sources
 from harness.records.kept import Code, KeptError, KeptNetwork
-from models import CNNConfig, MLPConfig, TransferConfig
+from models import CNNConfig, MLPConfig, ResNetConfig, TransferConfig, ViTConfig
 
 _KNOWN = {kind.__name__: kind for kind in (
-    RunConfig, OptimizerConfig, ScheduleConfig, AugmentConfig, ImageFolder, MLPConfig, CNNConfig, TransferConfig)}
+    RunConfig, OptimizerConfig, ScheduleConfig, AugmentConfig, ImageFolder, MLPConfig, CNNConfig, ResNetConfig,
+    ViTConfig, TransferConfig)}
 
 
 def of(kept: KeptNetwork, folder: pathlib.Path, ablation: str = "", *, trust_code: bool = False,

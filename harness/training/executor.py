@@ -41,6 +41,7 @@ class Launch:
       varied: paths of the fields that the ablation's factors set.
       provenance: where the ablation is written.
       keep_weights: see `recording.Recorder`.
+      store_logits: whether all scores of the test set are kept with the predictions.
     """
 
     question: str
@@ -53,6 +54,7 @@ class Launch:
     varied: Sequence[str] = ()
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
+    store_logits: bool = False
 
     def machine(self) -> records.Environment:
         """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
@@ -265,7 +267,8 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
         if members := [run for run in together if run.run_id in wanted]:
             read = found[inputs.key(members[0].config)]
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
-                              read.backbone, read.weights.sha256 if read.weights else "", machine)
+                              read.backbone, read.weights.sha256 if read.weights else "", machine,
+                              keeps_logits=launch.store_logits)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
                                 watcher.told, launch.provenance, launch.keep_weights)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))

@@ -90,7 +90,11 @@ class Recorder:
         smallest = np.min_scalar_type(dataset.num_classes - 1)
         predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
                        "probability": np.asarray(member.test["best"].probability, np.float16),
-                       "label": dataset.test.labels.astype(smallest)}
+                       "label": dataset.test.labels.astype(smallest),
+                       "rank": np.asarray(member.test["best"].rank, smallest)}
+        if (logits := member.test["best"].logits) is not None:
+            largest = float(np.finfo(np.float16).max)
+            predictions["logits"] = np.clip(np.asarray(logits), -largest, largest).astype(np.float16)
         shown = self._or_nothing(run, "pictures and first layer", lambda: self._exhibits(member, predictions, waiting))
         network = self._or_nothing(run, "trained weights", lambda: self._network(member, record, waiting))
         for lost in self.folder.write(run.run_id, record, curve, predictions, shown, network):

@@ -69,11 +69,15 @@ class TestResult(NamedTuple):
     Attributes:
       predicted: class of the highest logit.
       probability: the softmax of that logit.
+      rank: how many classes come before the true one, which is 0 where the prediction is right.
+      logits: None unless the program keeps them.
     """
 
     sums: Sums
     predicted: Int[Array, " example"]
     probability: Float[Array, " example"]
+    rank: Int[Array, " example"]
+    logits: Float[Array, "example class"] | None = None
 
 
 def is_active(state: TrainState) -> Bool[Array, ""]:

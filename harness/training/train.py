@@ -40,6 +40,7 @@ class Program:
       streams: shapes of the network's streams of randomness, which every call sets anew.
       whole_batches: whether the network must be given batches as they are; see `plain.needs_whole_batches`.
       num_classes: of the data.
+      keeps_logits: whether the outcome on the test set has them.
     """
 
     graph: Any
@@ -47,6 +48,7 @@ class Program:
     streams: Any
     whole_batches: bool
     num_classes: int
+    keeps_logits: bool = False
 
     def network(self, weights: Weights, in_model: Any) -> nnx.Module:
         """Puts a network together from its structure, weights and traced values."""
@@ -271,19 +273,24 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
         batch, mask = chosen
         images = batches.scaled(examples.images[batch]).astype(number_type(program.config.precision))
         logits = plain.forward(program.network(*cast), images, models.Mode(mask=mask)).astype(jnp.float32)
-        return TestResult(_sums(logits, examples.labels[batch], mask), logits.argmax(-1),
-                          jax.nn.softmax(logits).max(-1))
+        labels = examples.labels[batch]
+        return TestResult(_sums(logits, labels, mask), logits.argmax(-1), jax.nn.softmax(logits).max(-1),
+                          _rank(logits, labels), logits if program.keeps_logits else None)
 
     results = [lax.map(score, part) for part in parts]
     sums = functools.reduce(functools.partial(jax.tree.map, jnp.add),
-                            [jax.tree.map(lambda total: total.sum(0), part.sums) for part in results])
-    outcomes = [(part.predicted, part.probability) for part in results]
+                             [jax.tree.map(lambda total: total.sum(0), part.sums) for part in results])
+    outcomes = [part[1:] for part in results]
     if axis_name:
         sums = lax.psum(sums, axis_name)
         outcomes = lax.all_gather(outcomes, axis_name, axis=1, tiled=True)
-    # A batch may have been padded to an equal share for every device.
-    return TestResult(sums, *(jnp.concatenate([values[:, :EVALUATION_BATCH].reshape(-1) for values in kind])[:size]
-                              for kind in zip(*outcomes, strict=True)))
+
+    def joined(*values: Array) -> Array:
+        # A batch may have been padded to an equal share for every device.
+        whole = [each[:, :EVALUATION_BATCH].reshape(-1, *each.shape[2:]) for each in values]
+        return jnp.concatenate(whole)[:size]
+
+    return TestResult(sums, *jax.tree.map(joined, *outcomes))
 
 
 def score_test(program: Program, state: TrainState, traced: Any, examples: Examples, axis_name: str | None = None
@@ -315,6 +322,13 @@ def _sums(logits: Array, labels: Array, mask: Array) -> Sums:
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     correct = (logits.argmax(-1) == labels) & mask
     return Sums(jnp.where(mask, losses, 0).sum(), correct.sum(), mask.sum())
+
+
+def _rank(logits: Array, labels: Array) -> Array:
+    """Counts the classes before the true one; of equal ones the first comes first, as for the highest."""
+    own = jnp.take_along_axis(logits, labels[:, None], -1)
+    before = (logits > own) | ((logits == own) & (jnp.arange(logits.shape[-1]) < labels[:, None]))
+    return before.sum(-1)
 
 
 def _means(sums: Sums) -> tuple[Array, Array]:

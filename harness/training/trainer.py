@@ -94,16 +94,18 @@ class Trainer:
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
       backbone, weights: what transfer networks start from, and the sha256 of its weight file.
       machine: what a checkpoint belongs to; None is this process's.
+      keeps_logits: whether the outcome on the test set has them.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
                  device_memory: Callable[[int], int | None] = lambda devices: None, backbone: Backbone | None = None,
-                 weights: str = "", machine: Environment | None = None):
+                 weights: str = "", machine: Environment | None = None, *, keeps_logits: bool = False):
         self.dataset = dataset
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
         self.device_memory = device_memory
         self.backbone, self.weights, self.machine = backbone, weights, machine
+        self.keeps_logits = keeps_logits
         self._built: Programs | None = None
         self._saved_at, self._save_s = 0.0, 0.0
 
@@ -293,7 +295,7 @@ class Trainer:
         """Builds a run before its first step: program, state and traced values."""
         program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
                                            self.backbone, self._train_examples(run))
-        return program, *jax.device_get((state, traced))
+        return dataclasses.replace(program, keeps_logits=self.keeps_logits), *jax.device_get((state, traced))
 
     def _train_examples(self, run: Run) -> int:
         return len(self.dataset.train.labels[:run.config.train_size])

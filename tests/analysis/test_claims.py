@@ -13,7 +13,7 @@ from ablations import ABLATIONS
 from ablations.claim import COUNTS, PREDICTED, SCORES, Claim
 from ablations.spec import Ablation, Factor, RunConfig, SpecError
 from harness.analysis import claims
-from harness.analysis.cells import METRICS
+from harness.analysis.scores import RECORDED
 from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
 from harness.records import Cost, Layer
@@ -255,7 +255,7 @@ def test_a_claim_about_no_cell_fails_when_the_ablation_is_built(changes):
 
 
 def test_metrics_are_those_of_the_records():
-    assert set(SCORES) == set(METRICS)
+    assert set(SCORES) == set(RECORDED)
     assert PREDICTED == claims.PREDICTED
     stored = {field.name for field in dataclasses.fields(Cost)}
     assert stored & set(COUNTS) == {"parameters", "trainable_parameters", "macs_per_example", "memory_estimate_bytes",

@@ -196,6 +196,21 @@ def test_another_view_has_files_of_its_own(results):
     assert "0.3100" in paths[0].read_text()
 
 
+def test_a_metric_of_ones_own_is_a_column_and_a_view_and_n_a_where_it_has_no_value(results):
+    for seed in range(3):
+        (results / f"made_up/runs/regularizer=none,seed={seed}/scores.json").write_text(f'{{"kappa": 0.5{seed}}}')
+    render(results)
+    header, none, norm, late = table_rows((results / "made_up/scores.md").read_text())
+    place = header.index("kappa [95 % CI]")
+    assert [row[place] for row in (none, norm, late)] == ["0.5100 [0.4852, 0.5348]", "n/a", "–"]  # noqa: RUF001
+    assert none[header.index("macro F1 % [95 % CI]")] == "n/a"
+    paths, _ = render(results, view=View(metric="kappa", own_metrics=("kappa",)))
+    table = next(path for path in paths if path.suffix == ".md").read_text()
+    assert [row[2] for row in table_rows(table)] == [
+        "kappa [95 % CI]", "0.5100 [0.4852, 0.5348]", "n/a", "–"]  # noqa: RUF001
+    assert "kappa is known of 3 of 4 done runs, and n/a elsewhere." in table
+
+
 def test_a_baseline_belongs_to_one_ablation(results):
     synthetic.write(results, None, synthetic.record({"a": "x"}, 0, 0.9, ablation="other"))
     with pytest.raises(ReportError, match="--baseline=x needs --ablation=NAME, one of: made_up, other"):

@@ -10,7 +10,7 @@ from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, with_value
 from harness.training import environment, programs, train
 from harness.training.layout import Layout
 from harness.training.programs import OutOfMemoryError, Programs
-from models import CNNConfig, MLPConfig, TransferConfig
+from models import CNNConfig, MLPConfig, ResNetConfig, TransferConfig, ViTConfig
 
 SGD = OptimizerConfig("sgd", 0.1)  # Adam turns a rounding error around a gradient of zero into a whole step
 MLP = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), optimizer=SGD, batch_size=32, epochs=2,
@@ -91,6 +91,15 @@ def test_splitting_the_batches_changes_nothing(config, layout):
     150, 40 and 1,007 examples divide by no number of devices.
     """
     assert_close_to_solo(config, layout, (0.1, 0.2)[:layout.slots])
+
+
+@pytest.mark.parametrize("layout", [Layout(1, members=2), Layout(1, data=3)], ids=str)
+@pytest.mark.parametrize("model", [
+    CNNConfig(filters=((3, 4), 5), padding="same", batch_norm=True, norm_before_activation=True, global_average=True),
+    ViTConfig(patch=4, dim=8, depth=2, heads=2, mlp_ratio=1, dropout=0.2, drop_path=0.3),
+    pytest.param(ResNetConfig(depth=8), marks=pytest.mark.slow)], ids=["blocks", "vit", "resnet"])
+def test_a_run_of_any_family_trains_alike_alone_beside_another_and_with_its_batches_split(model, layout):
+    assert_close_to_solo(dataclasses.replace(MLP, model=model), layout, (0.02, 0.05)[:layout.slots])
 
 
 @pytest.mark.parametrize("layout", [

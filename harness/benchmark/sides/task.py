@@ -101,6 +101,10 @@ def _check(config: Mapping[str, Any]) -> None:
     model, optimizer = config["model"], config["optimizer"]
     known = {
         "model": model["type"] in ("MLPConfig", "CNNConfig"), "initializer": model["initializer"] == "glorot_uniform",
+        "norm_before_activation": not model.get("norm_before_activation"),
+        "global_average": not model.get("global_average"), "stride": model.get("stride", 1) == 1,
+        "filters": all(isinstance(units, int) for units in model.get("filters", ())),
+        "pool": isinstance(model.get("pool", 1), int),
         "penalty": not any(model[f"{kind}_{of}"] for kind in ("l1", "l2") for of in ("kernel", "bias")),
         "optimizer": optimizer["kind"] == "adam" and not any(
             optimizer[name] for name in ("weight_decay", "clip_norm", "clip_value", "b1", "b2", "eps")),

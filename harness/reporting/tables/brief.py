@@ -81,7 +81,7 @@ def _rows(summary: Summary, console: Console, lines: int) -> tuple[rich.table.Ta
 def _goodness(row: CellRow, summary: Summary) -> float:
     if row.score.mean is None:
         return float("-inf")
-    return -row.score.mean if summary.view.is_loss else row.score.mean
+    return -row.score.mean if summary.view.lower_is_better else row.score.mean
 
 
 def _counted(name: str, number: int) -> str:

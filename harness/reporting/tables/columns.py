@@ -60,14 +60,14 @@ def table(title: str, columns: Sequence[RowColumn], rows: Sequence[CellRow], **m
 def columns(summary: Summary) -> list[RowColumn]:
     """Lists the main table's columns: what names the cell, scores, cost; more of it where there is more to tell."""
     metric = summary.view.metric
-    unit = "" if summary.view.is_loss else " %"
+    unit = " %" if summary.view.is_fraction else ""
     frozen = any(row.cost and row.cost.trainable_parameters not in (None, row.cost.parameters) for row in summary.rows)
     measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in summary.rows)
     other = "test_accuracy" if metric != "test_accuracy" else "validation_accuracy"
     return [
         *labels(summary),
         RowColumn("n", lambda row: whole(row.runs["done"]), rank=1),
-        RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: scored(row.score, metric), is_marked=True),
+        RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: _score(row, metric), is_marked=True),
         RowColumn("\n".join(short(other).split()) + " %",
                   lambda row: number(getattr(row, other).mean, lambda mean: f"{100 * mean:.2f}", DASH), rank=2),
         RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric)),
@@ -86,7 +86,8 @@ def columns(summary: Summary) -> list[RowColumn]:
 def short(metric: str) -> str:
     """Abbreviates a metric's name for a header."""
     split, _, name = metric.partition("_")
-    return f"{ {'validation': 'val.'}.get(split, split)} { {'accuracy': 'acc.'}.get(name, name)}"
+    first, rest = {"validation": "val.", "top5": "top-5"}.get(split, split), name.replace("_", " ")
+    return f"{first} { {'accuracy': 'acc.', 'f1': 'F1'}.get(rest, rest)}".rstrip()
 
 
 def scored(estimate: Estimate, metric: str, sign: str = "") -> Cell:
@@ -102,6 +103,10 @@ def number(value: float | None, write: Callable[[float], str], absent: str = "n/
 def whole(value: int) -> Cell:
     """Writes a count without a unit."""
     return Cell(str(value), value)
+
+
+def _score(row: CellRow, metric: str) -> Cell:
+    return scored(row.score, metric) if row.score.n or not row.runs["done"] else Cell("n/a")
 
 
 def _difference(row: CellRow, metric: str) -> Cell:

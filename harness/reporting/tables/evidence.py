@@ -65,7 +65,7 @@ def comparisons(summary: Summary) -> Table | None:
            of("corrected", lambda one: _p(one.sign_flip_holm))] if flips else []),
         of("detectable\ndifference",
            lambda one: _planned(one.detectable, lambda value: rounded.single(value, metric)), 1)]
-    if not summary.view.is_loss:
+    if summary.view.is_fraction:
         shown.append(of("seeds for\n0.5 points", _seeds, 1))
     return table("Is the difference from the baseline more than chance?", shown, rows, notes=(
         f"The headline test decides what is marked and said: {HEADLINE} The others are evidence beside it.",
@@ -73,7 +73,7 @@ def comparisons(summary: Summary) -> Table | None:
         + ("; sign flips: exact, and assuming least, with 2/2^n as the smallest p that n pairs allow" if flips else "")
         + ". All are two-sided, and corrected by Holm's method for the comparisons in this table.",
         "Detectable: the true difference that as many seeds show with power 0.8 at level 0.05 by these pairs alone"
-        + ("" if summary.view.is_loss else "; the last column: the seeds that half a point would take")
+        + ("; the last column: the seeds that half a point would take" if summary.view.is_fraction else "")
         + ". In brackets: at the ends of the noise's own 95 % interval, as wide as so few differences leave it.",
         _BALANCED))
 
@@ -129,7 +129,7 @@ def spread(summary: Summary) -> Table | None:
     rows = [row for row in summary.rows if row.score.mean is not None]
     if not rows:
         return None
-    unit = "" if summary.view.is_loss else " %"
+    unit = " %" if summary.view.is_fraction else ""
 
     def mean(header: str, name: str) -> RowColumn:
         return RowColumn(header, lambda row: number(getattr(row, name).mean, lambda mean: f"{100 * mean:.2f}"), group=1)

@@ -1,0 +1,93 @@
+"""Scores of the test set beside accuracy and loss: what they are, which way they are better, and their values.
+
+Pure, over arrays [test example] as `predictions.npz` has them, which are those of the best validation epoch.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from harness.analysis import predictions as outcomes
+from harness.analysis.classes import class_scores
+from harness.analysis.stats import Estimate, estimate
+from harness.records import RunRecord, Scores
+
+Predictions = Mapping[str, np.ndarray]
+RECORDED = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
+TOP = 5
+_FRACTIONS = ("accuracy", "_precision", "_recall", "_f1", "_share", "_deviation", "calibration_error")
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether the lower of two values is the better one: of a loss or an error."""
+    return metric.endswith(("loss", "error"))
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether values are fractions, which are printed in percent."""
+    return metric.endswith(_FRACTIONS)
+
+
+def estimated(values: Sequence[float], metric: str) -> Estimate:
+    """Estimates a score; what the t interval reaches beyond the values that it can take is cut off."""
+    found = estimate(values)
+    if found.low is None or found.high is None:
+        return found
+    low = max(found.low, 0.0) if is_fraction(metric) or metric in (*RECORDED, LOG_LOSS) else found.low
+    return dataclasses.replace(found, low=low, high=min(found.high, 1.0) if is_fraction(metric) else found.high)
+
+
+def top5_accuracy(run: Predictions, classes: Sequence[str]) -> float | None:
+    """Gives the share of examples whose class is among the five of the highest logits; None of up to five classes."""
+    if len(classes) <= TOP or "rank" not in run:
+        return None
+    return float(np.mean(run["rank"] < TOP))
+
+
+def balanced_accuracy(run: Predictions, classes: Sequence[str]) -> float | None:
+    """Gives the mean over classes of the share of their test examples that are found; of classes that have any.
+
+    Source: scikit-learn's balanced_accuracy_score.
+    """
+    matrix = outcomes.confusion(label=run["label"], predicted=run["predicted"], classes=len(classes))
+    support = matrix.sum(axis=1)
+    return float(np.mean(np.diagonal(matrix)[support > 0] / support[support > 0]))
+
+
+def macro_f1(run: Predictions, classes: Sequence[str]) -> float | None:
+    """Gives the mean over classes of the harmonic mean of precision and recall: see `classes.class_scores`."""
+    return class_scores([run], classes)[-2].f1
+
+
+def calibration_error(run: Predictions, classes: Sequence[str]) -> float | None:
+    """Gives the expected calibration error, in 15 bins of equal width: see `predictions.reliability`."""
+    if "probability" not in run:
+        return None
+    return outcomes.reliability(run["probability"], run["predicted"] == run["label"]).error
+
+
+OF_PREDICTIONS: Mapping[str, Callable[[Predictions, Sequence[str]], float | None]] = {
+    "top5_accuracy": top5_accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1,
+    "calibration_error": calibration_error}
+LOG_LOSS = "log_loss"  # is the record's test loss, under the name that scikit-learn has for it
+NAMES = (*OF_PREDICTIONS, LOG_LOSS)
+
+
+def of_runs(records: Mapping[str, RunRecord], predictions: Mapping[str, Predictions],
+            own: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Gives run_id -> name -> value of the runs that are done; what a run does not tell is left out.
+
+    Args:
+      predictions: run_id -> what `predictions.npz` has, of the runs where it is known.
+      own: run_id -> name -> value of the ablation's own metrics.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for run_id, record in records.items():
+        if record.status != "done" or record.best is None:
+            continue
+        run, classes = predictions.get(run_id), record.dataset.class_names
+        known = {name: score(run, classes) for name, score in OF_PREDICTIONS.items()} if run else {}
+        known[LOG_LOSS] = record.best.test_loss
+        found[run_id] = {name: value for name, value in known.items() if value is not None} | dict(own.get(run_id, {}))
+    return found
