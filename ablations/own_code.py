@@ -124,12 +124,12 @@ def files(code: Code, root: pathlib.Path, package: str = "") -> list[pathlib.Pat
 
 
 def is_own(file: pathlib.Path, root: pathlib.Path, package: str = "") -> bool:
-    """Whether a file lies below a folder and is neither the harness's nor installed, as in a virtual environment.
+    """Whether a file is there below a folder and is neither the harness's nor installed, as in a virtual environment.
 
     Args:
       package: in that folder; the user's wherever it lies.
     """
-    if not file.is_relative_to(root) or file == root:
+    if not file.is_relative_to(root) or file == root or not file.exists():
         return False
     parts = file.relative_to(root).parts
     if package and parts[0] in (package, f"{package}.py"):
@@ -161,8 +161,7 @@ def _place(module: object, real: dict[str, str]) -> pathlib.Path | None:
     folder, name = os.path.split(file)
     if folder not in real:
         real[folder] = os.path.realpath(folder)
-    path = pathlib.Path(real[folder], name)
-    return path if path.exists() else None
+    return pathlib.Path(real[folder], name)
 
 
 def _namespace(module: object) -> dict[str, Any]:
