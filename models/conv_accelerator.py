@@ -128,9 +128,10 @@ def _patches(padded, size, stride, rows, columns):
 
 def _gradient_of(matrix: Array, inputs: Sequence[Array], gradients: Sequence[Array]) -> Array:
     """Sums what each pair adds to the gradient of the matrix that the inputs were multiplied by."""
-    return sum(lax.dot_general(one.reshape(-1, len(matrix)), gradient.reshape(-1, matrix.shape[1]),
-                               (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-               for one, gradient in zip(inputs, gradients, strict=True)).astype(matrix.dtype)
+    parts = [lax.dot_general(one.reshape(-1, len(matrix)), gradient.reshape(-1, matrix.shape[1]),
+                             (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+             for one, gradient in zip(inputs, gradients, strict=True)]
+    return functools.reduce(jnp.add, parts).astype(matrix.dtype)
 
 
 def _gathered(spread, padded, size, stride):

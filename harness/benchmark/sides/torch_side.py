@@ -20,6 +20,8 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "elu": n
 class Side:
     """One network; a grid is its epoch again and again."""
 
+    graph: Any = None
+
     def __init__(self, job: dict[str, Any]):
         torch.manual_seed(0)
         # As XLA and TensorFlow do; otherwise moments that fade out slow Adam down.
@@ -135,7 +137,7 @@ class Side:
         rate = self.job["config"]["optimizer"]["learning_rate"]
         self.optimizer = torch.optim.Adam(self.model.parameters(), rate, betas=(0.9, 0.999), eps=1e-7, fused=True,
                                           capturable=self.settings["graph"])
-        self.graph: Any = None
+        self.graph = None
         if self.settings["graph"]:
             self._capture()
 
