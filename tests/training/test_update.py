@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import small_dataset
 
 from ablations.spec import OptimizerConfig, RunConfig, ScheduleConfig
-from harness.training import cost, train, update
+from harness.training import cost, schedule, train, update
 from models import CNNConfig, MLPConfig
 
 PLAIN = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=50, epochs=2, validation_size=40,
@@ -15,16 +16,19 @@ PLAIN = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=50, 
 CNN = dataclasses.replace(PLAIN, model=CNNConfig(filters=(2,), batch_norm=True))
 
 
-def trained(config, dataset, epochs=1):
-    """Gives the program, the state before and after, and the traced values."""
-    program, begun, traced = train.init(config, 0, dataset.num_classes, dataset.image_shape,
-                                        train_examples=len(dataset.train.labels))
-    split = train.Examples(jnp.asarray(dataset.train.images), jnp.asarray(dataset.train.labels))
+DATA = small_dataset()
+
+
+def examples(split):
+    return train.Examples(split.images, split.labels)
+
+
+@functools.cache
+def trained(config):
+    """Gives the program, the state before and after an epoch, and the traced values."""
+    program, begun, traced = train.init(config, 0, DATA.num_classes, DATA.image_shape)
     epoch = jax.jit(functools.partial(train.train_epoch, program))
-    state = begun
-    for _ in range(epochs):
-        state, _ = epoch(state, traced, split, jnp.int32(train.steps_per_epoch(config, split.labels.size)))
-        state = state._replace(epoch=state.epoch + 1)
+    state, _ = epoch(begun, traced, examples(DATA.train), np.int32(train.steps_per_epoch(config, 150)))
     return program, begun, state, traced
 
 
@@ -36,81 +40,84 @@ def assert_same(one, other):
 def test_the_average_is_the_mean_with_falling_weights(decay):
     """Written out in numpy in float64, from the first update on: no share of what it began with."""
     history = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
-    average = {"w": jnp.full(5, jnp.nan), "count": jnp.int32(7)}
+    average = {"w": np.full(5, np.nan, np.float32), "count": np.int32(7)}
     step = jax.jit(update.averaged)
     for count in range(1, 21):
-        average = step(average, {"w": history[count - 1], "count": jnp.int32(count)}, jnp.float32(decay),
-                       jnp.int32(count))
+        average = step(average, {"w": history[count - 1], "count": np.int32(count)}, np.float32(decay),
+                       np.int32(count))
         shares = float(np.float32(decay)) ** np.arange(count)[::-1]
         np.testing.assert_allclose(average["w"], shares @ history[:count] / shares.sum(), rtol=2e-5, atol=2e-6)
         assert average["count"] == count, "what is not a mean is the latest"
 
 
-def test_an_average_beside_the_weights_changes_no_weight(dataset):
-    _, _, plain, _ = trained(CNN, dataset)
-    _, _, averaging, _ = trained(dataclasses.replace(CNN, ema_decay=0.9), dataset)
+def test_an_average_beside_the_weights_changes_no_weight():
+    _, _, plain, _ = trained(CNN)
+    _, _, averaging, _ = trained(dataclasses.replace(CNN, ema_decay=0.9))
     assert plain.average is None
     assert_same(plain.weights, averaging.weights)
     assert_same(plain.opt_state, averaging.opt_state)
 
 
-def test_the_average_is_what_is_validated_tested_and_kept(dataset):
+def test_the_average_is_what_is_validated_tested_and_kept():
     """Of weights and statistics together."""
     config = dataclasses.replace(CNN, ema_decay=0.9, epochs=1)
-    program, _, state, traced = trained(config, dataset)
-    state = state._replace(epoch=jnp.int32(0))
-    split = {name: train.Examples(jnp.asarray(part.images), jnp.asarray(part.labels))
-             for name, part in (("validation", dataset.validation), ("test", dataset.test))}
-    ended, _ = train.end_epoch(program, state, traced, train.no_sums()._replace(examples=jnp.int32(1)),
-                               split["validation"])
-    of_average, of_weights = (train.evaluate(program, weights, traced, split["validation"]).sums.loss / 40
+    program, _, state, traced = trained(config)
+    end_epoch, score_test, evaluate = (jax.jit(functools.partial(function, program)) for function in (
+        train.end_epoch, train.score_test, train.evaluate))
+    sums = train.Sums(np.float32(1), np.int32(1), np.int32(1))
+    ended, _ = end_epoch(state, traced, sums, examples(DATA.validation))
+    of_average, of_weights = (float(evaluate(weights, traced, examples(DATA.validation)).sums.loss) / 40
                               for weights in (state.average, state.weights))
     np.testing.assert_allclose(ended.history[0, 2], of_average, rtol=1e-6)
     assert abs(of_average - of_weights) > 1e-4
     assert_same(ended.best, state.average)
-    tested = train.score_test(program, ended, traced, split["test"])
-    expected = train.evaluate(program, state.average, traced, split["test"]).probability
+    tested = score_test(ended, traced, examples(DATA.validation))
+    expected = evaluate(state.average, traced, examples(DATA.validation)).probability
     for outcome in tested.values():
-        np.testing.assert_array_equal(outcome.probability, expected)
+        np.testing.assert_allclose(outcome.probability, expected, rtol=1e-6)
 
 
-def test_the_average_counts_updates_and_not_batches(dataset):
+def test_the_average_counts_updates_and_not_batches():
     """Of one update in three batches, the average is the weights after it."""
     config = dataclasses.replace(PLAIN, ema_decay=0.9, optimizer=OptimizerConfig(
         "sgd", 0.1, gradient_accumulation_steps=2))
-    _, begun, state, _ = trained(config, dataset)
+    _, begun, state, _ = trained(config)
     assert int(state.step) == 3
     assert_same(state.average, state.weights)
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (state.weights, begun.weights)), strict=True))
 
 
-def test_a_schedule_with_a_warm_up_leaves_the_first_batch_without_effect(dataset):
-    """The rate starts at 0: three batches with it move the weights as two do from where it is above 0."""
-    config = dataclasses.replace(PLAIN, schedule=ScheduleConfig(warmup_steps=3))
-    program, begun, _, traced = trained(config, dataset)
-    batch = train.Examples(jnp.asarray(dataset.train.images[:50]), jnp.asarray(dataset.train.labels[:50]))
+def test_a_schedule_scales_the_rate_of_each_update():
+    """Of a warm-up over three updates the first batch moves nothing, the second a third of what the peak would."""
+    program, begun, _, traced = trained(PLAIN)
+    gradient = jax.tree.map(jnp.ones_like, begun.weights.params)
 
-    def after(step, share):
-        state, _ = train.train_step(program, begun._replace(step=jnp.int32(step)), traced, batch, jnp.ones(50, bool),
-                                    relative_rate=share)
-        return state.weights.params
+    @functools.partial(jax.jit, static_argnums=1)
+    def moved(step, relative_rate):
+        state = update.advance(begun._replace(step=step), gradient, begun.weights.statistics, program.config, traced,
+                               relative_rate)
+        return jax.tree.map(lambda new, old: old - new, state.weights.params, begun.weights.params)
 
-    assert_same(after(0, lambda count: count / 3), begun.weights.params)
-    moved = [jax.tree.map(lambda new, old: new - old, after(*given), begun.weights.params)
-             for given in ((0, None), (1, lambda count: count / 3))]
-    jax.tree.map(lambda whole, third: np.testing.assert_allclose(whole, 3 * third, atol=1e-6), *moved)
+    warmup = schedule.relative(dataclasses.replace(PLAIN, schedule=ScheduleConfig(warmup_steps=3)), 150)
+    for step, expected in ((0, 0.0), (1, 0.1 / 3), (3, 0.1)):
+        jax.tree.map(lambda leaf, rate=expected: np.testing.assert_allclose(leaf, rate, atol=1e-6),
+                     moved(np.int32(step), warmup))
 
 
 @pytest.mark.parametrize("clipping", [{"clip_norm": 1.0}, {"clip_value": 1.0}])
-def test_gradients_that_are_not_finite_are_counted_where_a_run_may_outlive_them(dataset, clipping):
+def test_gradients_that_are_not_finite_are_counted_where_a_run_may_outlive_them(clipping):
     config = dataclasses.replace(PLAIN, optimizer=OptimizerConfig("sgd", 0.1, **clipping))
-    program, begun, state, traced = trained(config, dataset)
+    program, begun, state, traced = trained(config)
     assert int(state.non_finite) == 0
-    for value in (jnp.inf, 1e30):  # the square of the second is no float32
-        gradient = jax.tree.map(lambda leaf, value=value: jnp.full_like(leaf, value), begun.weights.params)
-        after = update.advance(begun, gradient, begun.weights.statistics, program.config, traced)
-        assert int(after.non_finite) == 1
-    assert trained(PLAIN, dataset)[2].non_finite is None
+
+    @jax.jit
+    def counted(value):
+        gradient = jax.tree.map(lambda leaf: jnp.full_like(leaf, value), begun.weights.params)
+        return update.advance(begun, gradient, begun.weights.statistics, program.config, traced).non_finite
+
+    # The square of 1e30 is no float32.
+    assert [int(counted(np.float32(value))) for value in (1.0, np.inf, np.nan, 1e30)] == [0, 1, 1, 1]
+    assert trained(PLAIN)[2].non_finite is None
 
 
 def test_memory_counts_the_average_and_what_is_accumulated():
@@ -135,39 +142,39 @@ def test_memory_counts_each_optimizers_state(kind, copies, counters):
     assert got.optimizer_bytes == copies * got.gradients_bytes + 4 * counters
 
 
-def test_accumulation_is_refused_with_batch_norm(dataset):
+def test_accumulation_is_refused_with_batch_norm():
     config = dataclasses.replace(CNN, optimizer=OptimizerConfig(gradient_accumulation_steps=2))
     with pytest.raises(ValueError, match="have batch norm see each batch alone"):
-        trained(config, dataset)
+        trained(config)
 
 
-def test_classes_count_what_their_weights_say(dataset):
+def test_classes_count_what_their_weights_say():
     """One batch of all examples, against the gradient of the weighted mean written out."""
     weights = (0.5, 2.0, 0.0, 1.0)
     config = dataclasses.replace(PLAIN, batch_size=150, class_weight=weights)
-    program, begun, state, traced = trained(config, dataset)
-    labels = dataset.train.labels
+    program, begun, state, traced = trained(config)
+    labels = DATA.train.labels
 
     def loss(params):
         network = program.network(train.Weights(params, begun.weights.statistics), traced["model"])
-        chosen = jax.nn.log_softmax(network(dataset.train.images / np.float32(255)))[np.arange(150), labels]
+        chosen = jax.nn.log_softmax(network(DATA.train.images / np.float32(255)))[np.arange(150), labels]
         return -(np.asarray(weights, np.float32)[labels] * chosen).sum() / 150
 
-    expected = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, begun.weights.params,
-                            jax.grad(loss)(begun.weights.params))
+    expected = jax.tree.map(lambda leaf, slope: leaf - np.float32(0.1) * slope, begun.weights.params,
+                            jax.jit(jax.grad(loss))(begun.weights.params))
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), state.weights.params, expected)
 
 
-def test_balanced_classes_count_as_in_scikit_learn(dataset):
+def test_balanced_classes_count_as_in_scikit_learn():
     from sklearn.utils.class_weight import compute_class_weight
 
     from harness.training import class_weights
 
-    labels = dataset.train.labels[:37]
-    balanced = class_weights.of(dataclasses.replace(PLAIN, class_weight="balanced"), jnp.asarray(labels), 4)
+    labels = DATA.train.labels[:37]
+    balanced = class_weights.of(dataclasses.replace(PLAIN, class_weight="balanced"), labels, 4)
     np.testing.assert_allclose(balanced, compute_class_weight("balanced", classes=np.arange(4), y=labels), rtol=1e-6)
     given = dataclasses.replace(PLAIN, class_weight=tuple(float(weight) for weight in balanced))
-    np.testing.assert_allclose(class_weights.of(given, jnp.asarray(labels), 4), balanced)
+    np.testing.assert_allclose(class_weights.of(given, labels, 4), balanced)
     with pytest.raises(ValueError, match="3 weights, and there are 4 classes"):
         class_weights.check(dataclasses.replace(PLAIN, class_weight=(1.0, 1.0, 1.0)), 4)
 
