@@ -93,11 +93,12 @@ def test_splitting_the_batches_changes_nothing(config, layout):
     assert_close_to_solo(config, layout, (0.1, 0.2)[:layout.slots])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [Layout(1, members=2), Layout(1, data=3)], ids=str)
 @pytest.mark.parametrize("model", [
     CNNConfig(filters=((3, 4), 5), padding="same", batch_norm=True, norm_before_activation=True, global_average=True),
     ViTConfig(patch=4, dim=8, depth=2, heads=2, mlp_ratio=1, dropout=0.2, drop_path=0.3),
-    pytest.param(ResNetConfig(depth=8), marks=pytest.mark.slow)], ids=["blocks", "vit", "resnet"])
+    ResNetConfig(depth=8)], ids=["blocks", "vit", "resnet"])
 def test_a_run_of_any_family_trains_alike_alone_beside_another_and_with_its_batches_split(model, layout):
     assert_close_to_solo(dataclasses.replace(MLP, model=model), layout, (0.02, 0.05)[:layout.slots])
 
