@@ -15,6 +15,7 @@ from harness.training.augmentation import augment, strengths
 from harness.training.augmentation.moves import flip, shift, vflip
 from models import MLPConfig
 
+
 def of(*names):
     return AugmentConfig(**{name: STRENGTHS[name] for name in names})
 

@@ -16,8 +16,8 @@ def by_scipy(image, matrix, shift, bend):
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
     where = np.empty((2, height, width))
     for y, x in np.ndindex(height, width):
-        point = [y * 4 / (height - 1), x * 4 / (width - 1)]
-        bent = [scipy.ndimage.map_coordinates(axis.reshape(5, 5), np.array(point)[:, None], order=1)[0] for axis in bend]
+        point = np.array([[y * 4 / (height - 1)], [x * 4 / (width - 1)]])
+        bent = [scipy.ndimage.map_coordinates(axis.reshape(5, 5), point, order=1)[0] for axis in bend]
         where[:, y, x] = matrix @ (np.array([y, x]) - middle) + middle + shift + bent
     return np.stack([scipy.ndimage.map_coordinates(image[..., channel], where, order=1, mode="grid-constant")
                      for channel in range(channels)], -1)

@@ -20,7 +20,7 @@ class Mixing(NamedTuple):
 
 
 def mixing(key: Callable[[int], Array], strengths: Mapping[str, Float[Array, ""]], places: Places,
-           mask: Bool[Array, " batch"], image_size: tuple[int, int], axis_name: str | None = None) -> Mixing:
+           mask: Bool[Array, " batch"], image_size: tuple[int, ...], axis_name: str | None = None) -> Mixing:
     """Draws how a batch is mixed.
 
     Args:
@@ -62,7 +62,7 @@ def mixup(key: Array, strength: Float[Array, ""], places: Places, mask: Bool[Arr
 
 
 def cutmix(key: Array, strength: Float[Array, ""], places: Places, mask: Bool[Array, " batch"],
-           image_size: tuple[int, int], axis_name: str | None = None) -> Mixing:
+           image_size: tuple[int, ...], axis_name: str | None = None) -> Mixing:
     """Draws the box in which each image is replaced by the next one, the same for the whole batch.
 
     Args:

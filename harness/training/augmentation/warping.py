@@ -89,8 +89,8 @@ def _neighbours(where: Float[Array, " pixel"], size: int) -> tuple[Array, Array,
     where = jnp.clip(where, -1, size)  # whole numbers far outside would not fit
     first = jnp.floor(where)
     share = where - first
-    weights = (jnp.where((first >= 0) & (first < size), 1 - share, 0), jnp.where(first < size - 1, share, 0))
-    return first.astype(jnp.int32), *(weight[:, None] for weight in weights)
+    own, following = jnp.where((first >= 0) & (first < size), 1 - share, 0), jnp.where(first < size - 1, share, 0)
+    return first.astype(jnp.int32), own[:, None], following[:, None]
 
 
 def _positions(height: int, width: int) -> np.ndarray:
