@@ -16,7 +16,7 @@ from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
 from ablations.recipes import OptimizerConfig, ScheduleConfig
 from models import MLPConfig, ModelConfig
-from models.options import choice, flag, fraction, model_config, not_negative, positive, traced
+from models.options import choice, fraction, model_config, not_negative, positive, traced
 from models.precision import PRECISIONS
 
 # What a label may hold: it becomes part of a folder's name.

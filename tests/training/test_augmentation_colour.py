@@ -14,6 +14,8 @@ SCALED = jnp.asarray(PIXELS[None], jnp.float32) / 255
 PICTURE = Image.fromarray(PIXELS)
 ENHANCERS = {"brightness": ImageEnhance.Brightness, "contrast": ImageEnhance.Contrast, "color": ImageEnhance.Color,
              "sharpness": ImageEnhance.Sharpness}
+# In one program each, as they are in training.
+change, blend = jax.jit(trivial.change), jax.jit(colour.blend)
 
 
 def assert_is(images, picture):
@@ -23,14 +25,14 @@ def assert_is(images, picture):
 
 def changed(name, strength, sign=1.0):
     which = jnp.array([trivial.CHANGES.index(name)])
-    return trivial.change(SCALED, which, jnp.array([strength]), jnp.array([sign]))
+    return change(SCALED, which, jnp.array([strength]), jnp.array([sign]))
 
 
 @pytest.mark.parametrize(("name", "plain"), [("brightness", colour.black), ("contrast", colour.mean_grey),
                                              ("color", colour.grey), ("sharpness", trivial.smoothed)])
 @pytest.mark.parametrize("factor", [0.0, 0.3, 1.0, 1.7])
 def test_factors_are_those_of_pillow(name, plain, factor):
-    assert_is(colour.blend(SCALED, plain(SCALED), jnp.array([factor])), ENHANCERS[name](PICTURE).enhance(factor))
+    assert_is(blend(SCALED, plain(SCALED), jnp.array([factor])), ENHANCERS[name](PICTURE).enhance(factor))
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
@@ -38,12 +40,11 @@ def test_factors_fill_their_range(monkeypatch, name):
     seen = []
     monkeypatch.setattr(colour, "blend", lambda images, plain, factors: seen.append(factors) or images)
     places = jnp.arange(2000, dtype=jnp.uint32)
+    draw = jax.jit(lambda key, strength: colour.jitter(SCALED, key, places, {name: strength}) is None or seen.pop())
     for strength, least, most in ((0.4, 0.6, 1.4), (1.5, 0.0, 2.5)):
-        colour.jitter(SCALED, jax.random.key(0), places, {name: jnp.float32(strength)})
-        factors = np.asarray(seen.pop())
+        factors = np.asarray(draw(jax.random.key(0), jnp.float32(strength)))
         np.testing.assert_allclose([factors.min(), factors.max(), factors.mean()], [least, most, (least + most) / 2],
                                    atol=0.05)
-        assert not seen
 
 
 @pytest.mark.parametrize("name", ENHANCERS)
@@ -62,7 +63,7 @@ def test_trivial_inversions_and_levels_are_those_of_pillow():
 
 
 @pytest.mark.parametrize(("name", "strength", "turns"), [
-    ("rotate", 90 / 135, lambda image: np.rot90(image, -1, (0, 1))),
+    ("rotate", 90 / 135, lambda image: np.rot90(image, 1, (0, 1))),
     ("translate_x", 2 / 32, lambda image: np.pad(image[:, 2:], ((0, 0), (0, 2), (0, 0)))),
     ("translate_y", 2 / 32, lambda image: np.pad(image[2:], ((0, 2), (0, 0), (0, 0)))),
     ("identity", 1.0, lambda image: image)])
@@ -80,10 +81,9 @@ def test_trivial_shears_leave_the_middle_line(name, along):
 
 
 def test_each_change_at_its_two_ends_is_drawn(monkeypatch):
-    seen = []
-    monkeypatch.setattr(trivial, "change", lambda images, *drawn: seen.extend(map(np.asarray, drawn)))
-    trivial.trivial(SCALED, jax.random.key(0), jnp.arange(3000, dtype=jnp.uint32))
-    which, strength, sign = seen
+    monkeypatch.setattr(trivial, "change", lambda images, *drawn: drawn)
+    which, strength, sign = map(np.asarray, jax.jit(trivial.trivial)(
+        SCALED, jax.random.key(0), jnp.arange(3000, dtype=jnp.uint32)))
     np.testing.assert_allclose(np.bincount(which, minlength=13) / 3000, 1 / 13, atol=0.02)
     np.testing.assert_allclose(sorted(set(strength)), np.arange(31) / 30, atol=1e-6)
     np.testing.assert_allclose([sign.mean(), abs(sign).min()], [0, 1], atol=0.06)
