@@ -12,11 +12,12 @@ from typing import Any
 
 from ablations import metrics as own_metrics
 from ablations import own_data, recipes
+from ablations.augmentation import AugmentConfig
 from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
 from ablations.recipes import OptimizerConfig, ScheduleConfig
 from models import MLPConfig, ModelConfig
-from models.options import choice, flag, fraction, model_config, not_negative, positive, traced
+from models.options import choice, fraction, model_config, not_negative, positive, traced
 from models.precision import PRECISIONS
 
 # What a label may hold: it becomes part of a folder's name.
@@ -45,27 +46,6 @@ class EarlyStopping:
         choice("monitor", self.monitor, ("validation_accuracy", "validation_loss"))
         not_negative("min_delta", self.min_delta)
         positive("patience", self.patience)
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """Describes the random changes made to each training image.
-
-    Attributes:
-      shift_px: largest shift in pixels along each axis, filling with zeros.
-      flip: whether an image is mirrored left to right with probability 1/2.
-      mixup: a of the Beta(a, a) distribution by which two examples and their targets are mixed.
-    """
-
-    shift_px: int = 0
-    flip: bool = False
-    mixup: float = traced(0.0)
-
-    def __post_init__(self) -> None:
-        if self.shift_px != 0:
-            positive("shift_px", self.shift_px)
-        flag("flip", self.flip)
-        not_negative("mixup", self.mixup)
 
 
 _NESTED: dict[str, tuple[type, ...]] = {

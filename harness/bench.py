@@ -1,6 +1,7 @@
 """Times the harness against Keras and PyTorch: the same networks, the same data, taking turns on the same machine.
 
-Training (W1 to W4), and the frozen forward pass of MobileNetV2 (MNV2-96, -160, -224 pixels).
+Training (W1 to W4), the frozen forward pass of MobileNetV2 (MNV2-96, -160, -224 pixels), and changes to training images
+(AUG-...), which no peer takes part in.
 
   python -m harness.bench                                  every workload against every peer that is installed
   python -m harness.bench --workloads=W1,W4 --peers=torch  some of them
@@ -98,7 +99,8 @@ def main() -> None:
     grid = _whole_numbers("grid")
     # This process works out sizes only, and leaves the accelerator to the sides.
     jax.config.update("jax_platforms", "cpu")
-    sides = _sides(names[0], peers, must_be_there=flags.FLAGS.peers is not None)
+    with_peers = [name for name in names if workloads.WORKLOADS[name].task != "augment"]
+    sides = _sides((with_peers or names)[0], peers, must_be_there=flags.FLAGS.peers is not None)
     if "tf32" in precisions and sides.machine["platform"] != "gpu":
         raise cli.UsageError("--precision=tf32 is for an NVIDIA GPU; the harness runs on the "
                              f"{sides.machine['platform']} here: give float32 or bfloat16")
@@ -114,11 +116,11 @@ def main() -> None:
     _stored(path)  # what cannot be read is to stop the command now
     new: list[dict[str, Any]] = []
     for name in names:
-        # Nothing is trained in a forward pass, so there is no K.
-        forward = workloads.WORKLOADS[name].task == "forward"
-        for precision in precisions:
+        # Where nothing is trained there is no K.
+        once = workloads.WORKLOADS[name].task != "train"
+        for precision in precisions[:1] if workloads.WORKLOADS[name].task == "augment" else precisions:
             settings: dict[str, Any] = {}
-            for runs, scale in sorted({(1, scale) for _, scale in cases}) if forward else cases:
+            for runs, scale in sorted({(1, scale) for _, scale in cases}) if once else cases:
                 settings.pop(rounds.OWN, None)  # its layout depends on K and on the data
                 new.append(about | _measured(Case(name, precision, runs, scale), sides, settings, console))
                 merged = {"schema": 2, "cases": _merged(_stored(path), new)}
@@ -187,7 +189,8 @@ def _measured(case: Case, sides: Sides, settings: dict[str, Any], console: Conso
     parameters, flops = workloads.size(workload)
     title = f"{case.workload} {case.precision} K={case.runs}" + (f" data x{case.scale}" if case.scale > 1 else "")
     measured = rounds.compare(
-        workloads.job(workload, case.precision, case.runs, case.scale), sides.present, flags.FLAGS.rounds, settings,
+        workloads.job(workload, case.precision, case.runs, case.scale),
+        [name for name in sides.present if name in rounds.MODULES[workload.task]], flags.FLAGS.rounds, settings,
         lambda line: console.print(f"{title}: {line}"), learn=not flags.FLAGS.scaling)
     loss_goal = (workload.bfloat16_loss_goal if case.precision == "bfloat16" else None) or workload.loss_goal
     goals = workload.goals if sides.machine["platform"] == "cpu" else {}  # they are stated for two cores
@@ -205,7 +208,7 @@ def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool) -
     except rounds.SideError as error:
         raise cli.UsageError(f"the harness itself does not start: {error}") from None
     absent = {}
-    for peer in peers:
+    for peer in [peer for peer in peers if peer in rounds.MODULES[job["task"]]]:
         try:
             with rounds.Side(peer, job) as side:
                 if (platform := side.about["platform"]) != about["platform"]:

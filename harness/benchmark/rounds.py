@@ -22,7 +22,8 @@ import psutil
 OWN, PEAK = "ours", "peak"
 MODULES = {
     "train": {OWN: "own_side", "keras": "keras_side", "torch": "torch_side", PEAK: "peak_side"},
-    "forward": {OWN: "own_forward", "keras": "keras_forward", "torch": "torch_forward", PEAK: "peak_side"}}
+    "forward": {OWN: "own_forward", "keras": "keras_forward", "torch": "torch_forward", PEAK: "peak_side"},
+    "augment": {OWN: "own_augment"}}
 # More CPU time than this that others had, as a fraction of the time measured, disturbs a measurement.
 LIMIT = 0.1
 TRIES = 5

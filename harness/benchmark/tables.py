@@ -100,7 +100,7 @@ def _row(case: Mapping[str, Any], name: str) -> Row:
         if learned and _has_learned(case, OWN):
             ratio = statistics.median(_ratios(own_rates, rates(side)))
         met = None if goal is None else ratio is not None and ratio >= goal
-    peak = rates(case["sides"][PEAK])
+    peak = rates(case["sides"].get(PEAK, {"failed": "not asked"}))
     reached = [rate * case["flops_per_example"] for rate in rates(side)]
     return Row(
         *key, throughput=spread(rates(side)), ratio=ratio, goal=goal, met=met, compile_s=side["compile_s"],
@@ -137,7 +137,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    start = [row.workload, row.precision, DASH if row.task == "forward" else str(row.runs), row.side]
+    start = [row.workload, row.precision, DASH if row.task != "train" else str(row.runs), row.side]
     if row.throughput is None:
         return [*start, f"failed: {row.failed}", *[DASH] * 9]
     memory = size(row.memory_bytes or 0) + ("" if row.device_bytes is None else f" + {size(row.device_bytes)} device")
@@ -150,7 +150,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _guard(row: Row) -> str:
-    return f"distance {row.loss:.0e}" if row.task == "forward" else f"loss {row.loss:.3f}"
+    return f"loss {row.loss:.3f}" if row.task == "train" else f"distance {row.loss:.0e}"
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
@@ -168,6 +168,11 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
             "MNV2: uint8 images of so many pixels in memory to pooled features in memory, by a frozen MobileNetV2 of "
             "width 1.0 with the same random weights on every side; nothing is trained. Guard: distance of features of "
             "held-out images from a float64 reference, relative to how these differ from image to image.")
+    if costs := [f"{row.workload} {1e6 / row.throughput.median:.1f}" for row in rows(results)
+                 if row.task == "augment" and row.throughput]:
+        notes.append(
+            "AUG: changes to training images inside the compiled step, on one core of a CPU, microseconds an image: "
+            f"{', '.join(costs)}. Guard: the distance of images from what they were, at strength zero.")
     notes += [
         f"Repeated: measurements during which others had more than {100 * LIMIT:.0f} % of a core; disturbed: those "
         "that never got quiet. Memory is the process's peak."]
@@ -188,7 +193,8 @@ def _launch(measured: Sequence[Mapping[str, Any]]) -> str:
     versions: dict[str, str] = {}
     peaks: dict[str, list[float]] = {}
     for case in measured:
-        peaks.setdefault(case["precision"], []).extend(rates(case["sides"][PEAK]))
+        if PEAK in case["sides"]:
+            peaks.setdefault(case["precision"], []).extend(rates(case["sides"][PEAK]))
         for side in case["sides"].values():
             versions |= side.get("versions", {})
     names = ", ".join(dict.fromkeys(case["workload"] for case in measured))

@@ -36,7 +36,8 @@ class Workload:
       peak_goal: fraction of the matmul peak that the grid aims at; None without an aim.
       grid: runs of the grid that the goals speak of.
       held_out: images that the guard is scored on.
-      task: "train", or "forward": the frozen backbone of a `TransferConfig` alone, batch norm as in inference.
+      task: "train", or "forward": the frozen backbone of a `TransferConfig` alone, batch norm as in inference, or
+        "augment": the changes to images that the config asks for, on one core of a CPU.
       bfloat16_loss_goal: where that precision cannot reach `loss_goal`.
     """
 
@@ -67,6 +68,13 @@ def _forward(resolution: int, examples: int) -> Workload:
         held_out=8, task="forward")
 
 
+def _augment(question: str, image_shape: tuple[int, int, int], **changes: Any) -> Workload:
+    return Workload(question, RunConfig("made_up", augment=AugmentConfig(**changes), batch_size=128), image_shape, 4096,
+                    loss_goal=0.0, goals={}, grid=1, task="augment")
+
+
+_WARP = {"rotation": 9.0, "shear": 0.15, "scale": 0.12, "translate_px": 2.0}
+
 WORKLOADS: dict[str, Workload] = {
     "W1": Workload(
         "dense 784-256-128-10 with dropout 0.2, batch 128",
@@ -92,6 +100,15 @@ WORKLOADS: dict[str, Workload] = {
     "MNV2-96": _forward(96, 1024),
     "MNV2-160": _forward(160, 512),
     "MNV2-224": _forward(224, 256),
+    "AUG-affine": _augment("rotation, shear, scale and shift", (28, 28, 1), **_WARP),
+    "AUG-affine-elastic-erase": _augment(
+        "rotation, shear, scale, shift, elastic bending and erasing", (28, 28, 1), **_WARP, elastic_px=0.6,
+        erase_prob=0.5),
+    "AUG-affine-elastic-erase-32": _augment(
+        "the same in colour", (32, 32, 3), **_WARP, elastic_px=0.6, erase_prob=0.5),
+    "AUG-cutout": _augment("a square cut out", (28, 28, 1), cutout_px=6.0),
+    "AUG-colour-32": _augment(
+        "brightness, contrast and saturation", (32, 32, 3), brightness=0.4, contrast=0.4, saturation=0.4),
 }
 
 
@@ -130,6 +147,8 @@ def size(workload: Workload) -> tuple[int, int]:
     Matrix products and convolutions alone, two operations a multiply-add: forward, and in training twice as many
     backward but for the gradient of the images, which nobody needs.
     """
+    if workload.task == "augment":
+        return 0, 0
     if workload.task == "forward":
         rows = nnx.eval_shape(lambda: mobilenet_v2.build(_backbone(workload), nnx.Rngs(0))).rows(workload.image_shape)
         return sum(row.parameters for row in rows), 2 * sum(row.macs for row in rows)

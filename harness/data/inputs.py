@@ -70,9 +70,7 @@ def key(config: RunConfig) -> Hashable:
 
 def reads_features(config: RunConfig) -> bool:
     """Whether features can stand in the images' place: the backbone is frozen, and no image is ever changed."""
-    model, changed = config.model, config.augment
-    return isinstance(model, TransferConfig) and model.is_frozen and not (
-        changed.shift_px or changed.flip or changed.mixup)
+    return isinstance(config.model, TransferConfig) and config.model.is_frozen and not config.augment.is_on
 
 
 def input_shape(config: RunConfig, dataset: Dataset) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int, UInt32
 # By name: the default is the user's to change, and dropout draws from this one's blocks.
 GENERATOR = "threefry2x32"
 # One stream of randomness per use, so that adding a use changes no other.
-INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP, STREAMS = range(6)
+INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP, STREAMS, CUTMIX = range(7)
 
 
 def cut(order: Int[Array, " example"], batch_size: int, axis_name: str | None, whole: bool

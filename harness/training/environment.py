@@ -48,9 +48,11 @@ NUMERICS: dict[str, Any] = {
     "jax_transfer_guard": "allow",
 }
 # The harness's own part in what a run's numbers are, beside the networks and the specs; a hash of it is in each record.
-TRAINING = ("data/features", "training/augment", "training/batches", "training/budget", "training/class_weights",
-            "training/optimizer", "training/programs", "training/schedule", "training/state", "training/train",
-            "training/trainer", "training/update")
+TRAINING = ("data/features", *(f"training/augmentation/{name}" for name in (
+                "__init__", "augment", "colour", "erasing", "mixing", "moves", "places", "trivial", "warping")),
+            "training/batches", "training/budget", "training/class_weights", "training/optimizer", "training/programs",
+            "training/schedule", "training/state", "training/train", "training/trainer", "training/update")
+SPECS = ("augmentation", "recipes", "spec")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -192,8 +194,7 @@ def training_code(own: Mapping[str, str] | None = None) -> str:
 
 @functools.cache
 def _training_code() -> str:
-    sources = [*sorted((_ROOT / "models").rglob("*.py")),
-               *(_ROOT / "ablations" / f"{name}.py" for name in ("recipes", "spec")),
+    sources = [*sorted((_ROOT / "models").rglob("*.py")), *(_ROOT / "ablations" / f"{name}.py" for name in SPECS),
                *(_ROOT / "harness" / f"{name}.py" for name in TRAINING)]
     digest = hashlib.sha256()
     for path in sources:

@@ -21,9 +21,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 import models
 from ablations.spec import RunConfig
-from harness.training import batches, budget, class_weights, optimizer, schedule, update
-from harness.training.augment import augment, mixup
-from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, MIXUP, SHUFFLE, STREAMS
+from harness.training import augmentation, batches, budget, class_weights, optimizer, schedule, update
+from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, SHUFFLE, STREAMS
 from harness.training.budget import steps_per_epoch
 from harness.training.state import HISTORY, Examples, Sums, TestResult, TrainState, Weights, is_active, no_sums, scored
 from models import plain, table
@@ -71,8 +70,8 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     Raises:
       ValueError: if the config does not fit the images.
     """
-    if config.augment.shift_px >= min(input_shape[:2]):
-        raise ValueError(f"shift_px must be below {min(input_shape[:2])}, not {config.augment.shift_px}")
+    if config.augment.is_on:
+        config.augment.check_images(*input_shape)
     given = {} if backbone is None else {"backbone": backbone}
     network = plain.built(config.model, num_classes, input_shape, streams(seed), **given)
     graph, params, statistics, in_model, drawn = plain.split(network)
@@ -80,7 +79,8 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     optimizer.check(config.optimizer, has_statistics=bool(jax.tree.leaves(statistics)))
     traced: dict[str, Any] = {
         "model": in_model, **jax.tree.map(jnp.float32, optimizer.traced_values(config.optimizer)),
-        "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup)}
+        "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup),
+        "augment": augmentation.strengths(config.augment)}
     if config.ema_decay:
         traced["ema_decay"] = jnp.float32(config.ema_decay)
     if isinstance(config.model, models.TransferConfig) and not config.model.is_frozen:
@@ -151,11 +151,15 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
     config = program.config
     images = batches.scaled(batch.images)
     places = batches.places(mask.size, axis_name)
-    if config.augment.shift_px or config.augment.flip:
-        images = augment(images, batches.key(state.seed, AUGMENT, state.step), places, config.augment)
-    mix = _as_it_is if not config.augment.mixup else mixup(
-        batches.key(state.seed, MIXUP, state.step), traced["mixup"], places, mask, axis_name)
-    mode = models.Mode(True, batches.key(state.seed, DROPOUT, state.step), mask, axis_name, places)
+
+    def key(use: int) -> Array:
+        return batches.key(state.seed, use, state.step)
+
+    if config.augment.changes_images:
+        images = augmentation.augment(images, key(AUGMENT), places, config.augment, traced["augment"])
+    mixed = traced["augment"] | ({"mixup": traced["mixup"]} if config.augment.mixup else {})
+    mix = augmentation.mixing(key, mixed, places, mask, images.shape[1:3], axis_name)
+    mode = models.Mode(True, key(DROPOUT), mask, axis_name, places)
     count, shards = mask.sum(), 1
     params, statistics = state.weights
     if axis_name:
@@ -165,12 +169,13 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Sums]]:
         network = program.network(*_cast(Weights(params, statistics), traced["model"], config.precision))
-        logits = plain.forward(network, mix(images).astype(number_type(config.precision)), mode).astype(jnp.float32)
+        inputs = mix.images(images).astype(number_type(config.precision))
+        logits = plain.forward(network, inputs, mode).astype(jnp.float32)
         classes = jax.nn.one_hot(batch.labels, logits.shape[-1])
         targets = optax.smooth_labels(classes, traced["label_smoothing"])
-        losses = optax.softmax_cross_entropy(logits, mix(targets))
+        losses = optax.softmax_cross_entropy(logits, mix.targets(targets))
         if weight_of is not None:
-            losses *= mix(classes) @ weight_of
+            losses *= mix.targets(classes) @ weight_of
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
         share = jnp.where(mask, losses, 0).sum() / count + plain.penalty(network) / shards
         return share, (plain.statistics(network), _sums(logits, batch.labels, mask))
@@ -306,10 +311,6 @@ def score_test(program: Program, state: TrainState, traced: Any, examples: Examp
     results = lax.cond(is_active(state), rest, score, state)
     return {name: jax.tree.map(lambda leaf, index=index: leaf[index], results)
             for index, name in enumerate(("best", "last"))}
-
-
-def _as_it_is(values: Array) -> Array:
-    return values
 
 
 def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:

@@ -113,7 +113,7 @@ def _check(config: Mapping[str, Any]) -> None:
             config["schedule"]["warmup_epochs"] or config["schedule"]["warmup_steps"]),
         "steps": config["steps"] is None, "ema_decay": not config["ema_decay"],
         "class_weight": config["class_weight"] is None,
-        "augment": not config["augment"]["shift_px"] and not config["augment"]["flip"],
+        "augment": not any(value for name, value in config["augment"].items() if name not in ("type", "erase_area")),
         "label_smoothing": not config["label_smoothing"], "early_stopping": config["early_stopping"] is None}
     if unknown := [name for name, is_known in known.items() if not is_known]:
         raise ValueError(f"the peers are not taught this workload's {', '.join(unknown)}")
