@@ -1,0 +1,21 @@
+"""How far does a dense net get on KMNIST, and what does augmentation do for it?
+
+The recipe was found by a search that read the validation set alone.
+Run: python -m harness.run --ablation=kmnist_mlp_best      Cost: 6 runs, not trained yet
+"""
+
+from ablations.spec import Ablation, AugmentConfig, Factor, OptimizerConfig, RunConfig, ScheduleConfig
+from models import MLPConfig
+
+AUGMENT = AugmentConfig(rotation=8.6, shear=0.15, scale=0.12, translate_px=2.0, elastic_px=0.6)
+
+ABLATION = Ablation(
+    question="How far does a dense net get on KMNIST, and what does augmentation do for it?",
+    base=RunConfig(
+        dataset="kmnist", batch_size=256, epochs=20, label_smoothing=0.05, augment=AUGMENT,
+        model=MLPConfig(hidden=(1024,), repeat=3, batch_norm=True, norm_before_activation=True, dropout=0.2),
+        optimizer=OptimizerConfig("adamw", learning_rate=0.002, weight_decay=0.02, b2=0.99),
+        schedule=ScheduleConfig("cosine", warmup_epochs=2.0)),
+    factors={"augment": Factor("augment", {"affine and elastic": AUGMENT, "none": AugmentConfig()})},
+    seeds=(0, 1, 2),
+)
