@@ -48,10 +48,9 @@ NUMERICS: dict[str, Any] = {
     "jax_transfer_guard": "allow",
 }
 # The harness's own part in what a run's numbers are, beside the networks and the specs; a hash of it is in each record.
-TRAINING = ("data/features", *(f"training/augmentation/{name}" for name in (
-                "__init__", "augment", "colour", "erasing", "mixing", "moves", "places", "trivial", "warping")),
-            "training/batches", "training/budget", "training/class_weights", "training/optimizer", "training/programs",
-            "training/schedule", "training/state", "training/train", "training/trainer", "training/update")
+TRAINING = ("data/features", "training/augmentation", "training/batches", "training/budget", "training/class_weights",
+            "training/optimizer", "training/programs", "training/schedule", "training/state", "training/train",
+            "training/trainer", "training/update")
 SPECS = ("augmentation", "recipes", "spec")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -194,8 +193,10 @@ def training_code(own: Mapping[str, str] | None = None) -> str:
 
 @functools.cache
 def _training_code() -> str:
-    sources = [*sorted((_ROOT / "models").rglob("*.py")), *(_ROOT / "ablations" / f"{name}.py" for name in SPECS),
-               *(_ROOT / "harness" / f"{name}.py" for name in TRAINING)]
+    named = [_ROOT / "models", *(_ROOT / "ablations" / name for name in SPECS), *(_ROOT / "harness" / name
+                                                                                  for name in TRAINING)]
+    sources = [source for path in named
+               for source in (sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")])]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(f"{path.relative_to(_ROOT).as_posix()}\n".encode() + path.read_bytes())

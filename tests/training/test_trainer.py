@@ -83,7 +83,7 @@ def test_runs_at_different_epochs_resume_side_by_side(tmp_path, dataset):
 
 def test_a_checkpoint_of_another_configuration_is_not_resumed(tmp_path, dataset):
     [run] = runs(MLP)
-    fitted(dataset, [run], tmp_path)
+    fitted(dataset, [run], tmp_path, save_every_s=0)
     other = dataclasses.replace(run, config=dataclasses.replace(run.config, batch_size=16))
     with pytest.raises(checkpoint.CheckpointError, match="batch_size: 32 -> 16"):
         fitted(dataset, [other], tmp_path)
@@ -118,7 +118,7 @@ def test_train_size_limits_the_training_examples(tmp_path, dataset):
 
 def test_a_grid_of_25_runs_compiles_once(tmp_path, dataset, monkeypatch):
     built = []
-    monkeypatch.setattr(fit, "Programs", lambda *args: built.append(Programs(*args)) or built[-1])
+    monkeypatch.setattr(fit, "Programs", lambda *args, **named: built.append(Programs(*args, **named)) or built[-1])
     chosen = runs(dataclasses.replace(MLP, epochs=1), rates=(0.01, 0.02, 0.03, 0.04, 0.05), seeds=(0, 1, 2, 3, 4))
     assert len(fitted(dataset, chosen, tmp_path, layout=Layout(4))) == 25
     assert [programs.compilation.programs for programs in built] == [3]
@@ -172,6 +172,7 @@ def test_a_sibling_that_stops_or_diverges_changes_no_bit(tmp_path, dataset, layo
 def test_the_probe_measures_real_programs(tmp_path, dataset, monkeypatch):
     """With every training worth a probe, the choice is what the fastest of the measured rates says."""
     monkeypatch.setattr(probe, "WORTHWHILE_S", 0.0)
+    monkeypatch.setattr(probe, "WORTHWHILE_COMPILES", 0.0)
     monkeypatch.setattr(probe, "MEASURE_S", 0.01)
     choice = fit.Trainer(dataset).choose(runs(MLP, seeds=(0, 1, 2, 3)), devices=1, parallel="jit")
     rates = {name: float(rate.replace(",", "")) for name, rate in
