@@ -118,6 +118,14 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def processor() -> jax.Device | None:
+    """Gives the processor beside an accelerator; None on a CPU, and where jax was told to leave it alone."""
+    try:
+        return None if jax.default_backend() == "cpu" else jax.devices("cpu")[0]
+    except RuntimeError:
+        return None
+
+
 def refuse_precisions(precisions: Iterable[str]) -> None:
     """Refuses what the devices here cannot multiply.
 

@@ -91,10 +91,11 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
         with _Writing(watcher, finished) as writing, _Ahead() as ahead:
             for number, (members, training) in enumerate(cohorts):
                 ahead.wait()
-                if number + 1 < len(cohorts):
-                    ahead.prepare(cohorts[number + 1][1])
+                # Not before this one's programs have been chosen: compiling tries kernels out, which would disturb
+                # what is timed.
+                ahead.next = cohorts[number + 1][1] if number + 1 < len(cohorts) else None
                 with memory.Peak(before, is_first=number == 0) as peak:
-                    training.train(members, peak, writing)
+                    training.train(members, peak, writing, ahead)
                 training.trainer.release()
     return finished
 
@@ -135,6 +136,7 @@ class _Ahead:
     def __init__(self) -> None:
         self._thread = futures.ThreadPoolExecutor(1, "ahead")
         self._preparing: futures.Future[None] | None = None
+        self.next: _Cohort | None = None
 
     def __enter__(self) -> "_Ahead":
         return self
@@ -142,9 +144,10 @@ class _Ahead:
     def __exit__(self, *error: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def prepare(self, training: "_Cohort") -> None:
-        if jax.default_backend() != "cpu":
-            self._preparing = self._thread.submit(training.prepare)
+    def start(self) -> None:
+        """Compiles for the next cohort from now on."""
+        if self.next is not None and jax.default_backend() != "cpu":
+            self._preparing = self._thread.submit(self.next.prepare)
 
     def wait(self) -> None:
         """Waits for what is being prepared; what goes wrong with it will again, when its turn has come."""
@@ -206,11 +209,13 @@ class _Cohort:
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
 
-    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: _Writing) -> None:
+    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: _Writing, ahead: _Ahead
+              ) -> None:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
         waiting = {run.run_id: run for run in runs}
         started_at = now()
         chosen = self._chosen()
+        ahead.start()
         layout, alone = chosen.layout, True
         while waiting:
             try:

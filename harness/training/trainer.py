@@ -293,8 +293,10 @@ class Trainer:
 
     def start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:
         """Builds a run before its first step: program, state and traced values."""
-        program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes, self.dataset.image_shape,
-                                           self.backbone, self._train_examples(run))
+        # One small program after another: an accelerator takes longer to compile each, and draws the same numbers.
+        with jax.default_device(environment.processor()):
+            program, state, traced = train.init(run.config, run.seed, self.dataset.num_classes,
+                                                self.dataset.image_shape, self.backbone, self._train_examples(run))
         return dataclasses.replace(program, keeps_logits=self.keeps_logits), *jax.device_get((state, traced))
 
     def _train_examples(self, run: Run) -> int:
