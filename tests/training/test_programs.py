@@ -85,7 +85,7 @@ def test_what_an_accelerator_trains_with_equals_what_a_cpu_does():
     pytest.param(MLP, Layout(1, data=3), id="mlp on 3 devices"),
     pytest.param(NORM, Layout(1, data=3), id="batch_norm on 3 devices"),
     pytest.param(DROPOUT, Layout(2, data=2), id="dropout on 2 of 4 devices"),
-    pytest.param(AUGMENTED, Layout(1, data=2), id="augmented on 2 devices"),
+    pytest.param(AUGMENTED, Layout(1, data=2), id="augmented on 2 devices", marks=pytest.mark.slow),
     pytest.param(MLP, Layout(2, data=2), id="mlp on 2 of 4 devices", marks=pytest.mark.slow),
     pytest.param(NORM, Layout(2, data=2), id="batch_norm on 2 of 4 devices", marks=pytest.mark.slow),
     pytest.param(DROPOUT, Layout(1, data=3), id="dropout on 3 devices", marks=pytest.mark.slow)])
