@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from ablations.spec import RunConfig
-from harness.benchmark import workloads
+from harness.benchmark import rounds, workloads
 from harness.benchmark.sides import backbone, task
 from harness.records.configs import as_json
 from models import TransferConfig
@@ -139,3 +140,13 @@ def test_folded_weights_do_the_work_of_both_layers(given):
     ones, zeros = np.ones(len(bias)), np.zeros(len(bias))
     alone = backbone.Weights(kernel, ones, bias, zeros, ones - backbone.EPSILON)
     np.testing.assert_allclose(backbone._apply(x, conv, alone), backbone._apply(x, conv, arrays), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_side_that_augments_keeps_images_at_strength_zero_and_tells_the_whole_machine():
+    workload = dataclasses.replace(workloads.WORKLOADS["AUG-cutout"], examples=256)
+    with rounds.Side(rounds.OWN, workloads.job(workload, "float32", 1)) as side:
+        assert side.ask("prepare", settings={})["work"] == 256
+        assert side.ask("time") > 0
+        assert side.ask("learn") == {"loss": 0.0}
+        assert f"{len(os.sched_getaffinity(0))} cores" in side.about["machine"]["device"]
