@@ -3,6 +3,7 @@
 #   make fashion  the main job: fashion_regularization on Fashion-MNIST, then its report; DATA_DIR=... if the data is
 #                 not in its default folder
 #   make report   rebuild all tables and plots from the records
+#   make gpu      on an NVIDIA GPU: the main job at each precision, and its speed beside PyTorch's
 #   make test     lint, type check, tests
 #   make test-slow   the slow tests
 #   make check    lint, type check, a handful of tests: for a second Python, make check PYTHON=python3.13 VENV=.venv-3.13
@@ -21,7 +22,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 WORKERS := -n 2 --dist loadscope --no-loadscope-reorder
 DATA := $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
 
-.PHONY: demo fashion report test test-slow check clean
+.PHONY: demo fashion report gpu test test-slow check clean
 
 demo: $(READY)
 	$(BIN)/python -m harness.run --ablation=quickstart
@@ -31,6 +32,17 @@ fashion: $(READY)
 
 report: $(READY)
 	$(BIN)/python -m harness.report
+
+# On another machine, and smaller: make gpu GPU_PRECISIONS=float32 GPU_MORE=--smoke GPU_BENCH=
+GPU_PRECISIONS ?= float32 tf32 bfloat16
+GPU_BENCH ?= W1:64:tf32 W2:25:tf32 W2:25:bfloat16
+GPU_MORE ?=
+gpu: $(VENV)/ready-cuda
+	$(BIN)/python -m harness.run --ablation=fashion_mlp --keep_weights=none $(GPU_MORE) $(DATA)
+	set -e; for precision in $(GPU_PRECISIONS); do $(BIN)/python -m harness.run --ablation=fashion_regularization \
+		--precision=$$precision --keep_weights=none $(GPU_MORE) $(DATA); done
+	set -e; for row in $(GPU_BENCH); do set -- $$(echo $$row | tr : ' '); \
+		$(BIN)/python -m harness.bench --workloads=$$1 --grid=$$2 --precision=$$3 --rounds=3; done
 
 test: $(TOOLS)
 	$(BIN)/ruff check .
