@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from models.windows import highest, score_gradient, taps
+from models.windows import corners, highest, max_pool, score_gradient, taps
 
 # With at most so many values per patch a convolution is computed elementwise; more would be faster as a product.
 FEW_TAPS = 9
@@ -42,44 +42,6 @@ def conv_max_pool(images: Images, kernel: Float[Array, "size size channel filter
     return max_pool(convolved, window)
 
 
-def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height pooled_width channel"]:
-    """Takes the maximum of each window x window square with stride `window`, dropping an incomplete edge."""
-    return images if window == 1 else _max_pool(images, window)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _max_pool(images, window):
-    return _pool_forward(images, window)[0]
-
-
-def _pool_forward(images, window):
-    top, winner = highest(_corners(images, window))
-    return top, (winner, _side_lengths(images))
-
-
-def _pool_backward(window, residuals, gradient):
-    winner, like = residuals
-    grid = score_gradient(winner, gradient, window)
-    missing = [(0, whole - seen) for whole, seen in zip(like.shape[1:], grid.shape[1:3], strict=True)]
-    return (jnp.pad(grid, ((0, 0), *missing, (0, 0))),)
-
-
-_max_pool.defvjp(_pool_forward, _pool_backward)
-
-
-def _corners(scores, window):
-    """Lists, for each position in a window, that position of every whole window."""
-    batch, height, width, filters = scores.shape
-    rows, columns = height // window, width // window
-    squares = scores[:, :rows * window, :columns * window].reshape(batch, rows, window, columns, window, filters)
-    return [squares[:, :, i, :, j] for i, j in taps(window)]
-
-
-def _side_lengths(images):
-    """Keeps height and width of an array for its backward pass, and none of its values."""
-    return jnp.zeros((0, *images.shape[1:3]))
-
-
 def _slices(padded: Array, size: int, step: int, rows: int, columns: int, top: int = 0, left: int = 0) -> list[Array]:
     """Lists the pixels under each tap of a kernel that stands at every `step`-th place from a corner on."""
     return [padded[:, i:i + step * (rows - 1) + 1:step, j:j + step * (columns - 1) + 1:step]
@@ -103,7 +65,7 @@ def _patch_forward(padded, kernel, stride, window):
     size = len(kernel)
     rows, columns = _places(padded, size, stride, window)
     patches = _patches(padded, size, stride, rows * window, columns * window)
-    top, winner = highest(_corners(patches @ kernel.reshape(-1, kernel.shape[-1]), window))
+    top, winner = highest(corners(patches @ kernel.reshape(-1, kernel.shape[-1]), window))
     return top, (padded, kernel, winner)
 
 

@@ -15,7 +15,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from models import conv_accelerator, conv_cpu
+from models import conv_accelerator, conv_cpu, windows
 
 # lax: XLA's convolution, of few channels an elementwise expression; for one run on an accelerator.
 # patches: products of patches, for several runs at once on an accelerator.
@@ -104,8 +104,11 @@ def conv_max_pool(images: Images, kernel: Kernel, padding: str, stride: int = 1,
 
 
 def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height pooled_width channel"]:
-    """Takes the maximum of each window x window square with stride `window`, dropping an incomplete edge."""
-    if form() in ("lax", "patches"):
-        return conv_accelerator.max_pool(images, window)
+    """Takes the maximum of each window x window square with stride `window`, dropping an incomplete edge.
+
+    A tie sends its gradient to the first position of the window in row order, as `lax.reduce_window` does.
+    """
+    if form() != "as_written":
+        return windows.max_pool(images, window)
     shape = (1, window, window, 1)
     return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")

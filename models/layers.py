@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
 from models import convolution
-from models.pooling import max_pool
+from models.convolution import max_pool
 from models.product import product
 from models.random_bits import bits16
 

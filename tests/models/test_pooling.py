@@ -5,7 +5,7 @@ import pytest
 from in_one_program import values_and_gradients
 
 from models import convolution
-from models.pooling import max_pool
+from models.convolution import max_pool
 
 
 @pytest.mark.parametrize(("sides", "window"), [((8, 6), 2), ((7, 9), 3), ((5, 5), 2)])
