@@ -5,8 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-import signal
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent import futures
 
 import jax
@@ -17,12 +16,19 @@ from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs, pooling
-from harness.training import cohort, cost, environment, memory, probe
+from harness.training import cohort, cost, environment, memory, probe, stopping
+from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, smaller
-from harness.training.programs import is_out_of_memory
 from harness.training.recording import Recorder, now
-from harness.training.trainer import Trainer
-from harness.training.watcher import Watcher
+from harness.training.trainer import Member, Trainer
+from harness.training.watcher import Audience, Epoch, Watcher
+
+# So many cohorts in a row that fail alike before their first step are no accident of one network.
+BROKEN = 3
+
+
+class BrokenError(Exception):
+    """Cohort after cohort fails alike before its first step; the message is one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +83,19 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
     Raises:
       pooling.MixtureError: if their records would not belong with those that are there.
       checkpoint.CheckpointError: if a checkpoint is of another configuration, data set or machine.
-      trainer.StoppedError: if the user asked to stop; what was in training is saved.
+      BrokenError: if it looks as if nothing will train.
+      stopping.StoppedError: if the user asked to stop; what was in training is saved.
     """
     finished: list[records.RunRecord] = []
     before = memory.resident()
-    with _stop_on_signal(watcher) as stop, contextlib.closing(watcher):
+    with stopping.on_signal(watcher.told) as stop, contextlib.closing(watcher):
         cohorts = _cohorts(launch, absent, found, watcher, stop)
         for warning in _check(launch, cohorts):
             watcher.told(warning)
         hints = [cost.faster_forms(members[0], training.recorder.inputs) for members, training in cohorts]
         for hint in dict.fromkeys(filter(None, hints)):
             watcher.told(hint)
+        alike: list[Failure] = []
         with _Writing(watcher, finished) as writing, _Ahead() as ahead:
             for number, (members, training) in enumerate(cohorts):
                 ahead.wait()
@@ -95,9 +103,20 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
                 # what is timed.
                 ahead.next = cohorts[number + 1][1] if number + 1 < len(cohorts) else None
                 with memory.Peak(before, is_first=number == 0) as peak:
-                    training.train(members, peak, writing, ahead)
+                    failure = training.train(members, peak, writing, ahead)
                 training.trainer.release()
+                alike = _alike(alike, failure)
+                if len(alike) == BROKEN:
+                    raise BrokenError(f"{BROKEN} cohorts in a row failed alike before their first step, the last with: "
+                                      f"{alike[-1].message}; mend that, and train them again with --retry=error")
     return finished
+
+
+def _alike(before: Sequence[Failure], failure: Failure | None) -> list[Failure]:
+    """Adds a cohort's failure to those in a row that it is like. Too little memory is no sign of broken code."""
+    if failure is None or failure.status == "oom":
+        return []
+    return [*before, failure] if before and before[-1].place == failure.place else [failure]
 
 
 class _Writing:
@@ -112,8 +131,10 @@ class _Writing:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.told(wait=True)
-        self._thread.shutdown()
+        try:
+            self.told(wait=True)
+        finally:
+            self._thread.shutdown()
 
     def add(self, run: Run, write: Callable[[], records.RunRecord]) -> None:
         """Has a record written after those before it, and tells of what has been written meanwhile."""
@@ -171,21 +192,34 @@ def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs
     return _check(launch, _cohorts(launch, absent, found, Watcher(), []))
 
 
-def missing(runs: Sequence[Run], folder: records.Folder) -> list[Run]:
+def missing(runs: Sequence[Run], folder: records.Folder, retry: Collection[str] = ()) -> list[Run]:
     """Lists the runs that have no record yet.
+
+    Args:
+      retry: statuses whose records do not count.
 
     Raises:
       records.RecordError: if a record was made with another configuration, saying which fields differ.
     """
     absent = []
     for run in runs:
-        if (record := folder.record(run.run_id)) is None:
+        if (record := folder.record(run.run_id)) is None or record.status in retry:
             absent.append(run)
         elif changes := configs.config_differences(record.config, configs.as_json(run.config)):
             raise records.RecordError(
                 f"{folder.run(run.run_id)} was recorded with another configuration ({'; '.join(changes)}); "
                 "move the folder away, or give the changed ablation a name of its own")
     return absent
+
+
+class _Begun(Watcher):
+    """Notices that an epoch has been trained."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def epochs(self, epochs: Sequence[Epoch]) -> None:
+        self.yes = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,36 +243,80 @@ class _Cohort:
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
 
-    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: _Writing, ahead: _Ahead
-              ) -> None:
-        """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails."""
+    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: _Writing, ahead: _Ahead) -> Failure | None:
+        """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails.
+
+        Whatever keeps one from being trained becomes its record, and the others train.
+
+        Returns:
+          what kept every one of them from its first step; None if any got there.
+        """
         waiting = {run.run_id: run for run in runs}
-        started_at = now()
+        started_at, begun, failures = now(), _Begun(), list[Failure]()
         chosen = self._chosen()
         ahead.start()
         layout, alone = chosen.layout, True
+
+        def ended(member: Member) -> None:
+            nonlocal alone
+            del waiting[member.run.run_id]
+            # Of runs side by side nobody can tell which one takes how much.
+            alone = alone and member.at_once == 1
+            writing.add(member.run, functools.partial(
+                self._recorded, member, chosen.why, started_at, frozenset(waiting), peak.bytes if alone else None))
+
         while waiting:
+            if self.trainer.stop_requested():
+                raise stopping.StoppedError
+            failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
+            if failure is None:
+                continue
+            fewer = smaller(layout)
+            if fewer is None:  # a single run: the failure is its own
+                failures.append(failure)
+                for run_id in self._beyond_hope(list(waiting), failures, begun):
+                    writing.add(waiting[run_id], functools.partial(
+                        self.recorder.failed, waiting.pop(run_id), failure, started_at))
+                layout = chosen.layout
+            elif failure.status == "oom":
+                self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
+                layout = fewer
+                chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
+                self._keep(chosen)
+            else:
+                layout = Layout(1, parallel=self.launch.parallel)
+        return failures[-1] if failures and not begun.yes else None
+
+    def _until_one_fails(self, runs: Sequence[Run], layout: Layout, watcher: Watcher, ended: Callable[[Member], None]
+                         ) -> Failure | None:
+        """Trains runs, handing on each that has ended; what goes wrong then is no failure of a run."""
+        training = self.trainer.fit(runs, self._checkpoints, layout, watcher)
+        while True:
             try:
-                for member in self.trainer.fit(list(waiting.values()), self._checkpoints, layout, self.watcher):
-                    del waiting[member.run.run_id]
-                    # Of runs side by side nobody can tell which one takes how much.
-                    alone = alone and member.at_once == 1
-                    writing.add(member.run, functools.partial(
-                        self.recorder.finished, member, chosen.why, started_at, frozenset(waiting),
-                        peak.bytes if alone else None))
-            except (jax.errors.JaxRuntimeError, MemoryError) as error:
-                fewer = smaller(layout)
-                if fewer is None:  # a single run: the failure is its own
-                    run = waiting.pop(next(iter(waiting)))
-                    writing.add(run, functools.partial(self.recorder.failed, run, error, started_at))
-                    layout = chosen.layout
-                elif is_out_of_memory(error):
-                    self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
-                    layout = fewer
-                    chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
-                    self._keep(chosen)
-                else:
-                    layout = Layout(1, parallel=self.launch.parallel)
+                member = next(training, None)
+            except stopping.StoppedError:
+                raise
+            except Exception as error:  # a stranger's network may raise anything
+                if not is_a_runs_own(error):
+                    raise
+                return Failure.of(error)
+            if member is None:
+                return None
+            ended(member)
+
+    def _beyond_hope(self, waiting: Sequence[str], failures: Sequence[Failure], begun: _Begun) -> Sequence[str]:
+        """Lists the runs that have failed: the first one that waits, or all if the program they share is what fails."""
+        places = {failure.place for failure in failures}
+        return waiting if len(failures) > 1 and len(places) == 1 and not begun.yes else waiting[:1]
+
+    def _recorded(self, member: Member, why: str, started_at: str, waiting: frozenset[str], peak_bytes: int | None
+                  ) -> records.RunRecord:
+        try:
+            return self.recorder.finished(member, why, started_at, waiting, peak_bytes)
+        except (OSError, records.RecordError):
+            raise
+        except Exception as error:  # as where a stranger's network can be trained and not be described
+            return self.recorder.failed(member.run, Failure.of(error), started_at)
 
     def _checkpoints(self, run: Run) -> pathlib.Path:
         return self.launch.folder.checkpoints(run.run_id)
@@ -248,7 +326,10 @@ class _Cohort:
         if (kept := self.launch.folder.layouts().get(self._key)) is not None:
             return probe.Choice(Layout(**kept["layout"]), kept["why"])
         self.watcher.compiling(())
-        choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
+        try:
+            choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
+        except Exception as error:  # which of the runs it is will be seen one by one
+            return probe.Choice(Layout(1, parallel=self.launch.parallel), f"not probed: {Failure.of(error).message}")
         self._keep(choice)
         return choice
 
@@ -273,7 +354,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
             read = found[inputs.key(members[0].config)]
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
                               read.backbone, read.weights.sha256 if read.weights else "", machine,
-                              keeps_logits=launch.store_logits)
+                              keeps_logits=launch.store_logits, tell=watcher.told)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
                                 watcher.told, launch.provenance, launch.keep_weights)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
@@ -283,7 +364,9 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
 def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
     """Refuses now what would be refused after hours of training, and says what tables will mark."""
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
-    joined = [*launch.folder.records().values(), *intended]
+    wanted = {run.run_id for members, _ in cohorts for run in members}
+    kept = [record for run_id, record in launch.folder.records().items() if run_id not in wanted]  # or it is retried
+    joined = [*kept, *intended]
     pooling.refuse_mixtures(joined, launch.varied)
     for members, training in cohorts:
         for run in members:
@@ -291,22 +374,3 @@ def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> 
     differing = [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]
     return [f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will say "
             "where both meet"] if differing else []
-
-
-@contextlib.contextmanager
-def _stop_on_signal(watcher: Watcher) -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM in a list, to be acted on between epochs; a second one acts at once."""
-    received: list[int] = []
-
-    def remember(number: int, frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        watcher.told("stopping: finishing this epoch, then saving; once more stops now (the last checkpoint stays)")
-
-    old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import operator
 import statistics
-import traceback
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
@@ -14,11 +13,13 @@ import pandas as pd
 from ablations.spec import Run
 from harness import records
 from harness.data.inputs import Inputs
-from harness.records import configs
+from harness.records import configs, write_atomic
 from harness.training import budget, cost, exhibits, keeping, train
-from harness.training.programs import is_out_of_memory
+from harness.training.failure import Failure
 from harness.training.trainer import Member
 from models import plain
+
+TRACEBACK = "traceback.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +52,10 @@ class Recorder:
         """Says of a run what its record will say, as far as that is known before it is trained."""
         return self._record(run, "error", "not trained yet", now())
 
-    def failed(self, run: Run, error: Exception, started_at: str) -> records.RunRecord:
-        """Records a run that could not be trained."""
-        out_of_memory = is_out_of_memory(error)
-        if not out_of_memory:
-            traceback.print_exception(error)
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
-        record = self._record(run, "oom" if out_of_memory else "error", message, started_at)
+    def failed(self, run: Run, failure: Failure, started_at: str) -> records.RunRecord:
+        """Records a run that could not be trained; the traceback is kept beside its record."""
+        write_atomic(self.folder.run(run.run_id) / TRACEBACK, failure.traceback.encode(errors="replace"))
+        record = self._record(run, failure.status, failure.message, started_at)
         self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
         return record
 

@@ -20,12 +20,9 @@ from harness.records.configs import as_json, config_differences, differences
 from harness.training import budget, checkpoint, environment, probe, train
 from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs
+from harness.training.stopping import StoppedError
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
 from models.mobilenet_v2 import Backbone
-
-
-class StoppedError(Exception):
-    """The user asked to stop; every run in training is saved."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -95,19 +92,21 @@ class Trainer:
       backbone, weights: what transfer networks start from, and the sha256 of its weight file.
       machine: what a checkpoint belongs to; None is this process's.
       keeps_logits: whether the outcome on the test set has them.
+      tell: is given a line where a checkpoint cannot be written or read.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
                  device_memory: Callable[[int], int | None] = lambda devices: None, backbone: Backbone | None = None,
-                 weights: str = "", machine: Environment | None = None, *, keeps_logits: bool = False):
+                 weights: str = "", machine: Environment | None = None, *, keeps_logits: bool = False,
+                 tell: Callable[[str], None] = print):
         self.dataset = dataset
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
         self.device_memory = device_memory
         self.backbone, self.weights, self.machine = backbone, weights, machine
-        self.keeps_logits = keeps_logits
+        self.keeps_logits, self.tell = keeps_logits, tell
         self._built: Programs | None = None
-        self._saved_at, self._save_s = 0.0, 0.0
+        self._saved_at, self._save_s, self._complained = 0.0, 0.0, False
 
     def check(self, run: Run, checkpoints: pathlib.Path) -> None:
         """Checks that a run's checkpoint, if it has one, may be resumed here.
@@ -273,19 +272,28 @@ class Trainer:
             for member, state in zip(slots, programs.take(states), strict=False):
                 member.state = state
                 if stop or due:  # what has ended is recorded next, which keeps it better
-                    member.save()
+                    self._try_to_save(member, is_last=stop)
             if due:
                 self._saved_at = time.perf_counter()
                 self._save_s = self._saved_at - saving
         if stop:
             raise StoppedError
 
+    def _try_to_save(self, member: Member, *, is_last: bool) -> None:
+        """Saves a run; where that fails, training goes on, and it is told once, and again when it ends unsaved."""
+        try:
+            member.save()
+        except checkpoint.NotSavedError as error:
+            if is_last or not self._complained:
+                self.tell(f"warning: checkpoint {error}")
+            self._complained = True
+
     def _member(self, run: Run, checkpoints: pathlib.Path) -> Member:
         """Builds a run from its latest checkpoint, or from its start if there is none."""
         self.check(run, checkpoints)
         program, state, traced = self.start(run)
         member = Member(run, checkpoints, self._origin(run), program, state, traced)
-        if restored := checkpoint.restore(checkpoints, state):
+        if restored := checkpoint.restore(checkpoints, state, self.tell):
             member.state, progress = restored
             member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
             member.launches, member.layouts = int(progress["launches"]) + 1, list(progress["layouts"])

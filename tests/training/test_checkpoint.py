@@ -1,3 +1,6 @@
+import resource
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,10 +20,10 @@ def test_what_is_restored_is_what_was_saved_to_the_bit(tmp_path):
         assert state[name].dtype == leaf.dtype
 
 
-def test_the_latest_is_restored_and_older_ones_go(tmp_path):
+def test_the_latest_is_restored_and_all_but_the_one_before_it_go(tmp_path):
     for epoch in (2, 9, 10):
         checkpoint.save(tmp_path, epoch, STATE | {"step": jnp.int32(epoch)}, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["10"]
+    assert {path.name for path in tmp_path.iterdir()} == {"9", "10"}
     assert checkpoint.restore(tmp_path, STATE)[0]["step"] == 10
 
 
@@ -33,16 +36,73 @@ def test_what_a_crash_left_half_written_is_ignored(tmp_path):
     (tmp_path / "2.orbax-checkpoint-tmp-17").mkdir()
     assert checkpoint.restore(tmp_path, STATE) is not None
     checkpoint.save(tmp_path, 2, STATE, {})
-    assert (tmp_path / "2").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2"}
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    checkpoint.save(tmp_path, 1, STATE, {})
-    for path in (tmp_path / "1").rglob("*"):
+def rubbish(folder):
+    for path in folder.rglob("*"):
         if path.is_file():
             path.write_bytes(b"rubbish")
-    with pytest.raises(checkpoint.CheckpointError, match=r"cannot be restored .*delete this folder"):
-        checkpoint.restore(tmp_path, STATE)
+
+
+@pytest.mark.parametrize("damage", [rubbish, shutil.rmtree], ids=["rubbish", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path, caplog, damage):
+    told = []
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path, epoch, STATE | {"step": jnp.int32(epoch)}, {"epoch": epoch})
+    damage(tmp_path / "2")
+    (tmp_path / "2").mkdir(exist_ok=True)
+    state, progress = checkpoint.restore(tmp_path, STATE, told.append)
+    assert (state["step"], progress) == (1, {"epoch": 1})
+    [line] = told
+    assert line.startswith(f"warning: checkpoint {tmp_path / '2'} is damaged (")
+    assert line.endswith("and was set aside as damaged-2; the run goes on from epoch 1")
+    assert caplog.text == "", "Orbax has its say too"
+    checkpoint.save(tmp_path, 2, STATE, {})
+    assert checkpoint.restore(tmp_path, STATE)[0]["step"] == 7
+
+
+def test_weights_that_changed_since_they_were_saved_are_not_taken(tmp_path, monkeypatch):
+    """One bit, in the state as Orbax gives it back: its own checksums are of what it wrote, not of what was meant."""
+    load, told = checkpoint.ocp.load, []
+
+    def flipped(path, like):
+        state = load(path, like)
+        state["weights"].view(np.uint32)[0, 0] ^= 1
+        return state
+
+    checkpoint.save(tmp_path, 1, STATE, {})
+    monkeypatch.setattr(checkpoint.ocp, "load", flipped)
+    assert checkpoint.restore(tmp_path, STATE, told.append) is None
+    [line] = told
+    assert "is damaged (its content is not what was saved)" in line
+    assert line.endswith("no other is left, and the run is trained from its start")
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_resumed(tmp_path):
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path, epoch, STATE, {})
+        rubbish(tmp_path / str(epoch))
+    told = []
+    assert checkpoint.progress(tmp_path) is None
+    assert checkpoint.restore(tmp_path, STATE, told.append) is None
+    assert len(told) == 2
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(tmp_path, caplog):
+    """Files may not grow here beyond what the first one takes, which is what a full disk is like."""
+    checkpoint.save(tmp_path, 1, STATE, {})
+    large = STATE | {"weights": np.random.default_rng(0).random((300, 300), np.float32)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(checkpoint.NotSavedError, match=r"/2 could not be written \(file too large\); free some "):
+            checkpoint.save(tmp_path, 2, large, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    assert caplog.text == "", "Orbax has its say too"
+    assert checkpoint.restore(tmp_path, STATE) is not None
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):

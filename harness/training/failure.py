@@ -1,0 +1,48 @@
+"""What kept a run from being trained, in the form that is recorded."""
+
+import dataclasses
+import errno
+import traceback
+from typing import Literal
+
+import jax
+
+from ablations.spec import SpecError
+from harness.training.programs import is_out_of_memory
+from models import plain
+
+_LONGEST = 1000
+# Of the machine, not of a run: the next one would fail of it too, and no record could be written.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Tells of an error without holding on to it, and so to the memory of what it broke off.
+
+    Attributes:
+      message: one line.
+      traceback: as Python prints it.
+      place: kind of the error and line of code that raised it; equal where two failures are alike.
+    """
+
+    status: Literal["oom", "error"]
+    message: str
+    traceback: str
+    place: tuple[str, str, int]
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """Describes an error."""
+        # These say all there is to say.
+        said = str(error).strip() if isinstance(error, jax.errors.JaxRuntimeError | MemoryError | SpecError) else ""
+        innermost = (traceback.extract_tb(error.__traceback__) or [traceback.FrameSummary("", 0, "")])[-1]
+        return cls("oom" if is_out_of_memory(error) else "error",
+                   (said.splitlines()[0] if said else plain.told(error))[:_LONGEST],
+                   "".join(traceback.format_exception(error)),
+                   (type(error).__qualname__, innermost.filename, innermost.lineno or 0))
+
+
+def is_a_runs_own(error: Exception) -> bool:
+    """Whether an error tells of what was trained, and not of the machine's disks."""
+    return not (isinstance(error, OSError) and error.errno in _NO_ROOM)

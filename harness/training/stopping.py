@@ -1,0 +1,62 @@
+"""Signals that end a launch: the first lets it save what it has, the second ends it at once."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+# What a terminal, a cluster's queue and a user send; Windows has the first two alone.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+
+
+class StoppedError(Exception):
+    """The user asked to stop; every run in training is saved."""
+
+
+@contextlib.contextmanager
+def on_signal(tell: Callable[[str], None]) -> Iterator[list[int]]:
+    """Collects the first signal in a list, to be acted on where a state can be saved; the next one ends the process.
+
+    A thread waits for them: Python's own handlers run between two steps of the main thread, and compiling is one step.
+    What was to be ignored, as SIGHUP is under nohup, still is.
+    """
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    received: list[int] = []
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)  # as set_wakeup_fd asks for
+    listener = threading.Thread(target=_listen, args=(reading, heard, received, tell), daemon=True)
+    old = {number: signal.signal(number, _left_to_the_listener) for number in heard}
+    before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    listener.start()
+    try:
+        yield received
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        writing.close()
+        listener.join()
+        reading.close()
+
+
+def _listen(reading: socket.socket, heard: list[int], received: list[int], tell: Callable[[str], None]) -> None:
+    while numbers := reading.recv(16):  # none once the other end is closed
+        for number in numbers:
+            if number in heard and received:
+                _end(number)
+            elif number in heard:
+                received.append(number)
+                tell("stopping: finishing this epoch, then saving; once more stops now (the last checkpoint stays)")
+
+
+def _left_to_the_listener(number: int, frame: object) -> None:
+    """Keeps a signal from doing what it does by default."""
+
+
+def _end(number: int) -> None:
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the live display hides the cursor
+    os._exit(128 + number)
