@@ -29,7 +29,10 @@ class UsageError(Exception):
 
     Attributes:
       choices: names to choose from, printed below the message.
+      exit_code: of the process.
     """
+
+    exit_code = 1
 
     def __init__(self, message: str, choices: Sequence[str] = ()):
         super().__init__(message)
@@ -76,7 +79,7 @@ def run(main: Callable[..., None], *expected: type[Exception], takes_names: bool
             sys.exit(130)
         except mendable as error:
             tell(error, "", mendable)
-            sys.exit(1)
+            sys.exit(getattr(error, "exit_code", 1))
 
     app.run(guarded, flags_parser=_parse)
 

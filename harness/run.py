@@ -30,12 +30,19 @@ A metric of your own is a function in that file, ABLATION = Ablation(..., metric
 probabilities, logits, predicted, labels. It is computed from what is kept of each run, also of those recorded already,
 and shown by harness.report --metric=kappa.
 
-Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
+Stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, and start it again with the same command: it goes on where it was. The
+second such signal ends it at once, and the last checkpoints stay. A run that fails is recorded with its message, its
+traceback beside the record, and the others train; --retry trains it again, and moves what it left to set_aside/.
+
+Exit codes: 0 all runs are recorded and at least one has not diverged; 75 stopped while it trained, with everything
+saved: run me again; 1 some run failed, all diverged, or the command could not be carried out; 2 a flag is wrong; 128
+and a signal's number: ended at once by it.
 """
 
 import contextlib
 import dataclasses
 import functools
+import os
 import pathlib
 import re
 import sys
@@ -64,7 +71,7 @@ from harness.progress.file import ProgressFile
 from harness.progress.tally import Tally
 from harness.records import pooling
 from harness.records.files import check_writable
-from harness.training import checkpoint, cost, environment, estimate, executor, keeping, scoring, trainer
+from harness.training import checkpoint, cost, environment, estimate, executor, keeping, scoring, stopping
 from harness.training.watcher import Audience, Watcher
 from models.keras_weights import WeightsError
 from models.precision import PRECISIONS
@@ -81,6 +88,9 @@ PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS),
                               "Override: precision of the forward and backward passes. tf32 multiplies float32 on an "
                               "NVIDIA GPU's tensor cores.")
 SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
+RETRY = flags.DEFINE_list(
+    "retry", [], "Train again what is recorded as one of oom, error, diverged; what it left is moved to set_aside/ of "
+    "the ablation's folder.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and what each costs, and train nothing.")
 LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question and number of runs.")
 RESULTS_DIR = flags.DEFINE_string("results_dir", records.OWN_RESULTS,
@@ -111,11 +121,15 @@ TENSORBOARD = flags.DEFINE_bool(
 
 # Errors that are the user's to mend, each with a one-line message.
 EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
-            checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError)
+            checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError,
+            executor.BrokenError)
+_RETRIED = tuple(status for status in records.STATUSES if status != "done")
 
 
 class StoppedError(cli.UsageError):
-    """The user has stopped the command."""
+    """The user has stopped the command; what it was at is saved, and it may be given again."""
+
+    exit_code = getattr(os, "EX_TEMPFAIL", 75)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +164,9 @@ def main() -> None:
     if not names:
         raise cli.UsageError("--ablation=FILE.py or --ablation=NAME is needed (see --list), such as",
                              tuple(ablations.ABLATIONS))
+    if unknown := set(RETRY.value) - set(_RETRIED):
+        raise cli.UsageError(f"--retry={','.join(RETRY.value)}: no run is recorded as {', '.join(sorted(unknown))}; "
+                             "there are", _RETRIED)
     present = environment.configure(DEVICES.value)  # before a file is loaded, which may use jax
     devices = DEVICES.value or present
     with environment.numerics():
@@ -198,7 +215,7 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, folder, console = asked.study.name, asked.folder, asked.console
-    absent = executor.missing(asked.runs, folder)
+    absent = executor.missing(asked.runs, folder, RETRY.value)
     configs = [run.config for run in absent]
     environment.refuse_precisions({config.precision for config in configs})
     if absent:
@@ -240,9 +257,20 @@ def _launch(asked: Asked) -> None:
     report.report([RESULTS_DIR.value], [name], console, full=FULL.value)
     if trained:
         console.print(clock.line(), markup=False, highlight=False, soft_wrap=True)
-    if failed := [record for record in trained if record.status in ("oom", "error")]:
-        raise cli.UsageError(f"{len(failed)} of {len(trained)} runs failed, the first with: {failed[0].message}; "
-                             f"to train one again, move its folder out of {folder.path / 'runs'}")
+    _fail_where_runs_did(asked)
+
+
+def _fail_where_runs_did(asked: Asked) -> None:
+    """Raises cli.UsageError if a run has failed, in whichever launch, or all have diverged."""
+    known = [record for run in asked.runs if (record := asked.folder.record(run.run_id)) is not None]
+    failed = [record for record in known if record.status in ("oom", "error")]
+    if failed:
+        raise cli.UsageError(
+            f"{len(failed)} of {len(known)} runs failed, the first with: {failed[0].message}; its traceback is beside "
+            f"its record in {asked.folder.path / 'runs'}; train them again with --retry=oom,error")
+    if known and all(record.status == "diverged" for record in known):
+        raise cli.UsageError(f"all {len(known)} runs diverged, the first with: {known[0].message}; change what they are "
+                             "trained with, such as --set=optimizer.learning_rate=0.0001")
 
 
 def derived(study: Study) -> Study:
@@ -292,10 +320,13 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
     with _alone_in(folder):
         _write_plan(asked)
         # Another process may have finished some while this one waited for its data.
-        still_absent = executor.missing(absent, folder)
+        still_absent = executor.missing(absent, folder, RETRY.value)
+        for run in still_absent:
+            if folder.record(run.run_id) is not None:  # to be tried again
+                folder.set_aside(run.run_id)
         try:
             return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found, work, clock))
-        except trainer.StoppedError:
+        except stopping.StoppedError:
             raise StoppedError("stopped; run the same command again to go on from here") from None
 
 

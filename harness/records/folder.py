@@ -4,6 +4,7 @@ A record is whole or absent: it is written last, to a temporary file that is the
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -104,6 +105,17 @@ class Folder:
         write_atomic(folder / "record.json", json_bytes(record))
         shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)  # nothing resumes from them any more
         return lost
+
+    def set_aside(self, run_id: str) -> pathlib.Path:
+        """Moves a run's folder to where nothing counts it, so that the run may be trained again.
+
+        Returns:
+          where it is now: every time another place.
+        """
+        place = self.path / "set_aside"
+        place.mkdir(exist_ok=True)
+        number = next(number for number in itertools.count(1) if not (place / f"{run_id},{number}").exists())
+        return self.run(run_id).rename(place / f"{run_id},{number}")
 
     def provenance(self, origin: str, sources: Mapping[str, str], overrides: Mapping[str, Any]) -> Provenance:
         """States an ablation's provenance as it is kept here: of a file, its path from where the results folder is.

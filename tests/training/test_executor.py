@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import shutil
 
 import jax
@@ -12,6 +13,7 @@ from ablations.spec import Factor, Run, RunConfig
 from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
+from harness.records.folder import read_record
 from harness.records.pooling import MixtureError
 from harness.training import checkpoint, executor, probe, train
 from harness.training import trainer as fit
@@ -80,7 +82,7 @@ def test_the_first_seed_of_each_cell_keeps_images_and_its_first_layer(folder):
 
 
 @pytest.mark.parametrize(("message", "status"), [("RESOURCE_EXHAUSTED: out of memory", "oom"), ("INTERNAL", "error")])
-def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch, capsys, message, status):
+def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch, message, status):
     """The device fails whenever seed 1 takes part; runs that failed together are tried one by one."""
     whole = fit.Trainer._member
 
@@ -95,7 +97,116 @@ def test_a_run_that_fails_is_recorded_and_its_siblings_train(folder, monkeypatch
         "baseline,seed=0": "done", "baseline,seed=1": status, "baseline,seed=2": "done"}
     assert folder.record("baseline,seed=1").message == message
     assert isinstance(records.read_all(folder.path.parent), pd.DataFrame)
-    assert ("Traceback" in capsys.readouterr().err) == (status == "error")
+    assert (folder.run("baseline,seed=1") / "traceback.txt").read_text().startswith("Traceback (most recent call")
+
+
+TWO_NETWORKS = dataclasses.replace(ABLATION, factors={"network": Factor("model.hidden", {"odd": (9,), "sound": (8,)})},
+                                   seeds=(0, 1, 2))
+
+
+def failing_where(monkeypatch, method, is_hit, error):
+    """Has a method of trainers raise for the runs that are hit; gives the number of its calls that did."""
+    whole, calls = getattr(fit.Trainer, method), []
+
+    def failing(trainer, first, *others):
+        run = first if isinstance(first, Run) else first[0] if isinstance(first, list) else others[0]
+        if is_hit(run):
+            calls.append(run)
+            raise error
+        return whole(trainer, first, *others)
+
+    monkeypatch.setattr(fit.Trainer, method, failing)
+    return calls
+
+
+def is_odd(run):
+    return run.labels.get("network") == "odd"
+
+
+@pytest.mark.parametrize("method", ["choose", "start", "programs", "check"])
+def test_whatever_a_cohort_raises_is_recorded_and_the_others_train(folder, monkeypatch, method):
+    """While its layout is chosen, its states are built, its programs compiled, its checkpoints looked at."""
+    monkeypatch.setattr(executor, "_check", lambda launch, cohorts: [])  # which asks for the same
+    failing_where(monkeypatch, method, is_odd, KeyError("no such layer"))
+    execute(folder, TWO_NETWORKS)
+    found = folder.records()
+    odd = "error" if method != "choose" else "done"  # another layout was taken
+    assert [record.status for record in found.values()] == [odd] * 3 + ["done"] * 3
+    if odd == "error":
+        assert found["network=odd,seed=0"].message.startswith("KeyError: 'no such layer' (test_executor.py, line ")
+
+
+def test_a_program_that_has_failed_alike_for_two_runs_is_not_tried_for_the_rest(folder, monkeypatch):
+    many = dataclasses.replace(TWO_NETWORKS, seeds=tuple(range(6)))
+    tried = failing_where(monkeypatch, "programs", is_odd, ValueError("cannot be lowered"))
+    execute(folder, many, devices=1)
+    assert sum(record.status == "error" for record in folder.records().values()) == 6
+    assert len(tried) == 2
+
+
+def test_three_cohorts_that_fail_alike_before_their_first_step_stop_the_sweep(folder, monkeypatch):
+    networks = Factor("model.hidden", {f"{units}": (units,) for units in (5, 6, 7, 8)})
+    failing_where(monkeypatch, "programs", lambda run: True, ValueError("cannot be lowered"))
+    with pytest.raises(executor.BrokenError, match=r"3 cohorts in a row .* cannot be lowered .*--retry=error"):
+        execute(folder, dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0,)))
+    assert len(folder.records()) == 3
+
+
+def test_cohorts_that_are_too_large_stop_nothing(folder, monkeypatch):
+    networks = Factor("model.hidden", {f"{units}": (units,) for units in (5, 6, 7, 8)})
+    failing_where(monkeypatch, "programs", lambda run: run.config.model.hidden != (8,), MemoryError())
+    execute(folder, dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0,)))
+    assert [record.status for record in folder.records().values()] == ["oom"] * 3 + ["done"]
+
+
+def test_a_run_that_cannot_be_described_is_recorded_as_failed(folder, monkeypatch):
+    def odd(*arguments, **more):
+        raise TypeError("no layers to count")
+
+    monkeypatch.setattr("harness.training.recording.cost.measure", odd)
+    execute(folder, dataclasses.replace(ABLATION, factors={}, seeds=(0,)))
+    record = folder.record("baseline,seed=0")
+    assert record.status == "error"
+    assert record.message.startswith("TypeError: no layers to count")
+
+
+def test_a_record_that_cannot_be_written_stops_the_sweep_and_is_no_failure_of_the_run(folder, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "record.json")
+
+    monkeypatch.setattr(records.Folder, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        execute(folder, dataclasses.replace(ABLATION, factors={}, seeds=(0,)))
+    assert folder.records() == {}
+
+
+def test_what_is_tried_again_leaves_its_old_record_aside(folder, monkeypatch):
+    one = dataclasses.replace(ABLATION, factors={}, seeds=(0, 1))
+    with monkeypatch.context() as patch:
+        failing_where(patch, "programs", lambda run: True, ValueError("cannot be lowered"))
+        execute(folder, one)
+    assert executor.missing(one.runs(), folder) == []
+    assert executor.missing(one.runs(), folder, ("oom", "diverged")) == []
+    again = executor.missing(one.runs(), folder, ("error",))
+    launch = executor.Launch("Why?", one.runs(), folder)
+    assert executor.check(launch, again, FOUND) == [], "what will be moved is in the way of nothing"
+    for _ in range(2):
+        folder.set_aside("baseline,seed=0")
+        execute(folder, one)
+    assert folder.record("baseline,seed=0").status == "done"
+    aside = {path.parent.name: read_record(path).status for path in folder.path.glob("set_aside/*/record.json")}
+    assert aside == {"baseline,seed=0,1": "error", "baseline,seed=0,2": "done"}
+    assert len(folder.records()) == 2
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_once_and_training_goes_on(folder, monkeypatch):
+    def full(*arguments):
+        raise checkpoint.NotSavedError("1 could not be written")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    told = execute(folder, dataclasses.replace(ABLATION, factors={}), save_every_s=0)
+    assert told.count("warning: checkpoint 1 could not be written") == 1
+    assert {record.status for record in folder.records().values()} == {"done"}
 
 
 def test_what_has_a_record_is_not_trained_again(trained):
