@@ -269,8 +269,8 @@ def _fail_where_runs_did(asked: Asked) -> None:
             f"{len(failed)} of {len(known)} runs failed, the first with: {failed[0].message}; its traceback is beside "
             f"its record in {asked.folder.path / 'runs'}; train them again with --retry=oom,error")
     if known and all(record.status == "diverged" for record in known):
-        raise cli.UsageError(f"all {len(known)} runs diverged, the first with: {known[0].message}; change what they are "
-                             "trained with, such as --set=optimizer.learning_rate=0.0001")
+        raise cli.UsageError(f"all {len(known)} runs diverged, the first with: {known[0].message}; change what they "
+                             "are trained with, such as --set=optimizer.learning_rate=0.0001")
 
 
 def derived(study: Study) -> Study:

@@ -105,7 +105,7 @@ def load(
         split is used instead.
       cache_dir: by default that of `harness.data.cache`.
       skip_unreadable: leaves out files of a folder that cannot be read, and counts them in the warnings.
-      tell: is given lines for the one who launches: what was found in a folder.
+      tell: is given lines for the one who launches: what was found in a folder, and that a cache was damaged.
 
     Raises:
       DataError: if the name is unknown, the data or the folder given are missing or damaged, or `validation_size` does
@@ -117,7 +117,7 @@ def load(
     origin = found or _source(str(asked), _folder(data_dir), cache_path)
     for note in origin.notes:
         tell(note)
-    decoded, pixels = _decoded(origin, cache_path / ("own" if is_own else origin.name))
+    decoded, pixels = _decoded(origin, cache_path / ("own" if is_own else origin.name), tell)
     official = origin.kind == "archives" or pixels == _OFFICIAL_PIXELS.get(origin.name)
     train, validation, chosen = _split_validation(decoded, validation_size, is_own=is_own)
     return Dataset(
@@ -146,11 +146,11 @@ def _warnings(name: str, decoded: Decoded, *, is_trusted: bool) -> tuple[str, ..
     return () if is_trusted else (_doubt(name),)
 
 
-def _decoded(origin: Origin, folder: Path) -> tuple[Decoded, str]:
+def _decoded(origin: Origin, folder: Path, tell: Callable[[str], None]) -> tuple[Decoded, str]:
     """Gives a set's arrays and their sha256, from the cache where something tells that they are the same."""
     if origin.kind != "object":
         key = hashlib.sha256(json.dumps([origin.name, origin.kind, origin.identity]).encode()).hexdigest()[:16]
-        kept = cached(folder / f"{origin.kind}-{key}", origin.decode)
+        kept = cached(folder / f"{origin.kind}-{key}", origin.decode, tell)
         if origin.suits(kept[0]):
             return kept
     decoded = origin.decode()

@@ -13,8 +13,12 @@ from pathlib import Path
 import filelock
 import numpy as np
 
+from harness.data import verified
+from harness.records.files import opened_atomic
+
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _OWN_VALIDATION = ("validation_images", "validation_labels")  # of sets that have such a split
+_MANIFEST = "manifest.json"
 _FORMAT = 2  # raise it when decoding changes, so that no older cache is read
 
 
@@ -74,13 +78,16 @@ class Decoded:
 
     def pixels(self) -> str:
         """Gives the sha256 over all arrays (contents, shapes and dtypes)."""
-        return _combined([_sha256(getattr(self, array)) for array in self.arrays])
+        return _combined([verified.sha256(getattr(self, array)) for array in self.arrays])
 
 
-def cached(folder: Path, decode: Callable[[], Decoded]) -> tuple[Decoded, str]:
-    """Opens the arrays kept in `folder`; decodes and keeps them first if they are not there or are damaged.
+def cached(folder: Path, decode: Callable[[], Decoded], tell: Callable[[str], None] = print) -> tuple[Decoded, str]:
+    """Opens the arrays kept in `folder`; decodes and keeps them first if they are not there or not what was kept.
 
     Safe when several processes ask for the same folder at once: one decodes, the others wait for it.
+
+    Args:
+      tell: is given a line where what was kept has changed and is made anew.
 
     Returns:
       The arrays, memory-mapped read-only, and the sha256 over all of them (contents, shapes and dtypes).
@@ -95,6 +102,8 @@ def cached(folder: Path, decode: Callable[[], Decoded]) -> tuple[Decoded, str]:
         with filelock.FileLock(folder.with_name(folder.name + ".lock")):
             if kept := _open(folder):
                 return kept
+            if folder.exists():
+                tell(f"warning: decoded arrays in {folder} are not what was kept there; they are decoded again")
             _keep(decode(), folder)
             kept = _open(folder)
     except OSError as error:
@@ -108,19 +117,17 @@ def cached(folder: Path, decode: Callable[[], Decoded]) -> tuple[Decoded, str]:
 
 
 def _open(folder: Path) -> tuple[Decoded, str] | None:
-    # Sizes are compared, contents are not hashed again: this runs at the start of every run.
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / _MANIFEST).read_text())
         if manifest["format"] != _FORMAT:
             return None
-        for array, size in manifest["bytes"].items():
-            if _file(folder, array).stat().st_size != size:
-                return None
-        arrays = {array: np.load(_file(folder, array), mmap_mode="r") for array in manifest["bytes"]}
+        arrays = {array: np.load(_file(folder, array), mmap_mode="r") for array in manifest["sha256"]}
         decoded = Decoded(manifest["name"], manifest["source"], tuple(manifest["class_names"]), **arrays,
                           warnings=tuple(manifest.get("warnings", ())))
+        if not verified.are_intact(folder, folder / _MANIFEST, manifest, arrays):
+            return None
         return decoded, _combined([manifest["sha256"][array] for array in decoded.arrays])
-    except (OSError, ValueError, KeyError, TypeError, DataError):
+    except Exception:  # damaged JSON or a damaged header, of which numpy raises many kinds: made anew
         return None
 
 
@@ -131,17 +138,12 @@ def _keep(decoded: Decoded, folder: Path) -> None:
     part.mkdir()
     try:
         for array in decoded.arrays:
-            np.save(_file(part, array), getattr(decoded, array))
-        manifest = {
-            "format": _FORMAT,
-            "name": decoded.name,
-            "source": decoded.source,
-            "class_names": decoded.class_names,
-            "warnings": decoded.warnings,
-            "bytes": {array: _file(part, array).stat().st_size for array in decoded.arrays},
-            "sha256": {array: _sha256(getattr(decoded, array)) for array in decoded.arrays},
-        }
-        (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
+            with opened_atomic(_file(part, array)) as file:
+                np.save(file, getattr(decoded, array))
+        arrays = {array: getattr(decoded, array) for array in decoded.arrays}
+        verified.write_json(part / _MANIFEST, verified.sealed({
+            "format": _FORMAT, "name": decoded.name, "source": decoded.source, "class_names": decoded.class_names,
+            "warnings": decoded.warnings, **verified.facts(part, arrays)}))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     finally:
@@ -150,12 +152,6 @@ def _keep(decoded: Decoded, folder: Path) -> None:
 
 def _file(folder: Path, array: str) -> Path:
     return folder / f"{array}.npy"
-
-
-def _sha256(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _combined(sha256: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from jax.sharding import PartitionSpec as P
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from harness.data import verified
 from harness.data.datasets import DataError, Dataset, default_cache_dir
 from harness.records import write_atomic
 from models import transfer
@@ -33,6 +34,7 @@ from models.precision import multiplied, number_type
 
 BATCH = 256  # images at once, all devices together
 _FORMAT = 1  # raise it when the features change, so that no older ones are read
+_ABOUT = "computed.json"
 _SPLITS = ("test", "validation", "train")
 
 
@@ -99,6 +101,9 @@ def compute(dataset: Dataset, features: transfer.Features, key: Key, devices: in
         with _only_one(filelock.FileLock(folder.with_name(f"{folder.name}.lock")), console):
             if kept := _open(folder, dataset, cached=True):
                 return kept
+            if folder.exists():
+                console.print(f"warning: features in {folder} are not what was kept there; they are computed again",
+                              markup=False, highlight=False, soft_wrap=True)
             _compute(dataset, features, key, devices, console, folder)
             kept = _open(folder, dataset, cached=False)
     except OSError as error:
@@ -123,14 +128,17 @@ def _only_one(lock: filelock.BaseFileLock, console: Console) -> Iterator[None]:
 
 
 def _open(folder: Path, dataset: Dataset, *, cached: bool) -> Computed | None:
-    """Maps features that are whole; their number is compared, their content is not hashed again."""
+    """Maps features that are what was kept."""
     try:
-        seconds = json.loads((folder / "computed.json").read_text())["seconds"]
+        about = json.loads((folder / _ABOUT).read_text())
+        seconds = float(about["seconds"])
         splits = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _SPLITS}
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = all(len(splits[name]) == len(getattr(dataset, name).labels) for name in _SPLITS)
+        if whole and verified.are_intact(folder, folder / _ABOUT, about, splits):
+            return Computed(splits, seconds, cached)
+    except Exception:  # damaged JSON or a damaged header, of which numpy raises many kinds: computed anew
         return None
-    whole = all(len(splits[name]) == len(getattr(dataset, name).labels) for name in _SPLITS)
-    return Computed(splits, seconds, cached) if whole else None
+    return None
 
 
 def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: int, console: Console,
@@ -165,8 +173,9 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
                 done[name] = min(start + 8 * batch, len(images))
                 write_atomic(part / "progress.json", json.dumps({"done": done, "seconds": spent}).encode())
                 bar.update(task, completed=sum(done.values()))
-    about = dataclasses.asdict(key) | {"seconds": round(spent, 3)}
-    write_atomic(part / "computed.json", (json.dumps(about, indent=1) + "\n").encode())
+    kept = {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in _SPLITS}
+    verified.write_json(part / _ABOUT, verified.sealed(
+        dataclasses.asdict(key) | {"seconds": round(spent, 3)} | verified.facts(part, kept)))
     shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
     part.rename(folder)
 

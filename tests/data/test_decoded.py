@@ -12,7 +12,7 @@ import pytest
 from place import ROOT
 from tiny_sets import LoadArguments, arrays, message, no_decoding, place_mnist
 
-from harness.data import DataError, archives, decoded, load
+from harness.data import DataError, Split, archives, decoded, load
 
 
 @pytest.fixture
@@ -34,10 +34,13 @@ def test_a_second_load_decodes_nothing_and_needs_no_archives(tmp_path: Path, mni
 
 
 @pytest.mark.parametrize(
-    "damage", ["truncated array", "array gone", "truncated manifest", "older format", "other arrays", "empty folder"]
+    "damage", ["truncated array", "array gone", "truncated manifest", "older format", "other arrays", "empty folder",
+               "labels shifted", "images inverted", "header", "classes renamed"]
 )
-def test_a_damaged_cache_is_rebuilt(tmp_path: Path, mnist, damage: str) -> None:
+def test_a_damaged_cache_is_rebuilt_and_it_is_told(tmp_path: Path, mnist, damage: str) -> None:
+    told: list[str] = []
     before = load("mnist", **mnist)
+    expected = Split(np.array(before.train.images), np.array(before.train.labels))
     (entry,) = (path for path in (tmp_path / "cache/mnist").iterdir() if path.is_dir())
     images, manifest = entry / "train_images.npy", entry / "manifest.json"
     if damage == "truncated array":
@@ -51,19 +54,43 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, mnist, damage: str) -> None:
     elif damage == "other arrays":
         np.save(images, np.load(images)[:30])
         np.save(entry / "train_labels.npy", np.load(entry / "train_labels.npy")[:30])
+    elif damage == "labels shifted":
+        np.save(entry / "train_labels.npy", (np.load(entry / "train_labels.npy") + 1) % 10)
+    elif damage == "images inverted":
+        np.save(images, 255 - np.load(images))
+    elif damage == "header":  # which numpy answers with a kind of error of its own
+        images.write_bytes(images.read_bytes().replace(b"'descr': '|u1'", b"'descr': (|u1'", 1))
+    elif damage == "classes renamed":
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"class_names": list("abcdefghij")}))
     else:
         for file in entry.iterdir():
             file.unlink()
-    after = load("mnist", **mnist)
+    after = load("mnist", **mnist, tell=told.append)
     assert after.fingerprint == before.fingerprint
     assert after.class_names == before.class_names
-    np.testing.assert_array_equal(after.train.images, before.train.images)
+    np.testing.assert_array_equal(after.train.images, expected.images)
+    np.testing.assert_array_equal(after.train.labels, expected.labels)
+    assert told == [f"warning: decoded arrays in {entry} are not what was kept there; they are decoded again"]
+    load("mnist", **mnist, tell=told.append)
+    assert len(told) == 1
+
+
+def test_a_cache_that_was_copied_is_hashed_once(tmp_path: Path, mnist, monkeypatch) -> None:
+    before, hashed = load("mnist", **mnist), []
+    for file in (tmp_path / "cache/mnist").rglob("*.npy"):
+        os.utime(file, (1, 1))
+    monkeypatch.setattr(archives, "decode", no_decoding)
+    monkeypatch.setattr(decoded.verified, "sha256", lambda array, whole=decoded.verified.sha256: (
+        hashed.append(array), whole(array))[1])
+    for _ in range(2):
+        assert load("mnist", **mnist).fingerprint == before.fingerprint
+        assert len(hashed) == 4
 
 
 def test_an_interrupted_write_leaves_no_entry(tmp_path: Path, mnist, monkeypatch) -> None:
     save, written = np.save, []
 
-    def interrupted(path: Path, array: np.ndarray) -> None:
+    def interrupted(path: object, array: np.ndarray) -> None:
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)

@@ -105,6 +105,20 @@ def test_damaged_features_are_computed_again(tmp_path, damage):
     assert all((again.splits[name] == kept[name]).all() for name in kept)
 
 
+@pytest.mark.parametrize("damage", ["bit", "header"])
+def test_features_that_are_not_what_was_computed_are_computed_again_and_it_is_told(tmp_path, damage):
+    first, _ = compute(tmp_path)
+    kept = {name: np.array(rows) for name, rows in first.splits.items()}
+    (file,) = tmp_path.glob("*/train.npy")
+    content = bytearray(file.read_bytes())
+    content[-2 if damage == "bit" else 12] ^= 1
+    file.write_bytes(content)
+    again, told = compute(tmp_path)
+    assert not again.cached
+    assert all((again.splits[name] == kept[name]).all() for name in kept)
+    assert f"warning: features in {file.parent} are not what was kept there; they are computed again" in told
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"cannot keep features in .*; set XDG_CACHE_HOME to a folder with room"):

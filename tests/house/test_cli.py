@@ -72,7 +72,8 @@ def test_the_second_launch_trains_nothing(straight):
     assert {path: path.stat().st_mtime_ns for path in straight.rglob("runs/*/*")} == before
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, *(
+    pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1))])
 def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     """Killed for real after its first checkpoint; the second launch ends where the uninterrupted one did."""
     log = tmp_path / "log"
@@ -86,12 +87,42 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.001)
         process.send_signal(kill)
-        process.wait(timeout=60)
+        assert process.wait(timeout=60) == (-kill if kill == signal.SIGKILL else 75)
     assert len(outcome(tmp_path)) < len(outcome(straight)), "it was too late to kill"
     done = run(tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr
     assert "resumed after epoch" in done.stdout
     assert outcome(tmp_path) == outcome(straight)
+
+
+def test_runs_that_failed_fail_every_launch_until_they_are_tried_again(straight, tmp_path):
+    """What they left is kept."""
+    shutil.copytree(straight / NAME, tmp_path / NAME)
+    for path in tmp_path.rglob("record.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"status": "diverged", "message": "loss not finite", "best": None,
+                                             "last": None}))
+    diverged = run(tmp_path, *QUICK)
+    assert diverged.returncode == 1
+    assert diverged.stderr.startswith("error: all 2 runs diverged, the first with: loss not finite; change what")
+    path.write_text(path.read_text().replace('"diverged"', '"error"').replace("loss not finite", "broken"))
+    failed = run(tmp_path, *QUICK)
+    assert failed.returncode == 1
+    [line] = failed.stderr.splitlines()
+    assert line.startswith("error: 1 of 2 runs failed, the first with: broken; ")
+    assert line.endswith("train them again with --retry=oom,error")
+    again = run(tmp_path, *QUICK, "--retry=oom,error,diverged")
+    assert again.returncode == 0, again.stderr
+    assert "2 runs, 0 recorded, 2 to train" in again.stdout
+    assert outcome(tmp_path) == outcome(straight)
+    assert len(list((tmp_path / NAME / "set_aside").glob("*/record.json"))) == 2
+
+
+def test_only_what_failed_can_be_tried_again(tmp_path):
+    refused = run(tmp_path, *QUICK, "--retry=done")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == ["error: --retry=done: no run is recorded as done; there are",
+                                           "  diverged, oom, error"]
 
 
 @pytest.mark.parametrize(("flags", "line"), [
