@@ -20,6 +20,8 @@ from ablations import UnknownAblationError, get, own_code
 from ablations.spec import LABEL, Ablation, SpecError
 
 _ATTRIBUTE = "ABLATION"
+# Folders of results that are no ablation's, and names that Windows keeps for devices.
+_RESERVED = {"bench", "con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 # Whose classes make a configuration that its JSON alone gives back; NumPy's are numbers.
 _KNOWN = ("builtins", "numpy", *own_code.HOUSES)
 
@@ -90,6 +92,9 @@ def _of_file(path: pathlib.Path, attribute: str) -> Study:
         raise UnknownAblationError(f"no file {path} in {pathlib.Path.cwd()}")
     if not LABEL.fullmatch(path.stem):
         raise SpecError(f"{path.name} would name a folder: a file's name holds letters, digits, spaces and ._+- only")
+    if path.stem.partition(".")[0].lower() in _RESERVED or path.stem.endswith((".", " ")):
+        raise SpecError(f'{path.name} would name a folder "{path.stem}", which is taken by the harness or not allowed '
+                        "everywhere: give the file another name")
     file, content = path.resolve(), path.read_bytes()
     module = types.ModuleType(f"ablation_file_{path.stem}")
     module.__file__ = str(file)

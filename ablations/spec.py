@@ -226,10 +226,12 @@ class Ablation:
                                 "difference that is not there")
             if len(run.run_id) > 200:
                 raise SpecError(f'"{run.run_id}" is too long for the name of a folder: use shorter labels')
-        for kind, names in (("cells", {run.cell for run in runs}), ("runs", {run.run_id for run in runs})):
+        # Some file systems take names for the same that differ in case alone.
+        for kind, names in (("cells", {run.cell.lower() for run in runs}),
+                            ("runs", {run.run_id.lower() for run in runs})):
             expected = len(runs) if kind == "runs" else len(runs) // len(self.seeds)
             if len(names) != expected:
-                raise SpecError(f"two {kind} have the same name: labels may not differ in spaces alone")
+                raise SpecError(f"two {kind} have the same name: labels may not differ in spaces or in case alone")
         cells = self._cells()
         for claim in self.claims:
             for what, labels in (("labels", claim.labels), ("over", claim.over or {})):

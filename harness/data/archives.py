@@ -21,6 +21,7 @@ import requests
 
 from harness.data import download
 from harness.data.decoded import DataError, Decoded
+from harness.records.files import PointerError, refuse_pointer
 
 _DIGITS = tuple("0123456789")
 # Source: tensorflow_datasets/image_classification/mnist.py, features of KMNIST and FashionMNIST.
@@ -227,6 +228,10 @@ def _can_be_made(folder: Path) -> bool:
 
 
 def _damaged(archive: Archive, path: Path) -> DataError:
+    try:
+        refuse_pointer(path)
+    except PointerError as error:
+        return DataError(f"{path} {error}")
     return DataError(
         f"{path} is damaged: expected sha256 {archive.sha256} ({archive.size} bytes), found "
         f"{download.file_digest(path)} ({path.stat().st_size} bytes); delete it and fetch it again from {archive.url}"

@@ -13,6 +13,7 @@ import numpy as np
 from harness.data import splits
 from harness.data.decoded import DataError, Decoded
 from harness.data.splits import Splits
+from harness.records.files import refuse_pointer
 
 _NEEDED = ("x_train", "y_train", "x_test", "y_test")
 _MAY_BE = ("x_val", "y_val")
@@ -37,6 +38,7 @@ def decode(name: str, path: Path) -> Decoded:
       DataError: if it is damaged, does not fit the memory, or has not the arrays that it should have.
     """
     try:
+        refuse_pointer(path)
         with zipfile.ZipFile(path) as archive:
             there = {Path(entry.filename).stem: entry for entry in archive.infolist()}
             if absent := [array for array in _NEEDED if array not in there]:

@@ -10,7 +10,7 @@ import requests
 from harness.data import cache, download
 from harness.data.decoded import DataError
 from harness.records import write_atomic
-from harness.records.files import in_home
+from harness.records.files import PointerError, in_home, refuse_pointer
 from models import keras_weights
 from models.keras_weights import WeightFacts, WeightsError
 from models.mobilenet_v2 import Backbone, MobileNetV2Config
@@ -34,6 +34,10 @@ def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: 
       WeightsError: if the file can neither be found nor downloaded, or is not what it should be.
     """
     path = _found(filename(config, trained_px), weights_dir, cache_dir)
+    try:
+        refuse_pointer(path)
+    except PointerError as error:
+        raise WeightsError(f"{path} {error}") from None
     stated = None
     # Beside a file that the user placed it proves nothing.
     if path.parent == _cache(cache_dir) and _checksum(path).exists():

@@ -5,19 +5,30 @@ import errno
 import json
 import os
 import pathlib
+import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
+import psutil
 
 from harness.records.configs import as_json
 
+_TEMPORARY = re.compile(r"\..+\.(\d{1,9})\.tmp")
+_ABANDONED_S = 60.0
+# The first line of what Git LFS puts in a file's place.
+_POINTER = b"version https://git-lfs.github.com/spec/"
 REMEDY = "move the run's folder away to have it trained again"
 
 
 class RecordError(Exception):
     """A record that cannot be read or may not be written; the message is one line."""
+
+
+class PointerError(ValueError):
+    """A file that Git LFS has not fetched; the message is the end of a sentence."""
 
 
 def in_home(path: str) -> pathlib.Path:
@@ -58,6 +69,8 @@ def write_atomic(path: pathlib.Path, content: bytes) -> None:
 def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a file to be written bit by bit, so that a crash leaves the old one or the new one, never a part.
 
+    What processes that were killed have left half-written in its folder goes.
+
     Raises:
       OSError: at once, if the file cannot be written there.
     """
@@ -66,6 +79,7 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():  # a device, which renaming would take away
         raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with _opened(temporary, path) as file:
@@ -73,8 +87,28 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _keep_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _clear(folder: pathlib.Path) -> None:
+    """Removes temporary files of processes that are gone from here, and that nobody writes on another machine."""
+    for path in folder.glob(".*.tmp"):
+        if (named := _TEMPORARY.fullmatch(path.name)) and not psutil.pid_exists(int(named[1])):
+            with contextlib.suppress(OSError):  # another process was first
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                    path.unlink()
+
+
+def _keep_names(folder: pathlib.Path) -> None:
+    """Has a folder's entries outlive a power cut, as a file's content does."""
+    with contextlib.suppress(OSError):  # Windows opens no folders, and some network file systems sync none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -97,9 +131,17 @@ def json_bytes(value: Any) -> bytes:
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Reads an npz file; raises what numpy does where it is missing or damaged."""
+    refuse_pointer(path)
     # numpy leaves a file that it opened itself open if it is damaged.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
         return dict(stored)
+
+
+def refuse_pointer(path: pathlib.Path) -> None:
+    """Raises PointerError if a file is a pointer of Git LFS, which stands where the file itself was not fetched."""
+    with open(path, "rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise PointerError("is a Git LFS pointer and not the file itself: run git lfs pull")
 
 
 def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY) -> dict[str, Any]:
@@ -112,7 +154,10 @@ def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY)
       RecordError: naming the file and what is wrong with it.
     """
     try:
-        value = json.loads(path.read_text())
+        refuse_pointer(path)
+        value = json.loads(path.read_text("utf-8-sig"))  # an editor may have put a byte order mark before it
+    except PointerError as error:
+        raise RecordError(f"{path} {error}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} cannot be read: {error}; {remedy}") from None
     if not isinstance(value, dict):

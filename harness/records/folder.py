@@ -19,7 +19,16 @@ import pandas as pd
 from harness.records import kept, reading, schemas
 from harness.records import sources as copies
 from harness.records.configs import as_json
-from harness.records.files import REMEDY, RecordError, json_bytes, read_arrays, read_json, write_arrays, write_atomic
+from harness.records.files import (
+    REMEDY,
+    RecordError,
+    json_bytes,
+    read_arrays,
+    read_json,
+    refuse_pointer,
+    write_arrays,
+    write_atomic,
+)
 from harness.records.plan import Plan
 from harness.records.progress import Progress
 from harness.records.progress import checked as checked_progress
@@ -157,12 +166,13 @@ class Folder:
         path = self.path / "plan.json"
         if not path.exists():
             return None
-        return _as(Plan, {"ablation": self.ablation} | read_json(path, ("question", "factors", "runs")), path)
+        return _as(Plan, {"ablation": self.ablation} | read_json(
+            path, ("question", "factors", "runs"), _WRITTEN_AGAIN), path)
 
     def layouts(self) -> dict[str, Any]:
         """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""
         path = self.path / "layouts.json"
-        return read_json(path, ()) if path.exists() else {}
+        return read_json(path, (), _CHOSEN_AGAIN) if path.exists() else {}
 
     def keep_layout(self, key: str, choice: Mapping[str, Any]) -> None:
         """Keeps a cohort's layout: {"layout", "why"}."""
@@ -207,6 +217,7 @@ class Folder:
         """Reads a run's learning curve, with `CURVE_COLUMNS`."""
         path = self.run(run_id) / "curve.csv"
         try:
+            refuse_pointer(path)
             return pd.read_csv(path, usecols=list(CURVE_COLUMNS))
         except (OSError, ValueError) as error:
             raise RecordError(f"{path} cannot be read: {error}") from None
@@ -283,6 +294,7 @@ def read_record(path: pathlib.Path) -> RunRecord:
         raise RecordError(f"{path} {error}; {REMEDY}") from None
 
 
+_CHOSEN_AGAIN = "move the file away to have layouts chosen again, which may change the last digits of runs under way"
 _WRITTEN_AGAIN = "move the file away to have it written again"
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
                   if field.default is field.default_factory is dataclasses.MISSING)

@@ -76,7 +76,8 @@ def configure(devices: int | None = None) -> int:
     Raises:
       DeviceError: if jax cannot use the platform that it was told to, or has fewer devices.
     """
-    jax.config.update("jax_num_cpu_devices", devices or cores())
+    # Making thousands of devices takes minutes, and they are refused below.
+    jax.config.update("jax_num_cpu_devices", min(devices or cores(), cores() * DEVICES_PER_CORE))
     keep_compiled_programs()
     try:
         present = jax.device_count()

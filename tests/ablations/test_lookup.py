@@ -238,6 +238,13 @@ def test_a_files_name_has_to_do_for_a_folder(folder):
         lookup.find("what?.py")
 
 
+@pytest.mark.parametrize("name", ["bench.py", "CON.py", "nul.py", "Com1.py", "aux.study.py", "study..py", "study .py"])
+def test_a_folder_that_is_taken_or_not_allowed_everywhere_names_no_ablation(folder, name):
+    (folder / name).write_text(BRIEF)
+    with pytest.raises(SpecError, match="give the file another name"):
+        lookup.find(name)
+
+
 def test_only_objects_of_ones_own_classes_are_code_of_ones_own(folder):
     (folder / "net.py").write_text(HEAD + "import dataclasses\n@dataclasses.dataclass(frozen=True)\n"
                                    "class NetConfig(MLPConfig):\n    depth: int = 1\n"

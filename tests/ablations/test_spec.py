@@ -64,6 +64,8 @@ def test_overrides_reach_every_run_after_its_factors():
     ({"factors": {"f": Factor("epochs", {"a/b": 1})}}, "a label holds"),
     ({"factors": {"seed": Factor("epochs", {"a": 1})}}, "is not"),
     ({"factors": {"f": Factor("epochs", {"a b": 1, "a_b": 2})}}, "same name"),
+    ({"factors": {"f": Factor("epochs", {"Long": 1, "long": 2})}}, "same name"),
+    ({"factors": {"f": Factor("epochs", {"../x": 1})}}, "a label holds"),
     ({"factors": {"f": Factor(("epochs", "batch_size"), {"a": (1,)})}}, "tuple of 2 values"),
     ({"factors": {"f": RATES, "g": Factor("optimizer", {"a": OptimizerConfig()})}}, 'would undo the factor "f"'),
     ({"overrides": {"model": MLPConfig()}}, 'would undo the factor "width"'),

@@ -1,10 +1,16 @@
+import codecs
+import os
 import pathlib
+import stat
+import subprocess
+import sys
+import time
 
 import pytest
 
 from harness.data import cache
-from harness.records import RecordError
-from harness.records.files import check_writable, in_home
+from harness.records import RecordError, files, write_atomic
+from harness.records.files import check_writable, in_home, read_arrays, read_json
 
 
 @pytest.fixture
@@ -37,3 +43,52 @@ def test_a_folder_below_a_file_may_not_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="give a folder that may be written with --results_dir=DIR"):
         check_writable(tmp_path / "file" / "mine")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.fixture
+def ended():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_write_there(tmp_path, ended):
+    old = time.time() - 61
+    left = {name: tmp_path / name for name in (
+        f".record.json.{ended}.tmp", f".predictions.npz.{ended}.tmp", f".a.{os.getpid()}.tmp", ".notes.tmp",
+        f".{ended}.tmp", "kept.tmp")}
+    for path in left.values():
+        path.write_text("")
+        os.utime(path, (old, old))
+    young = tmp_path / f".curve.csv.{ended}.tmp"  # it may be one of another machine's
+    young.write_text("")
+    write_atomic(tmp_path / "record.json", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "record.json", f".a.{os.getpid()}.tmp", ".notes.tmp", f".{ended}.tmp", "kept.tmp", young.name}
+
+
+def test_a_file_and_then_its_name_are_on_the_disk_when_it_is_written(tmp_path, monkeypatch):
+    synced, renamed = [], pathlib.Path.replace
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: synced.append(
+        "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"))
+    monkeypatch.setattr(pathlib.Path, "replace", lambda path, target: (synced.append("rename"), renamed(path, target)))
+    write_atomic(tmp_path / "record.json", b"new")
+    assert synced == ["file", "rename", "folder"]
+
+
+def test_a_byte_order_mark_that_an_editor_put_before_json_is_no_fault(tmp_path):
+    (tmp_path / "plan.json").write_bytes(codecs.BOM_UTF8 + '{"question": "Größe?"}'.encode())
+    assert read_json(tmp_path / "plan.json", ("question",)) == {"question": "Größe?"}
+
+
+def test_a_pointer_of_git_lfs_is_told_as_one(tmp_path):
+    for name in ("record.json", "predictions.npz"):
+        (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(RecordError, match=r"record\.json is a Git LFS pointer .*: run git lfs pull$"):
+        read_json(tmp_path / "record.json", ())
+    with pytest.raises(ValueError, match=r"is a Git LFS pointer .*: run git lfs pull$"):
+        read_arrays(tmp_path / "predictions.npz")
