@@ -21,7 +21,8 @@ from ablations.spec import LABEL, Ablation, SpecError
 
 _ATTRIBUTE = "ABLATION"
 # Folders of results that are no ablation's, and names that Windows keeps for devices.
-_RESERVED = {"bench", "con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+_RESERVED = {"bench", "con", "prn", "aux", "nul",
+             *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 # Whose classes make a configuration that its JSON alone gives back; NumPy's are numbers.
 _KNOWN = ("builtins", "numpy", *own_code.HOUSES)
 

@@ -41,6 +41,7 @@ OWN_RESULTS = "my_results"
 # runs of another machine are not taken for one's own, nor mixed with them.
 SHIPPED_RESULTS = "results"
 
+CHOSEN_AGAIN = "move the file away to have layouts chosen again, which may change the last digits of runs under way"
 CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -172,7 +173,7 @@ class Folder:
     def layouts(self) -> dict[str, Any]:
         """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""
         path = self.path / "layouts.json"
-        return read_json(path, (), _CHOSEN_AGAIN) if path.exists() else {}
+        return read_json(path, (), CHOSEN_AGAIN) if path.exists() else {}
 
     def keep_layout(self, key: str, choice: Mapping[str, Any]) -> None:
         """Keeps a cohort's layout: {"layout", "why"}."""
@@ -294,7 +295,6 @@ def read_record(path: pathlib.Path) -> RunRecord:
         raise RecordError(f"{path} {error}; {REMEDY}") from None
 
 
-_CHOSEN_AGAIN = "move the file away to have layouts chosen again, which may change the last digits of runs under way"
 _WRITTEN_AGAIN = "move the file away to have it written again"
 _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
                   if field.default is field.default_factory is dataclasses.MISSING)

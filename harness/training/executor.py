@@ -16,6 +16,7 @@ from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs, pooling
+from harness.records.folder import CHOSEN_AGAIN
 from harness.training import cohort, cost, environment, memory, probe, stopping
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, smaller
@@ -324,7 +325,11 @@ class _Cohort:
     def _chosen(self) -> probe.Choice:
         """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
         if (kept := self.launch.folder.layouts().get(self._key)) is not None:
-            return probe.Choice(Layout(**kept["layout"]), kept["why"])
+            try:
+                return probe.Choice(Layout(**kept["layout"]), kept["why"])
+            except (KeyError, TypeError) as error:
+                raise records.RecordError(f"{self.launch.folder.path / 'layouts.json'} has another form ({error}); "
+                                          f"{CHOSEN_AGAIN}") from None
         self.watcher.compiling(())
         try:
             choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
@@ -363,6 +368,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
 
 def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
     """Refuses now what would be refused after hours of training, and says what tables will mark."""
+    launch.folder.layouts()
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
     wanted = {run.run_id for members, _ in cohorts for run in members}
     kept = [record for run_id, record in launch.folder.records().items() if run_id not in wanted]  # or it is retried

@@ -72,8 +72,9 @@ def test_arrays_of_another_form_are_one_line_with_the_mend(tmp_path: Path, chang
 def test_what_is_no_such_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("text")
     np.save(tmp_path / "one.npy", np.zeros(3))
-    (tmp_path / "pointer.npz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-    wanted = {"text.npz": "not a zip file", "pointer.npz": "a Git LFS pointer .*: run git lfs pull", "one.npy": "not a zip file", "none.npz": "does not exist"}
+    (tmp_path / "pointer.npz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n")
+    wanted = {"text.npz": "not a zip file", "pointer.npz": "a Git LFS pointer .*: run git lfs pull",
+              "one.npy": "not a zip file", "none.npz": "does not exist"}
     for name, words in wanted.items():
         with pytest.raises(DataError, match=words) as error:
             loader(tmp_path)(f"npz:{tmp_path / name}")
