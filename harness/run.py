@@ -215,22 +215,21 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, folder, console = asked.study.name, asked.folder, asked.console
+    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     absent = executor.missing(asked.runs, folder, RETRY.value)
     configs = [run.config for run in absent]
     environment.refuse_precisions({config.precision for config in configs})
     if absent:
         check_writable(folder.path)
-    found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=functools.partial(
-        console.print, markup=False, highlight=False, soft_wrap=True))
+    found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
     costs = cost.measure_all(absent, found)
-    console.print(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(absent)} recorded, {len(absent)} to train, "
-                  f"in {RESULTS_DIR.value}/", markup=False, highlight=False, soft_wrap=True)
+    tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(absent)} recorded, {len(absent)} to train, "
+         f"in {RESULTS_DIR.value}/")
     came_with_it = records.Folder(records.SHIPPED_RESULTS, name)
     elsewhere = 0 if asked.study.origin or came_with_it.path == folder.path else len(came_with_it.recorded())
     if elsewhere:
-        console.print(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
-                      f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}",
-                      markup=False, highlight=False, soft_wrap=True)
+        tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
+             f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}")
     launch = executor.Launch(asked.study.ablation.question, asked.everything, folder, SAVE_EVERY_S.value, asked.devices,
                              "pmap" if PARALLEL.value == "pmap" else "jit",
                              varied=asked.study.ablation.varied, provenance=asked.provenance,
@@ -245,18 +244,17 @@ def _launch(asked: Asked) -> None:
     if absent:
         found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
-            console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+            tell(f"warning: {warning}")
         trained = _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs), clock)
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
             _write_plan(asked)
-    scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, folder, functools.partial(
-        console.print, markup=False, highlight=False, soft_wrap=True))
+    scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, folder, tell)
     from harness import report  # its pictures and statistics take seconds to import
 
     report.report([RESULTS_DIR.value], [name], console, full=FULL.value)
     if trained:
-        console.print(clock.line(), markup=False, highlight=False, soft_wrap=True)
+        tell(clock.line())
     _fail_where_runs_did(asked)
 
 
