@@ -81,6 +81,26 @@ def test_runs_at_different_epochs_resume_side_by_side(tmp_path, dataset):
         assert_same(mixed[run.run_id], straight[run.run_id])
 
 
+@pytest.mark.parametrize("damaged", [("2",), ("1", "2")], ids=["latest", "all"])
+def test_a_damaged_checkpoint_costs_time_and_no_digit(tmp_path, dataset, damaged):
+    [run] = runs(MLP)
+    straight = fitted(dataset, [run], tmp_path / "straight")[run.run_id]
+    epochs = iter((False, True))
+    with pytest.raises(fit.StoppedError):
+        fitted(dataset, [run], tmp_path / "stopped", stop=lambda: next(epochs), save_every_s=0)
+    folder, told = tmp_path / "stopped" / run.run_id, []
+    assert {path.name for path in folder.iterdir()} == {"1", "2"}
+    for epoch in damaged:
+        for path in (folder / epoch).rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[:-1])
+    trainer, listener = fit.Trainer(dataset, 1e9, tell=told.append), Listener()
+    [resumed] = trainer.fit([run], lambda run: folder, Layout(1), listener)
+    assert listener.started == [(run.run_id, 2 - len(damaged))]
+    assert [("is damaged" in line, "set aside" in line) for line in told] == [(True, True)] * len(damaged)
+    assert_same(resumed, straight)
+
+
 def test_a_checkpoint_of_another_configuration_is_not_resumed(tmp_path, dataset):
     [run] = runs(MLP)
     fitted(dataset, [run], tmp_path, save_every_s=0)
