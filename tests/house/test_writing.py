@@ -13,8 +13,8 @@ WRITES_ITSELF = {
     "harness/reporting/export/wandb.py",  # a mark in a folder that another library writes
 }
 WRITES = re.compile(r"""\.write_(text|bytes)\(|open_memmap\(|open\([^)]*["'][rb]?[wax]\+?b?["']""")
-EXECUTES = re.compile(r"\bpickle\b.*import|import pickle|pickle\.|allow_pickle=True|(?<![\w.`])(eval|exec)\(|yaml\.load\("
-                      r"|torch\.load\(|joblib|dill")
+EXECUTES = re.compile(r"import pickle|pickle\.|allow_pickle=True|(?<![\w.`])(eval|exec)\(|yaml\.load\(|torch\.load\("
+                      r"|joblib|dill")
 RUNS_THE_USERS_FILE = {"ablations/lookup.py"}  # which is what the command names
 
 
