@@ -278,6 +278,7 @@ class _Cohort:
                 for run_id in self._beyond_hope(list(waiting), failures, begun):
                     writing.add(waiting[run_id], functools.partial(
                         self.recorder.failed, waiting.pop(run_id), failure, started_at))
+                    failure = failure.expected()
                 layout = chosen.layout
             elif failure.status == "oom":
                 self.watcher.told(f"out of memory with {layout}; going on with {fewer}")

@@ -37,10 +37,21 @@ class Failure:
         # These say all there is to say.
         said = str(error).strip() if isinstance(error, jax.errors.JaxRuntimeError | MemoryError | SpecError) else ""
         innermost = (traceback.extract_tb(error.__traceback__) or [traceback.FrameSummary("", 0, "")])[-1]
-        return cls("oom" if is_out_of_memory(error) else "error",
-                   (said.splitlines()[0] if said else plain.told(error))[:_LONGEST],
+        return cls("oom" if is_out_of_memory(error) else "error", (_line(said) or plain.told(error))[:_LONGEST],
                    "".join(traceback.format_exception(error)),
                    (type(error).__qualname__, innermost.filename, innermost.lineno or 0))
+
+    def expected(self) -> "Failure":
+        """Tells the same of a run that was not tried."""
+        words = " (not tried: two runs of the same program had failed so)"
+        return self if self.message.endswith(words) else dataclasses.replace(self, message=self.message + words)
+
+
+def _line(said: str) -> str:
+    """Makes one line of what jax says, which has a whole traceback in it where a program calls Python."""
+    before, quoted, after = said.partition("Traceback (most recent call last):")
+    return f"{before.strip()} {after.strip().splitlines()[-1]}" if quoted and after.strip() else "".join(
+        said.splitlines()[:1])
 
 
 def is_a_runs_own(error: Exception) -> bool:

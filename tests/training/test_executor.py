@@ -140,8 +140,10 @@ def test_a_program_that_has_failed_alike_for_two_runs_is_not_tried_for_the_rest(
     many = dataclasses.replace(TWO_NETWORKS, seeds=tuple(range(6)))
     tried = failing_where(monkeypatch, "programs", is_odd, ValueError("cannot be lowered"))
     execute(folder, many, devices=1)
-    assert sum(record.status == "error" for record in folder.records().values()) == 6
+    failed = [record for record in folder.records().values() if record.status == "error"]
+    assert len(failed) == 6
     assert len(tried) == 2
+    assert sum("(not tried: two runs of the same program had failed so)" in record.message for record in failed) == 4
 
 
 def test_three_cohorts_that_fail_alike_before_their_first_step_stop_the_sweep(folder, monkeypatch):
