@@ -88,6 +88,10 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _keep_names(path.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a disk that filled up names no file
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

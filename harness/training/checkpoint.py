@@ -5,6 +5,7 @@ has a digest, so that a later change is noticed and the one before it is taken.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -20,6 +21,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 KEPT = 2
+_AROUND_BYTES = 2**16  # what a checkpoint has beside its arrays, generously
 _DAMAGED = "damaged-"  # before the name of what is no longer looked at
 
 
@@ -48,6 +50,7 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any])
         arrays = jax.tree.map(np.asarray, state)
         metadata = {"progress": progress, "leaves": _leaves(state), "digest": _digest(arrays, progress)}
         try:
+            _check_room(folder, arrays)
             with _quietly():
                 ocp.save(target, arrays, custom_metadata=metadata)
         except Exception as error:  # Orbax and its storage wrap what the system says in kinds of their own
@@ -134,6 +137,13 @@ def _quietly() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+def _check_room(folder: pathlib.Path, arrays: Any) -> None:
+    """Fails before Orbax does, whose threads print what they are told after it has given up."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if shutil.disk_usage(existing).free < sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + _AROUND_BYTES:
+        raise OSError(os.strerror(errno.ENOSPC))
 
 
 def _reason(error: Exception) -> str:

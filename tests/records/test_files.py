@@ -1,4 +1,5 @@
 import codecs
+import errno
 import os
 import pathlib
 import stat
@@ -78,6 +79,17 @@ def test_a_file_and_then_its_name_are_on_the_disk_when_it_is_written(tmp_path, m
     monkeypatch.setattr(pathlib.Path, "replace", lambda path, target: (synced.append("rename"), renamed(path, target)))
     write_atomic(tmp_path / "record.json", b"new")
     assert synced == ["file", "rename", "folder"]
+
+
+def test_a_disk_that_fills_up_is_told_with_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomic(tmp_path / "record.json", b"new")
+    assert caught.value.filename == str(tmp_path / "record.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_byte_order_mark_that_an_editor_put_before_json_is_no_fault(tmp_path):

@@ -105,6 +105,16 @@ def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(tmp_path, ca
     assert checkpoint.restore(tmp_path, STATE) is not None
 
 
+def test_where_there_is_no_room_nothing_is_begun(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, 1, STATE, {})
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**16))
+    monkeypatch.setattr(checkpoint.ocp, "save", lambda *args, **more: pytest.fail("begun"))
+    with pytest.raises(checkpoint.NotSavedError, match=r"/2 could not be written \(No space left on device\); free"):
+        checkpoint.save(tmp_path, 2, STATE, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     checkpoint.save(tmp_path, 1, STATE, {})
     with pytest.raises(checkpoint.CheckpointError, match="holds other arrays"):
