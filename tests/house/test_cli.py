@@ -128,7 +128,7 @@ def test_only_what_failed_can_be_tried_again(tmp_path):
 @pytest.mark.parametrize(("flags", "line"), [
     (["--ablation=quickstart", "--set=model.hiden=3"], "did you mean hidden"),
     (["--ablation=quickstart", "--set=epochs"], "path=value"),
-    (["--ablation=quickstart", "--set=optimizer.kind=rmsprop"], "kind must be one of adam, sgd"),
+    (["--ablation=quickstart", "--set=optimizer.kind=rmspro"], "kind must be one of adam, adamw, "),
     (["--ablation=quickstart", "--set=dataset=fasion_mnist"], "fashion_mnist"),
     (["--ablation=quickstart", "--set=model.filters=[3,3]"], "no field \"filters\""),
     (["--ablation=quickstart", "--set=validation_size=99999"], "validation_size"),
