@@ -108,7 +108,7 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height p
 
     A tie sends its gradient to the first position of the window in row order, as `lax.reduce_window` does.
     """
-    if form() != "as_written":
+    if window == 1 or form() != "as_written":
         return windows.max_pool(images, window)
     shape = (1, window, window, 1)
     return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")

@@ -164,7 +164,7 @@ def test_make_carries_out_these_commands(clone):
 @pytest.mark.skipif(not DATA, reason="HARNESS_DATA_DIR names no folder of data sets")
 def test_a_field_added_to_the_code_orphans_no_shipped_record(clone):
     """In the clone's own source; then its folder of shipped records is launched into."""
-    source = clone.folder / "ablations" / "spec.py"
+    source = clone.folder / "ablations" / "augmentation.py"
     before = source.read_text()
     field = "    flip: bool = False\n"
     assert before.count(field) == 1

@@ -12,6 +12,7 @@ from harness.training import stopping
 BUSY = """
 import hashlib, signal, sys
 from harness.training import stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
 signal.signal(signal.SIGHUP, signal.SIG_IGN if "ignored" in sys.argv else signal.SIG_DFL)
 with stopping.on_signal(lambda line: print(line, flush=True)):
     print("ready", flush=True)
