@@ -124,12 +124,14 @@ def test_every_parameter_receives_a_gradient(config, shape):
         assert jnp.abs(gradient[...]).max() > 0, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "shape"), CASES[:5])
 def test_the_form_of_a_cpu_computes_what_xla_does(config, shape):
     ours, xlas = loss_and_gradient(config, shape), loss_and_gradient(config, shape, by_xla=True)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3), ours, xlas)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "shape"), CASES[:5])
 def test_padding_changes_neither_statistics_nor_the_other_logits(config, shape):
     config = dataclasses.replace(config, dropout=0.0)
@@ -158,6 +160,7 @@ def test_batch_norm_before_the_activation_normalises_what_the_convolution_gives(
     np.testing.assert_allclose(activation(norm(conv(x, mode), mode), mode), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_residual_block_adds_its_input_and_option_a_pads_it():
     """With the second batch norm's scale at zero nothing is added, so what is left is the shortcut."""
     network = build(ResNetConfig(depth=8), (8, 8, 3))
@@ -177,6 +180,7 @@ def test_attention_is_jaxs_own():
     np.testing.assert_allclose(attention(x), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_patches_are_what_a_convolution_with_their_stride_takes():
     patches = build(SMALL[5][0], (8, 12, 3)).patches
     images = jax.random.uniform(jax.random.key(0), (2, 8, 12, 3))

@@ -90,6 +90,7 @@ def test_images_need_not_be_square(load):
     assert_close(run(load(0.35), lambda network: network(images, Mode()))[0], theirs["out_relu"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [0.35, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_training_moves_the_statistics_as_keras_does(load, width):
     images = pictures(8, 64)
