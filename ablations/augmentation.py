@@ -4,6 +4,9 @@ import dataclasses
 
 from models.options import flag, not_negative, positive, traced
 
+# What a test image is shown as besides itself: mirrored left to right, moved by a pixel each way, or each of both.
+TTA = ("none", "flip", "shift", "flip_shift")
+
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:

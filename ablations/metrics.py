@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 INPUTS = ("probabilities", "logits", "predicted", "labels")
 # Those that there are already, whoever asks for them.
 TAKEN = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
-         "top5_accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error")
+         "top5_accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error", "tta_accuracy")
 
 Metric = Callable[..., float]
 

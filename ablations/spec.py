@@ -12,7 +12,7 @@ from typing import Any
 
 from ablations import metrics as own_metrics
 from ablations import own_data, recipes
-from ablations.augmentation import AugmentConfig
+from ablations.augmentation import TTA, AugmentConfig
 from ablations.claim import Claim
 from ablations.own_data import ImageFolder, Source
 from ablations.recipes import OptimizerConfig, ScheduleConfig
@@ -79,6 +79,8 @@ class RunConfig:
       validation_size: examples held out of the training set, the same ones in every run.
       precision: "float32", "tf32" (float32 multiplied on an NVIDIA GPU's tensor cores), or "bfloat16" for the forward
         and backward passes over float32 parameters.
+      tta: test-time augmentation: "flip", "shift" and "flip_shift" test the weights a second time, on these views of
+        each test image, whose probabilities are averaged; the accuracy is a score of its own, tta_accuracy.
     """
 
     dataset: str | ImageFolder | Source
@@ -96,6 +98,7 @@ class RunConfig:
     steps: int | None = None
     ema_decay: float = traced(0.0)
     class_weight: str | tuple[float, ...] | None = None
+    tta: str = "none"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", own_data.checked(self.dataset))
@@ -114,6 +117,7 @@ class RunConfig:
         fraction("ema_decay", self.ema_decay)
         recipes.class_weight(self.class_weight)
         choice("precision", self.precision, PRECISIONS)
+        choice("tta", self.tta, TTA)
 
 
 @dataclasses.dataclass(frozen=True)

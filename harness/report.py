@@ -22,7 +22,7 @@ Another view of the same records is printed, and written to table files with the
   python -m harness.report --ablation=fashion_mlp --baseline=dropout=0.1   differences from another cell
   python -m harness.report --metric=test_loss                              another score; of the test set there are
                                     top5_accuracy, balanced_accuracy, macro_f1, log_loss, calibration_error (15 bins),
-                                    and the ablation's own metrics, which harness.run computes and keeps
+                                    tta_accuracy, and the ablation's own metrics, which harness.run computes and keeps
   python -m harness.report --select=last                                   scores after the last epoch
 """
 

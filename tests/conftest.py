@@ -5,16 +5,18 @@ import shutil
 
 import jax
 import pytest
-from place import ROOT
 from small import small_dataset
 
-from harness.data import Dataset
+from harness.data import Dataset, cache
 
 jax.config.update("jax_num_cpu_devices", 4)
-# The same programs are compiled by many tests. The harness's own cache has a limit, for which jax looks at every file
-# to add one; without it jax does not lock the folder, so that each worker has its own.
-_COMPILED = ROOT / ".pytest_cache" / "compiled" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
-if _COMPILED.exists() and len(list(_COMPILED.iterdir())) > 5000:
+# The same programs are compiled by many tests, and by the next run of the suite: each worker keeps what it compiled,
+# and what the commands it launches keep, in a cache of its own for which it waits for nobody.
+_CACHES = cache.folder("tests").absolute() / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ["XDG_CACHE_HOME"] = str(_CACHES)
+# Apart from those of launches, whose cache has a limit, for which jax locks the folder and looks at every file in it.
+_COMPILED = _CACHES / "in_process"
+if _COMPILED.exists() and len(list(_COMPILED.iterdir())) > 10_000:
     shutil.rmtree(_COMPILED)
 jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)

@@ -67,9 +67,14 @@ def calibration_error(run: Predictions, classes: Sequence[str]) -> float | None:
     return outcomes.reliability(run["probability"], run["predicted"] == run["label"]).error
 
 
+def tta_accuracy(run: Predictions, classes: Sequence[str]) -> float | None:
+    """Gives the accuracy of the classes predicted with test-time augmentation; None where there was none."""
+    return float(np.mean(run["tta_predicted"] == run["label"])) if "tta_predicted" in run else None
+
+
 OF_PREDICTIONS: Mapping[str, Callable[[Predictions, Sequence[str]], float | None]] = {
     "top5_accuracy": top5_accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1,
-    "calibration_error": calibration_error}
+    "calibration_error": calibration_error, "tta_accuracy": tta_accuracy}
 LOG_LOSS = "log_loss"  # is the record's test loss, under the name that scikit-learn has for it
 NAMES = (*OF_PREDICTIONS, LOG_LOSS)
 

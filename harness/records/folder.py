@@ -81,7 +81,8 @@ class Folder:
           curve: a row per epoch with `CURVE_COLUMNS`.
           predictions: "predicted", "label", the true class, and "rank", how many classes come before the true one,
             uint8 or uint16 [test example], "probability", float16, the predicted class's, and where asked for "logits",
-            float16 [test example, class]; empty unless the run is done.
+            float16 [test example, class], and "tta_predicted", the class with test-time augmentation; empty unless the
+            run is done.
           exhibits: test images ("index", "image") and first layer of a cell's first run; see `training.exhibits`.
           network: name -> content of the files that its trained network is kept in; see `training.keeping`.
 

@@ -95,6 +95,7 @@ _METRICS = {
     "macro": "Macro F1: the mean over classes of the harmonic mean of precision and recall.",
     "log": "Log loss: the mean cross-entropy of the test set, in nats; it is the test loss.",
     "calibration": "Calibration error: the expected one of the predicted class's probability, in 15 equal bins.",
+    "tta": "Accuracy with test-time augmentation: of the probabilities averaged over views of each test image.",
 }
 
 

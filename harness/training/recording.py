@@ -90,6 +90,8 @@ class Recorder:
                        "probability": np.asarray(member.test["best"].probability, np.float16),
                        "label": dataset.test.labels.astype(smallest),
                        "rank": np.asarray(member.test["best"].rank, smallest)}
+        if (averaged := member.test["best"].tta_predicted) is not None:
+            predictions["tta_predicted"] = np.asarray(averaged, smallest)
         if (logits := member.test["best"].logits) is not None:
             largest = float(np.finfo(np.float16).max)
             predictions["logits"] = np.clip(np.asarray(logits), -largest, largest).astype(np.float16)

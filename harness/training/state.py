@@ -71,6 +71,7 @@ class TestResult(NamedTuple):
       probability: the softmax of that logit.
       rank: how many classes come before the true one, which is 0 where the prediction is right.
       logits: None unless the program keeps them.
+      tta_predicted: class of the highest of the probabilities averaged over views; None without test-time augmentation.
     """
 
     sums: Sums
@@ -78,6 +79,7 @@ class TestResult(NamedTuple):
     probability: Float[Array, " example"]
     rank: Int[Array, " example"]
     logits: Float[Array, "example class"] | None = None
+    tta_predicted: Int[Array, " example"] | None = None
 
 
 def is_active(state: TrainState) -> Bool[Array, ""]:

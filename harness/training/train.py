@@ -72,6 +72,9 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     """
     if config.augment.is_on:
         config.augment.check_images(*input_shape)
+    if config.tta != "none" and len(input_shape) == 1:
+        raise ValueError(f"tta={config.tta} changes test images, and a frozen backbone's head reads features of them "
+                         "that are computed once; give tta=none, or train part of the backbone")
     given = {} if backbone is None else {"backbone": backbone}
     network = plain.built(config.model, num_classes, input_shape, streams(seed), **given)
     graph, params, statistics, in_model, drawn = plain.split(network)
@@ -267,20 +270,30 @@ def end_epoch(program: Program, state: TrainState, traced: Any, trained: Sums, v
     return lax.cond(is_active(state), ended, rest, state)
 
 
-def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None = None
-             ) -> TestResult:
-    """Scores every example exactly once, in order; with `axis_name`, split over that mesh axis."""
+def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None = None,
+             tta: str = "none") -> TestResult:
+    """Scores every example exactly once, in order; with `axis_name`, split over that mesh axis.
+
+    Args:
+      tta: what else each image is shown as; nothing but `tta_predicted` depends on it.
+    """
     size = examples.labels.shape[0]
     parts = batches.cut(jnp.arange(size), EVALUATION_BATCH, axis_name, program.whole_batches)
     cast = _cast(weights, traced["model"], program.config.precision)
 
     def score(chosen: tuple[Array, Array]) -> TestResult:
         batch, mask = chosen
-        images = batches.scaled(examples.images[batch]).astype(number_type(program.config.precision))
-        logits = plain.forward(program.network(*cast), images, models.Mode(mask=mask)).astype(jnp.float32)
-        labels = examples.labels[batch]
+        images = batches.scaled(examples.images[batch])
+
+        def seen(images: Array) -> Array:
+            inputs = images.astype(number_type(program.config.precision))
+            return plain.forward(program.network(*cast), inputs, models.Mode(mask=mask)).astype(jnp.float32)
+
+        logits, labels = seen(images), examples.labels[batch]
+        averaged = None if tta == "none" else sum(
+            jax.nn.softmax(seen(view)) for view in augmentation.views(images, tta)).argmax(-1)
         return TestResult(_sums(logits, labels, mask), logits.argmax(-1), jax.nn.softmax(logits).max(-1),
-                          _rank(logits, labels), logits if program.keeps_logits else None)
+                          _rank(logits, labels), logits if program.keeps_logits else None, averaged)
 
     results = [lax.map(score, part) for part in parts]
     sums = functools.reduce(functools.partial(jax.tree.map, jnp.add),
@@ -303,7 +316,8 @@ def score_test(program: Program, state: TrainState, traced: Any, examples: Examp
     """Scores the test set with the best and with the last weights of a run that has ended, of any other nothing."""
     def score(state: TrainState) -> TestResult:
         both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, scored(state))
-        return lax.map(lambda weights: evaluate(program, weights, traced, examples, axis_name), both)
+        tested = functools.partial(evaluate, tta=program.config.tta)
+        return lax.map(lambda weights: tested(program, weights, traced, examples, axis_name), both)
 
     def rest(state: TrainState) -> TestResult:
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(score, state))

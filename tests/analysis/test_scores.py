@@ -74,7 +74,14 @@ def test_a_run_that_is_not_done_has_no_score_and_a_metric_of_ones_own_is_added()
     name = synthetic.run_id(done)
     known = scores.of_runs(synthetic.as_read(done, failed), {name: outcome(*drawn())}, {name: {"kappa": 0.5}})
     assert list(known) == [name]
-    assert set(known[name]) == {*scores.NAMES, "kappa"}
+    assert set(known[name]) == {*scores.NAMES, "kappa"} - {"tta_accuracy"}
+
+
+def test_the_accuracy_with_test_time_augmentation_is_of_its_own_predictions():
+    run = outcome(*drawn())
+    half = run | {"tta_predicted": np.where(np.arange(len(run["label"])) % 2, run["label"], (run["label"] + 1) % 10)}
+    assert scores.tta_accuracy(run, CLASSES) is None
+    assert scores.tta_accuracy(half, CLASSES) == 0.5
 
 
 @pytest.mark.parametrize(("metric", "lower", "fraction"), [

@@ -13,6 +13,8 @@ import commands
 import pytest
 from place import ROOT
 
+from harness.data import cache
+
 CPU = "A CPU that no shipped record is of"
 DATA = os.environ.get("HARNESS_DATA_DIR", "")
 COMMAND = re.compile(r"python -m harness\.(\w+(?: --[^\s`]+)*)")
@@ -107,6 +109,10 @@ def clone(tmp_path_factory):
     git(folder, "init", "-q")
     git(folder, "add", "-A")
     git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a")
+    kept = folder.parent / "cache" / cache.folder("compiled").relative_to(os.environ["XDG_CACHE_HOME"])
+    kept.parent.mkdir(parents=True)
+    cache.folder("compiled").mkdir(parents=True, exist_ok=True)
+    kept.symlink_to(cache.folder("compiled"))
     process = commands.Commands(folder, CPU)
     yield process
     process.close()
@@ -117,7 +123,7 @@ def git(folder, *arguments):
 
 
 def carry_out(clone, command):
-    """Runs a command as a user of the clone would, whose caches are empty at first."""
+    """Runs a command as a user of the clone would, whose caches are empty at first but for compiled programs."""
     outside = clone.folder.parent
     folder = f"{DATA}/weights" if "weights" in command else str(outside / "exported")
     command = command.replace("=DIR", f"={folder}").replace("my_study.py", f"{outside}/my_study.py")

@@ -211,11 +211,12 @@ def test_a_curve_tells_its_values_beside_the_chart_and_can_be_switched_off(tab):
     key.press("Enter")
     expect(lines).to_have_count(drawn - 2)
     assert key.get_attribute("aria-pressed") == "false"
-    tab.get_by_label("validation loss").check(force=True)
+    tab.get_by_label("validation loss").press("Space")
     expect(tab.locator("#curves-chart .ytitle")).to_have_text("loss (log scale)")
     key.press("Enter")
     expect(key).to_have_attribute("aria-pressed", "true")
-    tab.get_by_label("validation accuracy").check(force=True)
+    tab.get_by_label("validation accuracy").press("Space")
+    expect(tab.locator("#curves-chart .ytitle")).to_have_text("accuracy (%)")
 
 
 def test_the_theme_can_be_chosen_and_is_kept(tab):

@@ -25,7 +25,7 @@ def surprise(probabilities, labels):
 @pytest.fixture(scope="module")
 def with_logits(tmp_path_factory):
     folder = records.Folder(tmp_path_factory.mktemp("with_logits"), "made_up")
-    execute(folder, SOUND, store_logits=True)
+    execute(folder, dataclasses.replace(SOUND, overrides={"tta": "shift"}), store_logits=True)
     return folder
 
 
@@ -44,6 +44,7 @@ def test_the_rank_is_the_true_classs_place_among_the_logits_and_0_where_the_pred
         by_hand = (stored["logits"] > stored["logits"][np.arange(len(LABELS)), LABELS][:, None]).sum(1)
         assert (stored["rank"] == by_hand).mean() > 0.99, "but for logits that half precision makes equal"
         assert len(set(stored["rank"])) == 4
+        assert len(stored["tta_predicted"]) == len(LABELS)
         bare = without.predictions(run_id)
         assert bare.keys() == {"predicted", "probability", "label", "rank"}
         np.testing.assert_array_equal(bare["rank"], stored["rank"])

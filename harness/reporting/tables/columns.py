@@ -86,7 +86,7 @@ def columns(summary: Summary) -> list[RowColumn]:
 def short(metric: str) -> str:
     """Abbreviates a metric's name for a header."""
     split, _, name = metric.partition("_")
-    first, rest = {"validation": "val.", "top5": "top-5"}.get(split, split), name.replace("_", " ")
+    first, rest = {"validation": "val.", "top5": "top-5", "tta": "TTA"}.get(split, split), name.replace("_", " ")
     return f"{first} { {'accuracy': 'acc.', 'f1': 'F1'}.get(rest, rest)}".rstrip()
 
 

@@ -33,7 +33,9 @@ def tables(summary: Summary, values: Values) -> list[Table]:
              "keeps what the score is read from. Lower is better of a loss and of an error.",
              "Top-5: the true class is among the five of the highest logits. Balanced accuracy: mean recall over "
              "classes. Macro F1: mean over classes. Log loss: mean cross-entropy, the test loss. Calibration error: "
-             "the expected one of the predicted class's probability, in 15 bins of equal width.")
+             "the expected one of the predicted class's probability, in 15 bins of equal width.",
+             *(["TTA accuracy: with test-time augmentation, of the probabilities averaged over views of each image; "
+                "nothing was selected by it."] if "tta_accuracy" in names else []))
     columns = [*labels(summary), RowColumn("n", lambda row: whole(row.runs["done"])), *map(column, names)]
     return [table("Other scores of the test set", columns, summary.rows, notes=notes)]
 
@@ -51,11 +53,13 @@ def csv_rows(summary: Summary, values: Values) -> list[dict[str, Any]]:
 
 def _names(summary: Summary, values: Values) -> list[str]:
     """Lists the scores there are to show; none where there is no other than the test loss by its other name."""
-    if not {name for of_run in values.values() for name in of_run} - {scores.LOG_LOSS}:
+    known = {name for of_run in values.values() for name in of_run}
+    if not known - {scores.LOG_LOSS}:
         return []
     few = all(len(record.dataset.class_names) <= scores.TOP for record in summary.records.values())
-    shown = [name for name in scores.NAMES if not (few and name == "top5_accuracy")]
-    return [*shown, *sorted({name for of_run in values.values() for name in of_run} - set(scores.NAMES))]
+    absent = {"top5_accuracy"} if few else set()
+    absent |= {"tta_accuracy"} - known
+    return [*(name for name in scores.NAMES if name not in absent), *sorted(known - set(scores.NAMES))]
 
 
 def _of_cell(row: CellRow, summary: Summary, values: Values, names: list[str]) -> dict[str, Estimate]:
