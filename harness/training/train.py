@@ -290,8 +290,8 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
             return plain.forward(program.network(*cast), inputs, models.Mode(mask=mask)).astype(jnp.float32)
 
         logits, labels = seen(images), examples.labels[batch]
-        averaged = None if tta == "none" else sum(
-            jax.nn.softmax(seen(view)) for view in augmentation.views(images, tta)).argmax(-1)
+        averaged = None if tta == "none" else jnp.stack(
+            [jax.nn.softmax(seen(view)) for view in augmentation.views(images, tta)]).sum(0).argmax(-1)
         return TestResult(_sums(logits, labels, mask), logits.argmax(-1), jax.nn.softmax(logits).max(-1),
                           _rank(logits, labels), logits if program.keeps_logits else None, averaged)
 
