@@ -113,7 +113,8 @@ def pin(values: Mapping[str, Any] = NUMERICS) -> None:
 
 def keep_compiled_programs() -> None:
     """Sets up the compilation cache on disk."""
-    jax.config.update("jax_compilation_cache_dir", str(cache.folder("compiled")))
+    # The path is part of what programs are found by, so that a folder behind a link has one path alone.
+    jax.config.update("jax_compilation_cache_dir", str(cache.folder("compiled").resolve()))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # These programs compile within the second below which nothing is kept by default.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
