@@ -141,17 +141,21 @@ def _is(results_dir: pathlib.Path, kept: str | None) -> bool:
 
 def _write_overview(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, page_index.Entry], *, pages_alone: bool
                     ) -> list[pathlib.Path]:
-    """Writes the page over all ablations of a results folder, and their answers into its README.md if that has room."""
+    """Writes the page over all ablations of a results folder, claims.md, and the tables of a README.md with marks."""
     entries = [summed_up.get(folder.path) or _entry(folder) for folder in records.find([results_dir])[0]]
-    index, readme = results_dir / "index.html", results_dir / "README.md"
-    records.write_atomic(index, page_index.index_page(entries))
-    if pages_alone or not readme.is_file():
-        return [index]
-    text = readme.read_text(encoding="utf-8")
-    if (filled := findings.filled(text, entries)) == text:
-        return [index]
-    records.write_atomic(readme, filled.encode())
-    return [index, readme]
+    index, readme, claimed = (results_dir / name for name in ("index.html", "README.md", "claims.md"))
+    files = {index: page_index.index_page(entries).decode()}
+    if not pages_alone:
+        files[claimed] = findings.claims(entries)
+        if readme.is_file():
+            files[readme] = findings.filled(readme.read_text(encoding="utf-8"), entries)
+    written = [path for path, text in files.items()
+               if text and not (path.is_file() and path.read_text(encoding="utf-8") == text)]
+    for path in written:
+        records.write_atomic(path, files[path].encode())
+    if files.get(claimed) == "":  # of earlier records
+        claimed.unlink(missing_ok=True)
+    return [index, *(path for path in written if path != index)]
 
 
 def _report(loaded: Loaded, console: Console, view: View, *, full: bool, pdf: bool, pages_alone: bool

@@ -1,23 +1,33 @@
-"""What every ablation of a results folder found, as a table in its README.md, between two marks that a report fills."""
+"""What every ablation of a results folder found and how it was run, as tables that a report keeps up to date.
 
-from collections.abc import Sequence
+They stand in the folder's README.md, between marks, and in its claims.md.
+"""
 
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from harness.records import RunRecord
+from harness.reporting import render
 from harness.reporting.page.cells import answer
 from harness.reporting.page.index import Entry
-from harness.reporting.render import escape_markdown
+from harness.reporting.render import DASH, escape_markdown
+from harness.reporting.tables import evidence
 
-START, END = "<!-- found -->", "<!-- /found -->"
+SHORT_COMMIT = 8
 
 
 def filled(text: str, entries: Sequence[Entry]) -> str:
-    """Puts question and answer of each ablation between the marks; text without them stays as it is."""
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    return f"{before}{start}\n{table(entries)}{end}{after}" if end else text
+    """Puts each table between its two marks; text without them stays as it is."""
+    for name, table in TABLES.items():
+        before, start, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if end:
+            text = f"{before}{start}\n{table(entries)}{end}{after}"
+    return text
 
 
-def table(entries: Sequence[Entry]) -> str:
-    """Renders a row for each ablation that can be summed up, as Markdown."""
+def found(entries: Sequence[Entry]) -> str:
+    """Renders question and answer of each ablation that can be summed up, as Markdown."""
     lines = ["| ablation | runs | asked | found |", "|---|--:|---|---|"]
     for entry in entries:
         if entry.summary:
@@ -25,3 +35,52 @@ def table(entries: Sequence[Entry]) -> str:
             words = (escape_markdown(text) for text in (entry.summary.question, " ".join(answer(entry.summary))))
             lines.append(f"| [{entry.ablation}]({entry.ablation}/table.md) | {done} | {' | '.join(words)} |")
     return "\n".join([*lines, ""])
+
+
+def run(entries: Sequence[Entry]) -> str:
+    """Renders on what, of which code and how long each ablation was trained, as Markdown; + is uncommitted changes."""
+    lines = ["| ablation | seeds | device | versions | commit | wall time | command |", "|---|--:|---|---|---|--:|---|"]
+    for entry in entries:
+        runs = entry.records.values()
+        machines = [record.environment for record in runs]
+        seeds = {record.seed for record in runs}
+        cells = (
+            f"{len(seeds)}", _distinct(machine.device for machine in machines),
+            _distinct(f"jax {machine.packages.get('jax', '?')}, flax {machine.packages.get('flax', '?')}"
+                      for machine in machines),
+            _distinct(f"{(machine.git_commit or 'unknown')[:SHORT_COMMIT]}{'+' if machine.git_dirty else ''}"
+                      for machine in machines),
+            f"{wall_s(entry.records) / 60:,.1f} min", f"`python -m harness.run --ablation={entry.ablation}`")
+        if runs:
+            lines.append(f"| [{entry.ablation}]({entry.ablation}/table.md) | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+TABLES: Mapping[str, Callable[[Sequence[Entry]], str]] = {"found": found, "run": run}
+
+
+def claims(entries: Sequence[Entry]) -> str:
+    """Renders all claims of all ablations beside what was measured, as Markdown; empty where there is none."""
+    table = evidence.all_claims({entry.ablation: entry.summary for entry in entries if entry.summary})
+    return render.markdown([table]) if table else ""
+
+
+def wall_s(records: Mapping[str, RunRecord]) -> float:
+    """Adds up the time in which runs were being trained, of runs side by side once.
+
+    Returns:
+      seconds from the start of each launch's training of a cohort to the last record of it.
+    """
+    total, until = 0.0, 0.0
+    for began, ended in sorted((_at(record.started_at), _at(record.finished_at)) for record in records.values()):
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total
+
+
+def _at(time: str) -> float:
+    return datetime.datetime.fromisoformat(time).timestamp()
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return ", ".join(map(escape_markdown, dict.fromkeys(values))) or DASH

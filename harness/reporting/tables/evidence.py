@@ -1,7 +1,7 @@
 """The tables behind the main one: coverage, claims, effects, comparisons, spread."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.analysis.cells import CellRow, Summary
@@ -207,6 +207,20 @@ def claims(summary: Summary) -> Table | None:
         *(note for words, note in _MEANINGS.items() if any(word in metric for metric in stated for word in words)),
         *(["Not auditable: what the runs' records cannot tell, with the reason before the protocol."]
           if any(claim.verdict == "not auditable" for claim in summary.claims) else [])))
+
+
+def all_claims(summaries: Mapping[str, Summary]) -> Table | None:
+    """Puts what all sources claim into one table, source by source; None without claims."""
+    held = {ablation: table for ablation, summary in summaries.items() if (table := claims(summary))}
+    if not held:
+        return None
+    rows = [(row[0], Cell(ablation), *row[1:4], row[4], Cell(f"{claim.measured.n}", claim.measured.n), *row[5:])
+            for ablation, table in held.items()
+            for row, claim in zip(table.cells, summaries[ablation].claims, strict=True)]
+    source, *columns = next(iter(held.values())).columns
+    shown = (source, Column("ablation", is_text=True), *columns[:4], Column("n"), *columns[4:])
+    return Table("What all sources claim", shown, tuple(sorted(rows, key=lambda row: row[0].text)),
+                 notes=tuple(dict.fromkeys(note for table in held.values() for note in table.notes)))
 
 
 # Parts of metrics' names -> what a reader must know of them.

@@ -1,0 +1,51 @@
+import dataclasses
+
+import pytest
+import synthetic
+
+from harness.analysis.claims import ClaimRow
+from harness.analysis.stats import Estimate
+from harness.analysis.summarize import summarize
+from harness.reporting import findings
+from harness.reporting.page.index import Entry
+
+
+def at(record, started, finished):
+    return dataclasses.replace(record, started_at=f"2026-01-01T{started}:00+00:00",
+                               finished_at=f"2026-01-01T{finished}:00+00:00")
+
+
+@pytest.fixture(scope="module")
+def entries():
+    made = []
+    for ablation, source in (("b", "notebook"), ("a", "a post"), ("c", "notebook")):
+        runs = [at(synthetic.record({"x": "0"}, 0, 0.9), "10:00", "10:10"),
+                at(synthetic.record({"x": "0"}, 1, 0.9), "10:05", "10:20"),  # side by side for five minutes
+                at(synthetic.record({"x": "0"}, 2, 0.9), "15:00", "15:01")]
+        records = synthetic.as_read(*runs)
+        summary = dataclasses.replace(summarize(ablation, synthetic.plan({"x": ["0"]}, runs), records), claims=(
+            ClaimRow(None, None, "accuracy | of all", "about", None, 0.0, "last", source, (), "", Estimate(0),
+                     "not auditable"),))
+        made.append(Entry(ablation, summary, records, True, "results"))
+    return made
+
+
+def test_time_of_runs_side_by_side_counts_once_and_time_between_launches_not_at_all(entries):
+    assert findings.wall_s(entries[0].records) == 21 * 60
+    assert findings.wall_s({}) == 0
+
+
+def test_the_table_of_all_claims_is_in_order_of_sources_and_names_the_ablation(entries):
+    rows = [line.split(" | ")[:2] for line in findings.claims(entries).splitlines() if "not auditable" in line]
+    assert rows == [["| a post", "a"], ["| notebook", "b"], ["| notebook", "c"]]
+    assert findings.claims([dataclasses.replace(entries[0], summary=None)]) == ""
+
+
+def test_each_table_stands_between_its_marks_and_the_rest_stays(entries):
+    text = "before\n<!-- run -->\nold\n<!-- /run -->\nmiddle <!-- found --> no end"
+    filled = findings.filled(text, entries)
+    assert filled.startswith("before\n<!-- run -->\n| ablation | seeds |")
+    assert filled.endswith("<!-- /run -->\nmiddle <!-- found --> no end")
+    assert "old" not in filled
+    assert "21.0 min | `python -m harness.run --ablation=b` |" in filled
+    assert findings.filled(filled, entries) == filled
