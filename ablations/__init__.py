@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ablations import (
     cifar10_cnn,
+    cifar10_cnn_best,
     cifar10_finetune,
     cifar10_mlp_vs_cnn,
     cifar10_transfer,
@@ -19,7 +20,9 @@ from ablations import (
     fashion_regularization,
     kmnist_mlp,
     kmnist_mlp_best,
+    kmnist_split,
     mnist,
+    mnist_mlp_best,
     quickstart,
 )
 from ablations.spec import Ablation
@@ -37,10 +40,13 @@ ABLATIONS: dict[str, Ablation] = {
     "mnist_optimizer": mnist.OPTIMIZER,
     "mnist_l2_strength": mnist.L2_STRENGTH,
     "mnist_mlp": mnist.MLP,
+    "mnist_mlp_best": mnist_mlp_best.ABLATION,
     "kmnist_mlp": kmnist_mlp.ABLATION,
     "kmnist_mlp_best": kmnist_mlp_best.ABLATION,
+    "kmnist_split": kmnist_split.ABLATION,
     "cifar10_mlp_vs_cnn": cifar10_mlp_vs_cnn.ABLATION,
     "cifar10_cnn": cifar10_cnn.ABLATION,
+    "cifar10_cnn_best": cifar10_cnn_best.ABLATION,
     "cifar10_transfer": cifar10_transfer.ABLATION,
     "cifar10_transfer_head": cifar10_transfer_head.ABLATION,
     "cifar10_transfer_width": cifar10_transfer_width.ABLATION,
