@@ -22,12 +22,15 @@ import json
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 if not __package__:  # python harness/bench.py, which puts that folder on the path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it imports, Ctrl-C ends it without a traceback
 
 import jax
 from absl import flags

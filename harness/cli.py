@@ -7,7 +7,9 @@ import ast
 import errno
 import importlib.util
 import math
+import os
 import runpy
+import signal
 import sys
 import textwrap
 import traceback
@@ -30,9 +32,11 @@ class UsageError(Exception):
     Attributes:
       choices: names to choose from, printed below the message.
       exit_code: of the process.
+      leaves_work: whether threads are still at something that nobody waits for.
     """
 
     exit_code = 1
+    leaves_work = False
 
     def __init__(self, message: str, choices: Sequence[str] = ()):
         super().__init__(message)
@@ -63,6 +67,8 @@ def run(main: Callable[..., None], *expected: type[Exception], takes_names: bool
         are listed below it.
       takes_names: whether it is given what stands on the command line beside the flags, such as files.
     """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while a command imports what it needs
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     flags.FLAGS.set_gnu_getopt(True)  # flags also count after a name
     mendable: tuple[type[Exception], ...] = (UsageError, OSError, *expected)  # a full disk is no bug
 
@@ -79,6 +85,10 @@ def run(main: Callable[..., None], *expected: type[Exception], takes_names: bool
             sys.exit(130)
         except mendable as error:
             tell(error, "", mendable)
+            if getattr(error, "leaves_work", False):
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(error.exit_code)
             sys.exit(getattr(error, "exit_code", 1))
 
     app.run(guarded, flags_parser=_parse)

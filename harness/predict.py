@@ -20,12 +20,15 @@ it was then: --ablation=my_study.py, or --trust_code for the copy of it that was
 
 import contextlib
 import pathlib
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 if not __package__:  # python harness/predict.py, which puts that folder on the path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it imports, Ctrl-C ends it without a traceback
 
 from absl import flags
 from rich.console import Console

@@ -27,11 +27,14 @@ Another view of the same records is printed, and written to table files with the
 """
 
 import pathlib
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 if not __package__:  # python harness/report.py, which puts that folder on the path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it imports, Ctrl-C ends it without a traceback
 
 import rich.text
 from absl import flags

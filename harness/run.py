@@ -45,11 +45,14 @@ import functools
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Hashable, Iterator, Mapping
 
 if not __package__:  # python harness/run.py, which puts that folder on the path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it imports, Ctrl-C ends it without a traceback
 
 import filelock
 from absl import flags
@@ -130,6 +133,7 @@ class StoppedError(cli.UsageError):
     """The user has stopped the command; what it was at is saved, and it may be given again."""
 
     exit_code = getattr(os, "EX_TEMPFAIL", 75)
+    leaves_work = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Trains what is missing of an ablation, cohort by cohort, and records every run."""
 
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -23,6 +22,7 @@ from harness.training.layout import Layout, Parallel, smaller
 from harness.training.recording import Recorder, now
 from harness.training.trainer import Member, Trainer
 from harness.training.watcher import Audience, Epoch, Watcher
+from harness.training.writing import Writing
 
 # So many cohorts in a row that fail alike before their first step are no accident of one network.
 BROKEN = 3
@@ -97,8 +97,10 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
         for hint in dict.fromkeys(filter(None, hints)):
             watcher.told(hint)
         alike: list[Failure] = []
-        with _Writing(watcher, finished) as writing, _Ahead() as ahead:
+        with Writing(watcher, finished, lambda: bool(stop)) as writing, _Ahead() as ahead:
             for number, (members, training) in enumerate(cohorts):
+                if stop:
+                    raise stopping.StoppedError
                 ahead.wait()
                 # Not before this one's programs have been chosen: compiling tries kernels out, which would disturb
                 # what is timed.
@@ -120,38 +122,6 @@ def _alike(before: Sequence[Failure], failure: Failure | None) -> list[Failure]:
     return [*before, failure] if before and before[-1].place == failure.place else [failure]
 
 
-class _Writing:
-    """Writes records one after another while training goes on; what was handed in is written, whatever happens."""
-
-    def __init__(self, watcher: Watcher, finished: list[records.RunRecord]):
-        self._watcher, self._finished = watcher, finished
-        self._thread = futures.ThreadPoolExecutor(1, "write")
-        self._pending: collections.deque[tuple[Run, futures.Future[records.RunRecord]]] = collections.deque()
-
-    def __enter__(self) -> "_Writing":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self.told(wait=True)
-        finally:
-            self._thread.shutdown()
-
-    def add(self, run: Run, write: Callable[[], records.RunRecord]) -> None:
-        """Has a record written after those before it, and tells of what has been written meanwhile."""
-        self._pending.append((run, self._thread.submit(write)))
-        self.told(wait=jax.default_backend() == "cpu")  # training is what the cores are for there
-
-    def told(self, *, wait: bool) -> None:
-        """Tells of written records in their order; raises what kept one from being written."""
-        while self._pending and (wait or self._pending[0][1].done()):
-            run, record = self._pending.popleft()
-            self._finished.append(record.result())
-            if count := self._finished[-1].non_finite_gradients:
-                self._watcher.told(f"{run.run_id}: {count} steps had a gradient that was not finite")
-            self._watcher.finished(run, self._finished[-1])
-
-
 class _Ahead:
     """Compiles for the next cohort while one trains, where training leaves the processor free."""
 
@@ -163,8 +133,8 @@ class _Ahead:
     def __enter__(self) -> "_Ahead":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._thread.shutdown(wait=kind is not stopping.StoppedError, cancel_futures=True)
 
     def start(self) -> None:
         """Compiles for the next cohort from now on."""
@@ -244,7 +214,7 @@ class _Cohort:
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
 
-    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: _Writing, ahead: _Ahead) -> Failure | None:
+    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: Writing, ahead: _Ahead) -> Failure | None:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails.
 
         Whatever keeps one from being trained becomes its record, and the others train.
@@ -334,6 +304,8 @@ class _Cohort:
         self.watcher.compiling(())
         try:
             choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
+        except stopping.StoppedError:
+            raise
         except Exception as error:  # which of the runs it is will be seen one by one
             return probe.Choice(Layout(1, parallel=self.launch.parallel), f"not probed: {Failure.of(error).message}")
         self._keep(choice)

@@ -6,14 +6,49 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import TypeVar
 
 # What a terminal, a cluster's queue and a user send; Windows has the first two alone.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 
+# What is over within this time is waited for when the user asks to stop; saving takes what is left of ten seconds.
+GRACE_S = 5.0
+_LOOK_S = 0.2
+Value = TypeVar("Value")
+
 
 class StoppedError(Exception):
-    """The user asked to stop; every run in training is saved."""
+    """The user asked to stop; what of every run in training can be saved is."""
+
+
+class Calls:
+    """Makes calls that may take minutes, as compiling and an epoch do, and gives them up where the user asks to stop.
+
+    A call is made in a thread, which is left to itself when it is given up. Whoever then ends the process must not wait
+    for its threads.
+    """
+
+    def __init__(self, stop_requested: Callable[[], bool]):
+        self._stop_requested = stop_requested
+        self._asked_at: float | None = None
+        self._thread = futures.ThreadPoolExecutor(1, "call")
+
+    def made(self, call: Callable[[], Value]) -> Value:
+        """Makes a call that changes nothing but what it gives back.
+
+        Raises:
+          StoppedError: if the user asked to stop, and the call was not over `GRACE_S` later.
+        """
+        called = self._thread.submit(call)
+        while not futures.wait([called], _LOOK_S).done:
+            if self._asked_at is None and self._stop_requested():
+                self._asked_at = time.monotonic()
+            if self._asked_at is not None and time.monotonic() - self._asked_at > GRACE_S:
+                raise StoppedError
+        return called.result()
 
 
 @contextlib.contextmanager
@@ -49,7 +84,7 @@ def _listen(reading: socket.socket, heard: list[int], received: list[int], tell:
                 _end(number)
             elif number in heard:
                 received.append(number)
-                tell("stopping: finishing this epoch, then saving; once more stops now (the last checkpoint stays)")
+                tell("stopping: saving, in ten seconds at most; once more stops now (the last checkpoint stays)")
 
 
 def _left_to_the_listener(number: int, frame: object) -> None:

@@ -20,7 +20,7 @@ from harness.records.configs import as_json, config_differences, differences
 from harness.training import budget, checkpoint, environment, probe, train
 from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs
-from harness.training.stopping import StoppedError
+from harness.training.stopping import GRACE_S, Calls, StoppedError
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
 from models.mobilenet_v2 import Backbone
 
@@ -34,6 +34,7 @@ class Member:
       origin: what a checkpoint must agree with to be resumed: configuration, data, machine.
       traced: values of its config that the program takes as inputs.
       state: as of the last time it was copied from the devices; at the end, the final one.
+      copied: the epoch that all of `state` is of; the weights are copied less often than what tells of progress.
       epochs_s: seconds that each epoch's training took, over all launches.
       validate_s: seconds in validation, over all launches.
       launches: processes that worked on it, this one included.
@@ -49,6 +50,7 @@ class Member:
     program: train.Program
     state: train.TrainState
     traced: Any
+    copied: int = 0
     epochs_s: list[float] = dataclasses.field(default_factory=list)
     validate_s: float = 0.0
     launches: int = 1
@@ -87,7 +89,7 @@ class Trainer:
     Attributes:
       dataset: what all of them read.
       save_every_s: least seconds between two checkpoints.
-      stop_requested: asked after each epoch; true saves and raises `StoppedError`.
+      stop_requested: asked after each epoch, and while something takes long; true saves and raises `StoppedError`.
       device_memory: tells how many bytes each of so many devices has; None if that is not known.
       backbone, weights: what transfer networks start from, and the sha256 of its weight file.
       machine: what a checkpoint belongs to; None is this process's.
@@ -105,8 +107,10 @@ class Trainer:
         self.device_memory = device_memory
         self.backbone, self.weights, self.machine = backbone, weights, machine
         self.keeps_logits, self.tell = keeps_logits, tell
+        self._calls = Calls(stop_requested)
         self._built: Programs | None = None
         self._saved_at, self._save_s, self._complained = 0.0, 0.0, False
+        self._epoch_s, self._copy_s = 0.0, 0.0
 
     def check(self, run: Run, checkpoints: pathlib.Path) -> None:
         """Checks that a run's checkpoint, if it has one, may be resumed here.
@@ -129,11 +133,12 @@ class Trainer:
 
         Raises:
           programs.OutOfMemoryError: if they need more memory than a device has.
+          StoppedError: if the user asked to stop.
         """
         if self._built is None or self._built.layout != layout:
             self._built = None  # its copy of the data goes before the next one comes
-            self._built = Programs(*self.start(run), self.dataset, layout, self.device_memory(layout.devices),
-                                   whole=True)
+            start, limit = self.start(run), self.device_memory(layout.devices)
+            self._built = self._calls.made(lambda: Programs(*start, self.dataset, layout, limit, whole=True))
         return self._built
 
     def release(self) -> None:
@@ -145,6 +150,9 @@ class Trainer:
 
         Args:
           runs: all that are to be trained, now or later.
+
+        Raises:
+          StoppedError: if the user asked to stop.
         """
         start = self.start(runs[0])
         _, state, traced = start
@@ -159,8 +167,8 @@ class Trainer:
             return probe.seconds_per_step(programs, states, all_traced)
 
         choices = self._choices(start, len(runs), devices, parallel)
-        choice, self._built = probe.choose(choices.simplest(), choices.alternatives(), build, measure, len(runs),
-                                           len(state.history))
+        choice, self._built = self._calls.made(lambda: probe.choose(
+            choices.simplest(), choices.alternatives(), build, measure, len(runs), len(state.history)))
         return choice
 
     def prepare(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> None:
@@ -187,16 +195,27 @@ class Trainer:
           watcher: told of all progress.
 
         Raises:
-          StoppedError: if the user asked to stop; every run in training is saved.
+          StoppedError: if the user asked to stop; every run in training is saved, as of its last whole epoch.
           SpecError: if a run's network computes something else than the others'.
           programs.OutOfMemoryError: if a device has too little memory for that many runs; or what jax raises then.
         """
-        waiting = list(runs)
         slots: list[Member] = []
+        try:
+            yield from self._fit(list(runs), slots, checkpoints, layout, watcher)
+        except StoppedError:
+            for member in slots:
+                if 0 < member.copied == int(member.state.epoch):
+                    self._try_to_save(member, is_last=True)
+            raise
+
+    def _fit(self, waiting: list[Run], slots: list[Member], checkpoints: Callable[[Run], pathlib.Path], layout: Layout,
+             watcher: Watcher) -> Iterator[Member]:
+        """Is `fit`, without saving when the user asks to stop; the slots hold the runs in training."""
         programs: Programs | None = None
         self._saved_at = time.perf_counter()
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
+                self._stop_if_asked()
                 slots.append(self._member(run, checkpoints(run)))
                 watcher.starting(slots[-1].as_started())
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
@@ -207,13 +226,17 @@ class Trainer:
             for member in slots:
                 if member.programs is not programs:
                     _check_same(programs, member)
-            programs.compile_all()
+            self._calls.made(programs.compile_all)
             watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, programs is not before))
             ended = self._train_until_one_ends(programs, slots, watcher)
-            slots = [member for member in slots if member.test is None]
+            slots[:] = [member for member in slots if member.test is None]
             for member in ended:
                 watcher.ended(member.as_ended())
                 yield member
+
+    def _stop_if_asked(self) -> None:
+        if self.stop_requested():
+            raise StoppedError
 
     def _train_until_one_ends(self, programs: Programs, slots: Sequence[Member], watcher: Watcher) -> list[Member]:
         """Trains epochs until a run ends; brings all states back to the host.
@@ -224,9 +247,9 @@ class Trainer:
         states, traced = _put(programs, slots)
         while all(member.active for member in slots):
             states = self._train_an_epoch(programs, slots, states, traced, watcher)
-            self._save(programs, slots, states)
+            self._keep(programs, slots, states)
         ended = [member for member in slots if not member.active]
-        results = programs.take(programs.test(states, traced))
+        results = self._calls.made(lambda: programs.take(programs.test(states, traced)))
         for member, result in zip(slots, results, strict=False):
             if member in ended:
                 for outcome in result.values():
@@ -237,29 +260,24 @@ class Trainer:
     def _train_an_epoch(self, programs: Programs, slots: Sequence[Member], states: Any, traced: Any, watcher: Watcher
                         ) -> Any:
         """Trains and validates every slot once, and tells what came of it; the weights stay on the devices."""
-        started = time.perf_counter()
-        states, sums = programs.train(states, traced)
-        trained = programs.take(sums)
-        trained_at = time.perf_counter()
-        states, sums = programs.end_epoch(states, traced, sums)
-        validated = programs.take(sums)
-        validated_at = time.perf_counter()
-        now = programs.take({name: getattr(states, name) for name in ("epoch", "history", "stopped", "diverged")})
+        states, trained, validated, now, train_s, validate_s = self._calls.made(
+            lambda: _epoch(programs, states, traced))
+        self._epoch_s = train_s + validate_s
         reports = []
         for member, seen, checked, state in zip(slots, trained, validated, now, strict=False):
             _check_seen(seen.examples, budget.examples(member.run.config, self._train_examples(member.run),
                                                        int(state["epoch"])))
             _check_seen(checked.examples, len(self.dataset.validation.labels))
-            member.epochs_s.append(round(trained_at - started, 4))
-            member.validate_s += validated_at - trained_at
+            member.epochs_s.append(round(train_s, 4))
+            member.validate_s += validate_s
             member.state = member.state._replace(**state)
             scores = dict(zip(train.HISTORY, map(float, state["history"][state["epoch"] - 1]), strict=True))
-            reports.append(Epoch(member.run, int(state["epoch"]), scores, trained_at - started, int(seen.examples)))
+            reports.append(Epoch(member.run, int(state["epoch"]), scores, train_s, int(seen.examples)))
         watcher.epochs(reports)
         return states
 
-    def _save(self, programs: Programs, slots: Sequence[Member], states: Any) -> None:
-        """Brings the states to the host and saves them, if a run has ended, time is up, or the user asks to stop.
+    def _keep(self, programs: Programs, slots: Sequence[Member], states: Any) -> None:
+        """Brings the states to the host if a run has ended, epochs are long or the user asks to stop; saves in time.
 
         Raises:
           StoppedError: if the user asked to stop.
@@ -267,15 +285,18 @@ class Trainer:
         stop = self.stop_requested()
         # Many runs take long to save: they are saved less often.
         due = time.perf_counter() - self._saved_at > max(self.save_every_s, 20 * self._save_s)
-        if stop or due or not all(member.active for member in slots):
-            saving = time.perf_counter()
+        # The next epoch may be given up then, and leaves nothing behind: its program consumes the states.
+        is_long = self._epoch_s > max(GRACE_S, 50 * self._copy_s)
+        if stop or due or is_long or not all(member.active for member in slots):
+            copying = time.perf_counter()
             for member, state in zip(slots, programs.take(states), strict=False):
-                member.state = state
-                if stop or due:  # what has ended is recorded next, which keeps it better
-                    self._try_to_save(member, is_last=stop)
+                member.state, member.copied = state, int(state.epoch)
+            self._copy_s = time.perf_counter() - copying
             if due:
+                for member in slots:  # what has ended is recorded next, which keeps it better
+                    self._try_to_save(member, is_last=False)
                 self._saved_at = time.perf_counter()
-                self._save_s = self._saved_at - saving
+                self._save_s = self._saved_at - copying
         if stop:
             raise StoppedError
 
@@ -295,6 +316,7 @@ class Trainer:
         member = Member(run, checkpoints, self._origin(run), program, state, traced)
         if restored := checkpoint.restore(checkpoints, state, self.tell):
             member.state, progress = restored
+            member.copied = int(member.state.epoch)
             member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
             member.launches, member.layouts = int(progress["launches"]) + 1, list(progress["layouts"])
         return member
@@ -316,6 +338,24 @@ class Trainer:
         return {"config": as_json(run.config), "data": self.dataset.fingerprint, "device": machine.device,
                 "platform": machine.platform, "packages": machine.packages, "training_code": machine.training_code,
                 "numerics": machine.numerics, **weights}
+
+
+def _epoch(programs: Programs, states: Any, traced: Any) -> tuple[Any, list[Any], list[Any], list[Any], float, float]:
+    """Trains and validates every slot once.
+
+    Returns:
+      the states on the devices; of each slot the totals of training and of validation, and what tells of its progress;
+      the seconds that both took.
+    """
+    started = time.perf_counter()
+    states, sums = programs.train(states, traced)
+    trained = programs.take(sums)
+    trained_at = time.perf_counter()
+    states, sums = programs.end_epoch(states, traced, sums)
+    validated = programs.take(sums)
+    validated_at = time.perf_counter()
+    now = programs.take({name: getattr(states, name) for name in ("epoch", "history", "stopped", "diverged")})
+    return states, trained, validated, now, trained_at - started, validated_at - trained_at
 
 
 def _check_same(programs: Programs, member: Member) -> None:

@@ -1,5 +1,7 @@
 import dataclasses
 import re
+import threading
+import time
 
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ from small import small_dataset
 from sweeps import Listener
 
 from ablations.spec import Ablation, EarlyStopping, Factor, OptimizerConfig, RunConfig
-from harness.training import checkpoint, probe
+from harness.training import checkpoint, probe, stopping
 from harness.training import trainer as fit
 from harness.training.layout import Layout
 from harness.training.programs import Programs
@@ -23,11 +25,11 @@ def runs(config, rates=(0.01,), seeds=(0,)):
     return Ablation("Why?", config, {"rate": factor}, seeds=seeds).runs()
 
 
-def fitted(dataset, chosen, folder, layout=None, stop=lambda: False, save_every_s=1e9, listener=None):
-    """Trains runs side by side and gives their members, by run_id."""
-    trainer = fit.Trainer(dataset, save_every_s, stop)
-    members = trainer.fit(chosen, lambda run: folder / run.run_id, layout or Layout(len(chosen)),
-                          listener or Listener())
+def fitted(dataset, chosen, folder, layout=None, stop_after=1e9, save_every_s=1e9, listener=None):
+    """Trains runs side by side, so many epochs, and gives their members, by run_id."""
+    listener = listener or Listener()
+    trainer = fit.Trainer(dataset, save_every_s, lambda: len(listener.seen) >= stop_after)
+    members = trainer.fit(chosen, lambda run: folder / run.run_id, layout or Layout(len(chosen)), listener)
     return {member.run.run_id: member for member in members}
 
 
@@ -61,20 +63,75 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, dataset, config, st
     config = dataclasses.replace(config, early_stopping=EarlyStopping(patience=2), optimizer=OptimizerConfig("adam"))
     chosen = runs(config, seeds=(0, 1))
     straight = fitted(dataset, chosen, tmp_path / "straight")
-    epochs = iter(range(1, 9))
     with pytest.raises(fit.StoppedError):
-        fitted(dataset, chosen, tmp_path / "stopped", stop=lambda: next(epochs) == stop_after)
+        fitted(dataset, chosen, tmp_path / "stopped", stop_after=stop_after)
     resumed = fitted(dataset, chosen, tmp_path / "stopped")
     for run in chosen:
         assert resumed[run.run_id].launches == 2
         assert_same(resumed[run.run_id], straight[run.run_id])
 
 
+def test_an_epoch_that_is_given_up_is_trained_again_to_the_same_digits(tmp_path, dataset, monkeypatch):
+    """The second epoch takes for ever; what is saved is the first, although no checkpoint was due."""
+    [run] = runs(MLP)
+    straight = fitted(dataset, [run], tmp_path / "straight", layout=Layout(2))[run.run_id]
+    whole, for_ever = Programs.train, threading.Event()
+    monkeypatch.setattr(fit, "GRACE_S", 0.0)
+    monkeypatch.setattr(stopping, "GRACE_S", 0.1)
+    trainer = fit.Trainer(dataset, 1e9, lambda: any(thread.name == "slow" for thread in threading.enumerate()))
+    trained = []
+
+    def slow(programs, *states):
+        trained.append(states)
+        if len(trained) == 2:
+            threading.current_thread().name = "slow"
+            for_ever.wait(timeout=60)
+        return whole(programs, *states)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Programs, "train", slow)
+        started = time.monotonic()
+        with pytest.raises(fit.StoppedError):
+            list(trainer.fit([run], lambda run: tmp_path / "stopped", Layout(2), Listener()))
+        assert time.monotonic() - started < 30
+        for_ever.set()
+    listener = Listener()
+    [resumed] = fit.Trainer(dataset).fit([run], lambda run: tmp_path / "stopped", Layout(2), listener)
+    assert listener.started == [(run.run_id, 1)]
+    assert_same(resumed, straight)
+
+
+@pytest.mark.parametrize("method", ["compile_all", "test"])
+def test_what_takes_long_is_given_up_and_no_epoch_is_lost(tmp_path, dataset, monkeypatch, method):
+    """A run that has ended and is not scored yet is saved, and so is one whose programs are compiled again."""
+    still, moving = runs(stopping_early(1, epochs=3), rates=(1e-30, 0.05))
+    straight = fitted(dataset, [still, moving], tmp_path / "straight")
+    whole, for_ever, called = getattr(Programs, method), threading.Event(), []
+    monkeypatch.setattr(stopping, "GRACE_S", 0.1)
+
+    def slow(programs, *states):
+        called.append(method)
+        if len(called) == (2 if method == "compile_all" else 1):
+            for_ever.wait(timeout=60)
+        return whole(programs, *states)
+
+    trainer = fit.Trainer(dataset, 1e9, lambda: len(called) == (2 if method == "compile_all" else 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Programs, method, slow)
+        with pytest.raises(fit.StoppedError):
+            list(trainer.fit([still, moving], lambda run: tmp_path / run.run_id, Layout(2), Listener()))
+        for_ever.set()
+    listener = Listener()
+    resumed = {member.run.run_id: member for member in fit.Trainer(dataset).fit(
+        [still, moving], lambda run: tmp_path / run.run_id, Layout(2), listener)}
+    assert dict(listener.started)[moving.run_id] == 2
+    assert_same(resumed[moving.run_id], straight[moving.run_id])
+
+
 def test_runs_at_different_epochs_resume_side_by_side(tmp_path, dataset):
     ahead, behind = runs(MLP, seeds=(0, 1))
-    epochs = iter((1, 2))
     with pytest.raises(fit.StoppedError):
-        fitted(dataset, [ahead], tmp_path / "mixed", layout=Layout(2), stop=lambda: next(epochs) == 2)
+        fitted(dataset, [ahead], tmp_path / "mixed", layout=Layout(2), stop_after=2)
     mixed = fitted(dataset, [ahead, behind], tmp_path / "mixed")
     straight = fitted(dataset, [ahead, behind], tmp_path / "straight")
     for run in (ahead, behind):
@@ -85,9 +142,8 @@ def test_runs_at_different_epochs_resume_side_by_side(tmp_path, dataset):
 def test_a_damaged_checkpoint_costs_time_and_no_digit(tmp_path, dataset, damaged):
     [run] = runs(MLP)
     straight = fitted(dataset, [run], tmp_path / "straight")[run.run_id]
-    epochs = iter((False, True))
     with pytest.raises(fit.StoppedError):
-        fitted(dataset, [run], tmp_path / "stopped", stop=lambda: next(epochs), save_every_s=0)
+        fitted(dataset, [run], tmp_path / "stopped", stop_after=2, save_every_s=0)
     folder, told = tmp_path / "stopped" / run.run_id, []
     assert {path.name for path in folder.iterdir()} == {"1", "2"}
     for epoch in damaged:
@@ -144,7 +200,7 @@ def test_a_grid_of_25_runs_compiles_once(tmp_path, dataset, monkeypatch):
     assert [programs.compilation.programs for programs in built] == [3]
 
 
-def stopping(patience, epochs=6):
+def stopping_early(patience, epochs=6):
     """Nothing moves, so a run stops after its first epoch and its patience."""
     still = OptimizerConfig("sgd", learning_rate=1e-30)
     return dataclasses.replace(MLP, epochs=epochs, optimizer=still, early_stopping=EarlyStopping(patience=patience))
@@ -152,7 +208,7 @@ def stopping(patience, epochs=6):
 
 def test_a_free_slot_takes_the_next_run(tmp_path, dataset):
     """One of two stops early; the third run joins while the other still trains, and all equal their solo runs."""
-    still, moving, next_one = runs(stopping(2), rates=(1e-30, 0.05, 0.02))
+    still, moving, next_one = runs(stopping_early(2), rates=(1e-30, 0.05, 0.02))
     listener = Listener()
     together = fitted(dataset, [still, moving, next_one], tmp_path / "together", Layout(2), listener=listener)
     trained = [sorted(epoch.run.run_id for epoch in epochs) for epochs in listener.seen]
@@ -167,7 +223,7 @@ def test_a_free_slot_takes_the_next_run(tmp_path, dataset):
 
 def test_a_cohort_is_compacted_when_half_of_it_has_stopped(tmp_path, dataset):
     """Two of three stop after epoch 3; the last goes on alone, on one slot, to the same end."""
-    chosen = runs(stopping(2), rates=(1e-30, 2e-30, 0.05))
+    chosen = runs(stopping_early(2), rates=(1e-30, 2e-30, 0.05))
     listener = Listener()
     together = fitted(dataset, chosen, tmp_path / "together", Layout(1, members=4), listener=listener)
     assert listener.layouts == [Layout(1, members=4), Layout(1)]

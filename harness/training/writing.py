@@ -1,0 +1,73 @@
+"""Writes records while training goes on, each as soon as there is room for it."""
+
+import collections
+import time
+from collections.abc import Callable
+from concurrent import futures
+
+import jax
+
+from ablations.spec import Run
+from harness import records
+from harness.training.stopping import StoppedError
+from harness.training.watcher import Watcher
+
+# Between two tries to write a record.
+AGAIN_S = 10.0
+_LOOK_S = 0.2
+
+
+class Writing:
+    """Writes records one after another while training goes on; what was handed in is written, whatever happens.
+
+    Where one cannot be written, as on a full disk, it is kept in memory and tried again until it can be, or until the
+    user asks to stop.
+    """
+
+    def __init__(self, watcher: Watcher, finished: list[records.RunRecord], stop_requested: Callable[[], bool]):
+        self._watcher, self._finished, self._stop_requested = watcher, finished, stop_requested
+        self._thread = futures.ThreadPoolExecutor(1, "write")
+        self._pending: collections.deque[tuple[Run, futures.Future[records.RunRecord]]] = collections.deque()
+
+    def __enter__(self) -> "Writing":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.told(wait=True)
+        finally:
+            self._thread.shutdown()
+
+    def add(self, run: Run, write: Callable[[], records.RunRecord]) -> None:
+        """Has a record written after those before it, and tells of what has been written meanwhile."""
+        self._pending.append((run, self._thread.submit(self._written, run, write)))
+        self.told(wait=jax.default_backend() == "cpu")  # training is what the cores are for there
+
+    def told(self, *, wait: bool) -> None:
+        """Tells of written records in their order; raises what kept one from being written."""
+        while self._pending and (wait or self._pending[0][1].done()):
+            run, record = self._pending.popleft()
+            self._finished.append(record.result())
+            if count := self._finished[-1].non_finite_gradients:
+                self._watcher.told(f"{run.run_id}: {count} steps had a gradient that was not finite")
+            self._watcher.finished(run, self._finished[-1])
+
+    def _written(self, run: Run, write: Callable[[], records.RunRecord]) -> records.RunRecord:
+        failed = False
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if not failed:
+                    self._watcher.told(
+                        f"warning: {error.filename or run.run_id}: {(error.strerror or str(error)).lower()}; free some "
+                        f"room or mend who may write there: {run.run_id} is kept in memory, and its record is tried "
+                        f"again every {AGAIN_S:.0f} s until it is written or you stop")
+                failed = True
+            again_at = time.monotonic() + AGAIN_S
+            while time.monotonic() < again_at:
+                if self._stop_requested():
+                    self._watcher.told(f"warning: {run.run_id} has no record; it is trained again from its last "
+                                       "checkpoint, if it has one")
+                    raise StoppedError
+                time.sleep(_LOOK_S)
