@@ -85,11 +85,12 @@ def run(main: Callable[..., None], *expected: type[Exception], takes_names: bool
             sys.exit(130)
         except mendable as error:
             tell(error, "", mendable)
+            code = getattr(error, "exit_code", 1)
             if getattr(error, "leaves_work", False):
                 sys.stdout.flush()
                 sys.stderr.flush()
-                os._exit(error.exit_code)
-            sys.exit(getattr(error, "exit_code", 1))
+                os._exit(code)
+            sys.exit(code)
 
     app.run(guarded, flags_parser=_parse)
 

@@ -72,7 +72,7 @@ from harness.progress.clock import Clock
 from harness.progress.display import SweepProgress
 from harness.progress.file import ProgressFile
 from harness.progress.tally import Tally
-from harness.records import pooling
+from harness.records import leftovers, pooling
 from harness.records.files import check_writable
 from harness.training import checkpoint, cost, environment, estimate, executor, keeping, scoring, stopping
 from harness.training.watcher import Audience, Watcher
@@ -226,7 +226,7 @@ def _launch(asked: Asked) -> None:
     if absent:
         check_writable(folder.path)
     found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
-    costs = cost.measure_all(absent, found)
+    costs = cost.measure_all(absent, found, tell)
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(absent)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/")
     came_with_it = records.Folder(records.SHIPPED_RESULTS, name)
@@ -252,6 +252,7 @@ def _launch(asked: Asked) -> None:
         trained = _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs), clock)
     else:  # the question or a claim may have been edited since; a process that trains here has written it already
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
+            leftovers.remove(folder.path)
             _write_plan(asked)
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, folder, tell)
     from harness import report  # its pictures and statistics take seconds to import
@@ -320,6 +321,7 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
     folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
+        leftovers.remove(folder.path)
         _write_plan(asked)
         # Another process may have finished some while this one waited for its data.
         still_absent = executor.missing(absent, folder, RETRY.value)

@@ -13,10 +13,10 @@ from harness.training.estimate import CellEstimate, SweepEstimate
 _COLUMNS: dict[str, Callable[[CellEstimate], str]] = {
     "runs": lambda cell: str(cell.runs),
     "time": lambda cell: about(cell.wall_s),
-    "memory\nMiB": lambda cell: _mib(cell.cost.memory_estimate_bytes),
+    "memory\nMiB": lambda cell: _mib(cell.cost.memory_estimate_bytes) if cell.cost else "unknown",
     "disk\nMiB": lambda cell: _mib(cell.disk_bytes),
-    "parameters": lambda cell: f"{cell.cost.parameters:,}",
-    "MACs/\nexample": lambda cell: f"{cell.cost.macs_per_example:,}",
+    "parameters": lambda cell: f"{cell.cost.parameters:,}" if cell.cost else "unknown",
+    "MACs/\nexample": lambda cell: f"{cell.cost.macs_per_example:,}" if cell.cost else "unknown",
 }
 
 

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import platform
 import re
 import tempfile
 import time
@@ -16,7 +17,8 @@ import psutil
 
 from harness.records.configs import as_json
 
-_TEMPORARY = re.compile(r"\..+\.(\d{1,9})\.tmp")
+_HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40] or "here"
+_TEMPORARY = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.tmp")
 _ABANDONED_S = 60.0
 # The first line of what Git LFS puts in a file's place.
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -79,8 +81,8 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():  # a device, which renaming would take away
         raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear(path.parent)
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
         with _opened(temporary, path) as file:
             yield file
@@ -96,13 +98,14 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _clear(folder: pathlib.Path) -> None:
-    """Removes temporary files of processes that are gone from here, and that nobody writes on another machine."""
+def clear(folder: pathlib.Path) -> None:
+    """Removes temporary files of processes that are gone from here, and those that no other machine goes on with."""
     for path in folder.glob(".*.tmp"):
-        if (named := _TEMPORARY.fullmatch(path.name)) and not psutil.pid_exists(int(named[1])):
-            with contextlib.suppress(OSError):  # another process was first
-                if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                    path.unlink()
+        if (named := _TEMPORARY.fullmatch(path.name)) is None or named[1] == _HOST and psutil.pid_exists(int(named[2])):
+            continue
+        with contextlib.suppress(OSError):  # another process was first
+            if named[1] == _HOST or time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
 
 
 def _keep_names(folder: pathlib.Path) -> None:

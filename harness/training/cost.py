@@ -1,7 +1,7 @@
 """What a run's network costs in parameters, operations and memory."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -52,14 +52,16 @@ def measure(program: Program, state: TrainState, traced: Any, input_shape: tuple
         compiled_bytes=compiled_bytes, measured_peak_bytes=measured_peak_bytes, average_bytes=average)
 
 
-def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[str, Cost]:
+def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs], tell: Callable[[str], None] = print
+                ) -> dict[str, Cost]:
     """Works out each run's cost, once per cohort and allocating nothing, and so whether it fits its data.
 
     Args:
       found: `inputs.key` -> inputs, of all runs.
+      tell: is given a line for each network whose cost cannot be told.
 
     Returns:
-      run_id -> cost.
+      run_id -> cost; without those.
 
     Raises:
       SpecError: if a config does not fit its data, naming the cell.
@@ -83,6 +85,9 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
             needed = measure(*train.abstract_init(run.config, dataset.num_classes, shape, examples), shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
+        except Exception as error:  # a stranger's network may raise anything; what it is will be seen in training
+            tell(f"warning: what {run.cell} costs is unknown: {plain.told(error)}")
+            continue
         costs |= dict.fromkeys((member.run_id for member in members), needed)
     return costs
 
@@ -90,8 +95,12 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs]) -> dict[s
 def faster_forms(run: Run, found: Inputs) -> str:
     """Tells how a network of one's own would train faster on this platform; empty if nothing is known."""
     shape, model = inputs.input_shape(run.config, found.dataset), run.config.model
-    network = written.abstract(lambda: plain.built(model, found.dataset.num_classes, shape, train.streams(0)))
-    if not (layers := plain.faster_convolutions(network)):
+    try:
+        network = written.abstract(lambda: plain.built(model, found.dataset.num_classes, shape, train.streams(0)))
+        layers = plain.faster_convolutions(network)
+    except Exception:  # a stranger's network may raise anything; it is told where it is trained
+        return ""
+    if not layers:
         return ""
     return (f"{type(model).__name__} would train faster on a CPU with models.Conv in place of nnx.Conv, which takes "
             f"the same arguments and has the same parameters and values: from models import Conv ({len(layers)} "

@@ -46,7 +46,7 @@ class CellEstimate:
     Attributes:
       labels: factor -> level.
       runs: how many are to be trained.
-      cost: of one of them.
+      cost: of one of them; None if it is not known.
       wall_s: their share of the time that their cohort would take; None if no recorded run tells the speed.
       disk_bytes: of their records, checkpoints and kept networks, which stay.
     """
@@ -54,7 +54,7 @@ class CellEstimate:
     cell: str
     labels: Mapping[str, str]
     runs: int
-    cost: records.Cost
+    cost: records.Cost | None
     wall_s: float | None
     disk_bytes: int
 
@@ -131,7 +131,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
     Args:
       runs: those to be trained.
       found: `inputs.key` -> inputs, of all runs.
-      costs: run_id -> cost.
+      costs: run_id -> cost, where it is known.
       known: speeds recorded on this device.
       keeps: whether each cell's first run keeps its network.
     """
@@ -139,16 +139,17 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
     together, used, apart = cohort.partition(runs), dict[str, Speed](), 1.0
     compile_s = 0.0
     for members in together:
-        speed = _nearest(members[0].config, costs[members[0].run_id], known)
+        cost = costs.get(members[0].run_id)
+        speed = _nearest(members[0].config, cost, known) if cost else None
         if speed:
             used[members[0].cell] = speed
             compile_s += speed.compile_s
-            macs = _macs(members[0].config, costs[members[0].run_id])
+            macs = _macs(members[0].config, cost)
             apart = max(apart, macs / speed.macs, speed.macs / macs)
         for run in members:
-            data, cost = found[inputs.key(run.config)].dataset, costs[run.run_id]
+            data = found[inputs.key(run.config)].dataset
             wall_s = _wall_s(run, len(data.train.labels), cost, speed, len(members)) if speed else None
-            network = cost.parameters_bytes if keeps and run.cell not in cells else 0
+            network = cost.parameters_bytes if cost and keeps and run.cell not in cells else 0
             one = CellEstimate(run.cell, run.labels, 1, cost, wall_s,
                                _disk_bytes(run, len(data.train.labels), data.test.images.shape, cost) + network)
             cells[run.cell] = _added(cells[run.cell], one) if run.cell in cells else one
@@ -163,9 +164,9 @@ def epoch_work(runs: Iterable[Run], found: Mapping[Hashable, Inputs], costs: Map
     """Counts the MACs of an epoch's forward passes, by which cohorts not yet begun are compared with others.
 
     Returns:
-      run_id -> count.
+      run_id -> count; of a run whose cost is not known, as if an example took one.
     """
-    return {run.run_id: _macs(run.config, costs[run.run_id]) * _train_examples(run, found) for run in runs}
+    return {run.run_id: _macs(run.config, costs.get(run.run_id)) * _train_examples(run, found) for run in runs}
 
 
 def epochs(runs: Iterable[Run], found: Mapping[Hashable, Inputs]) -> dict[str, int]:
@@ -186,7 +187,9 @@ def _added(cell: CellEstimate, one: CellEstimate) -> CellEstimate:
     return dataclasses.replace(cell, runs=cell.runs + 1, wall_s=wall_s, disk_bytes=cell.disk_bytes + one.disk_bytes)
 
 
-def _macs(config: RunConfig, cost: records.Cost) -> int:
+def _macs(config: RunConfig, cost: records.Cost | None) -> int:
+    if cost is None:
+        return 1
     beforehand = sum(layer.macs for layer in cost.layers if layer.beforehand)
     return max(1, cost.macs_per_example - beforehand)
 
@@ -199,7 +202,7 @@ def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> S
         abs(math.log(speed.macs / macs)), abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs))
 
 
-def _wall_s(run: Run, train_examples: int, cost: records.Cost, speed: Speed, members: int) -> float:
+def _wall_s(run: Run, train_examples: int, cost: records.Cost | None, speed: Speed, members: int) -> float:
     """Gives a run's share of its cohort's time: rounds of as many runs at once as the recorded ones."""
     examples = run.config.train_size or train_examples
     trained = min(budget.epochs(run.config, examples) * examples,
@@ -208,12 +211,15 @@ def _wall_s(run: Run, train_examples: int, cost: records.Cost, speed: Speed, mem
     return run_s * math.ceil(members / min(speed.at_once, members)) / members
 
 
-def _disk_bytes(run: Run, train_examples: int, test_images: tuple[int, ...], cost: records.Cost) -> int:
+def _disk_bytes(run: Run, train_examples: int, test_images: tuple[int, ...], cost: records.Cost | None
+                ) -> int:
     """Counts a record and a checkpoint: trained, best and averaged weights, and the optimizer's state."""
     epochs, examples = budget.epochs(run.config, run.config.train_size or train_examples), test_images[0]
-    record = (_RECORD + _PER_LAYER * len(cost.layers) + _PER_EPOCH * epochs + round(_PER_PREDICTION * examples)
+    record = (_RECORD + _PER_EPOCH * epochs + round(_PER_PREDICTION * examples)
               + _PICTURES * math.prod(test_images[1:]))
-    return record + 2 * cost.gradients_bytes + cost.optimizer_bytes + cost.average_bytes
+    if cost is None:
+        return record
+    return record + _PER_LAYER * len(cost.layers) + 2 * cost.gradients_bytes + cost.optimizer_bytes + cost.average_bytes
 
 
 def _features_s(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost],
@@ -222,6 +228,8 @@ def _features_s(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Ma
     needed = {inputs.key(run.config): run for run in runs if inputs.reads_features(run.config)}
     total = 0.0
     for which, run in needed.items():
+        if run.run_id not in costs:
+            return None
         macs = sum(layer.macs for layer in costs[run.run_id].layers if layer.beforehand)
         backbones = [speed.backbone for speed in known if speed.backbone]
         if not backbones:

@@ -16,6 +16,7 @@ from harness.data.inputs import Inputs
 from harness.records import configs, write_atomic
 from harness.training import budget, cost, exhibits, keeping, train
 from harness.training.failure import Failure
+from harness.training.programs import Programs
 from harness.training.trainer import Member
 from models import plain
 
@@ -126,11 +127,19 @@ class Recorder:
                 throughput_examples_per_s=round(1 / statistics.median(map(operator.truediv, member.epochs_s, seen)), 1),
                 end_to_end_examples_per_s=round(sum(seen) / (features_s + train_s + member.validate_s), 1),
                 members_at_once=member.at_once, launches=member.launches),
-            "cost": cost.measure(member.program, member.state, member.traced, self.inputs.examples.image_shape,
-                                 member.programs.memory_bytes, peak_bytes, member.programs.rows),
+            "cost": self._cost(member, member.programs, peak_bytes),
             "placement": records.Placement(
                 layouts=tuple(member.layouts), choice=why, compiled_programs=compilation.programs,
                 cache_hits=compilation.cache_hits, cache_misses=compilation.cache_misses)}
+
+    def _cost(self, member: Member, programs: Programs, peak_bytes: int | None) -> records.Cost | None:
+        """Counts what the run's network costs; None, and a line, where it cannot be counted."""
+        try:
+            return cost.measure(member.program, member.state, member.traced, self.inputs.examples.image_shape,
+                                programs.memory_bytes, peak_bytes, programs.rows)
+        except Exception as error:  # a stranger's network may raise anything; hours of training are not lost for it
+            self.tell(f"warning: {member.run.run_id} is recorded without what its network costs: {plain.told(error)}")
+            return None
 
     def _exhibits(self, member: Member, predictions: dict[str, np.ndarray], waiting: Container[str]) -> dict[str, Any]:
         """Keeps what there is to look at of a cell's lowest seed, nothing of another."""

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.data import cache
-from harness.records import RecordError, files, write_atomic
+from harness.records import RecordError, files, leftovers, write_atomic
 from harness.records.files import check_writable, in_home, read_arrays, read_json
 
 
@@ -58,18 +58,29 @@ def ended():
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_write_there(tmp_path, ended):
-    old = time.time() - 61
-    left = {name: tmp_path / name for name in (
-        f".record.json.{ended}.tmp", f".predictions.npz.{ended}.tmp", f".a.{os.getpid()}.tmp", ".notes.tmp",
-        f".{ended}.tmp", "kept.tmp")}
-    for path in left.values():
-        path.write_text("")
-        os.utime(path, (old, old))
-    young = tmp_path / f".curve.csv.{ended}.tmp"  # it may be one of another machine's
+    here, old = files._HOST, time.time() - 61
+    goes = (f".record.json.{here}.{ended}.tmp", f".record.json.another.{ended}.tmp",
+            f".predictions.npz.another.{os.getpid()}.tmp", f".plan.json.{ended}.tmp")
+    stays = (f".a.{here}.{os.getpid()}.tmp", ".notes.tmp", f".{ended}.tmp", "kept.tmp")
+    for name in goes + stays:
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (old, old))
+    (tmp_path / f".b.{here}.{ended}.tmp").write_text("")
+    young = tmp_path / f".curve.csv.another.{ended}.tmp"  # which may be writing it
     young.write_text("")
     write_atomic(tmp_path / "record.json", b"new")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "record.json", f".a.{os.getpid()}.tmp", ".notes.tmp", f".{ended}.tmp", "kept.tmp", young.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"record.json", *stays, young.name}
+
+
+def test_what_a_killed_launch_left_goes_with_the_next_one(tmp_path, ended):
+    recorded, under_way = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
+    for folder in (recorded, under_way):
+        (folder / "checkpoints" / "1").mkdir(parents=True)
+        (folder / f".curve.csv.{files._HOST}.{ended}.tmp").write_text("")
+    (recorded / "record.json").write_text("{}")
+    leftovers.remove(tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {
+        "runs", "runs/a", "runs/a/record.json", "runs/b", "runs/b/checkpoints", "runs/b/checkpoints/1"}
 
 
 def test_a_file_and_then_its_name_are_on_the_disk_when_it_is_written(tmp_path, monkeypatch):

@@ -1,11 +1,15 @@
 import dataclasses
 import errno
+import io
+import os
 import shutil
+import signal
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from small import small_dataset
 from sweeps import ABLATION, BASE, FOUND, Listener, execute
 
@@ -13,9 +17,10 @@ from ablations.spec import Factor, Run, RunConfig
 from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
+from harness.progress import dry_run
 from harness.records.folder import read_record
 from harness.records.pooling import MixtureError
-from harness.training import checkpoint, executor, probe, train
+from harness.training import checkpoint, cost, estimate, executor, probe, stopping, train, writing
 from harness.training import trainer as fit
 from harness.training.layout import Layout
 from harness.training.programs import Programs
@@ -161,25 +166,68 @@ def test_cohorts_that_are_too_large_stop_nothing(folder, monkeypatch):
     assert [record.status for record in folder.records().values()] == ["oom"] * 3 + ["done"]
 
 
+ONE = dataclasses.replace(ABLATION, factors={}, seeds=(0,))
+
+
 def test_a_run_that_cannot_be_described_is_recorded_as_failed(folder, monkeypatch):
+    def odd(*arguments, **more):
+        raise TypeError("no curve")
+
+    monkeypatch.setattr("harness.training.recording.Recorder._costs", odd)
+    execute(folder, ONE)
+    record = folder.record("baseline,seed=0")
+    assert record.status == "error"
+    assert record.message.startswith("TypeError: no curve")
+
+
+def test_a_cost_that_cannot_be_counted_is_unknown_and_the_run_is_recorded(folder, monkeypatch):
     def odd(*arguments, **more):
         raise TypeError("no layers to count")
 
-    monkeypatch.setattr("harness.training.recording.cost.measure", odd)
-    execute(folder, dataclasses.replace(ABLATION, factors={}, seeds=(0,)))
+    monkeypatch.setattr(cost, "measure", odd)
+    told = []
+    [run] = ONE.runs()
+    assert cost.measure_all([run], FOUND, told.append) == {}
+    assert told == ["warning: what baseline costs is unknown: TypeError: no layers to count (test_executor.py, line "
+                    f"{odd.__code__.co_firstlineno + 1})"]
+    assert estimate.epoch_work([run], FOUND, {}) == {run.run_id: 150}
+    [cell] = estimate.sweep([run], FOUND, {}, []).cells
+    assert (cell.cost, cell.wall_s) == (None, None)
+    text = io.StringIO()
+    dry_run.show(estimate.sweep([run], FOUND, {}, []), "small", "here", Console(file=text, width=80))
+    assert text.getvalue().count("unknown") == 5
+    assert "is recorded without what its network costs: TypeError: no layers to count" in execute(folder, ONE)
     record = folder.record("baseline,seed=0")
-    assert record.status == "error"
-    assert record.message.startswith("TypeError: no layers to count")
+    assert (record.status, record.cost) == ("done", None)
 
 
-def test_a_record_that_cannot_be_written_stops_the_sweep_and_is_no_failure_of_the_run(folder, monkeypatch):
+def test_a_record_that_cannot_be_written_is_kept_until_it_can_be(folder, monkeypatch):
+    whole, tries = records.Folder.write, []
+
     def full(*arguments):
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device", "record.json")
+        return whole(*arguments)
+
+    monkeypatch.setattr(writing, "AGAIN_S", 0.01)
+    monkeypatch.setattr(records.Folder, "write", full)
+    told = execute(folder, ONE)
+    assert told.count("warning: record.json: no space left on device; free some room") == 1
+    assert folder.record("baseline,seed=0").status == "done"
+    assert len(tries) == 3
+
+
+def test_a_user_who_stops_ends_the_waiting_for_room(folder, monkeypatch):
+    def full(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
         raise OSError(errno.ENOSPC, "No space left on device", "record.json")
 
     monkeypatch.setattr(records.Folder, "write", full)
-    with pytest.raises(OSError, match="No space left"):
-        execute(folder, dataclasses.replace(ABLATION, factors={}, seeds=(0,)))
+    with pytest.raises(stopping.StoppedError):
+        execute(folder, ONE)
     assert folder.records() == {}
+    assert list(folder.run("baseline,seed=0").glob("*.*")) == [], "nothing is half-written"
 
 
 def test_what_is_tried_again_leaves_its_old_record_aside(folder, monkeypatch):
