@@ -4,6 +4,7 @@ Each run is a state machine of its own, so its values do not depend on who train
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -137,8 +138,8 @@ class Trainer:
         """
         if self._built is None or self._built.layout != layout:
             self._built = None  # its copy of the data goes before the next one comes
-            start, limit = self.start(run), self.device_memory(layout.devices)
-            self._built = self._calls.made(lambda: Programs(*start, self.dataset, layout, limit, whole=True))
+            self._built = self._calls.made(lambda: Programs(
+                *self.start(run), self.dataset, layout, self.device_memory(layout.devices), whole=True))
         return self._built
 
     def release(self) -> None:
@@ -154,6 +155,10 @@ class Trainer:
         Raises:
           StoppedError: if the user asked to stop.
         """
+        choice, self._built = self._calls.made(lambda: self._chosen(runs, devices, parallel))
+        return choice
+
+    def _chosen(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> tuple[probe.Choice, Programs | None]:
         start = self.start(runs[0])
         _, state, traced = start
 
@@ -167,9 +172,7 @@ class Trainer:
             return probe.seconds_per_step(programs, states, all_traced)
 
         choices = self._choices(start, len(runs), devices, parallel)
-        choice, self._built = self._calls.made(lambda: probe.choose(
-            choices.simplest(), choices.alternatives(), build, measure, len(runs), len(state.history)))
-        return choice
+        return probe.choose(choices.simplest(), choices.alternatives(), build, measure, len(runs), len(state.history))
 
     def prepare(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> None:
         """Compiles what `choose` will try first, while other runs train."""
@@ -216,7 +219,7 @@ class Trainer:
         while waiting or slots:
             for run in waiting[:layout.slots - len(slots)]:
                 self._stop_if_asked()
-                slots.append(self._member(run, checkpoints(run)))
+                slots.append(self._calls.made(functools.partial(self._member, run, checkpoints(run))))
                 watcher.starting(slots[-1].as_started())
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
             if not waiting:
