@@ -30,13 +30,15 @@ A metric of your own is a function in that file, ABLATION = Ablation(..., metric
 probabilities, logits, predicted, labels. It is computed from what is kept of each run, also of those recorded already,
 and shown by harness.report --metric=kappa.
 
-Stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, and start it again with the same command: it goes on where it was. The
-second such signal ends it at once, and the last checkpoints stay. A run that fails is recorded with its message, its
-traceback beside the record, and the others train; --retry trains it again, and moves what it left to set_aside/.
+Stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, and start it again with the same command: it goes on where it was. It
+ends within ten seconds; of an epoch that takes longer than five, what was trained of it is trained again. The second
+such signal ends it at once, and the last checkpoints stay. A run that fails is recorded with its message, its
+traceback beside the record, and the others train; --retry trains it again, and moves what it left to set_aside/. A
+record that cannot be written, as on a full disk, is tried again every ten seconds until it is or you stop.
 
 Exit codes: 0 all runs are recorded and at least one has not diverged; 75 stopped while it trained, with everything
 saved: run me again; 1 some run failed, all diverged, or the command could not be carried out; 2 a flag is wrong; 128
-and a signal's number: ended at once by it.
+and a signal's number: ended at once by it, as before training and after, where there is nothing to save.
 """
 
 import contextlib

@@ -6,6 +6,7 @@ has a digest, so that a later change is noticed and the one before it is taken.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -130,13 +132,21 @@ def _digest(state: Any, progress: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keeps Orbax from logging what is told in one line here."""
-    logger = logging.getLogger("absl")
+    """Keeps Orbax from saying what is told in one line here."""
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
     before, logger.disabled = logger.disabled, True
+    sys.unraisablehook = functools.partial(_passed_on, hook)
     try:
         yield
+        sys.unraisablehook = hook  # where it fails, its threads go on for a while
     finally:
         logger.disabled = before
+
+
+def _passed_on(hook: Callable[["sys.UnraisableHookArgs"], object], told: "sys.UnraisableHookArgs") -> None:
+    """Leaves out that threads of a save that was given up find nobody to report to."""
+    if not (isinstance(told.exc_value, RuntimeError) and str(told.exc_value) == "Event loop is closed"):
+        hook(told)
 
 
 def _check_room(folder: pathlib.Path, arrays: Any) -> None:

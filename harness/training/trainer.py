@@ -263,8 +263,10 @@ class Trainer:
     def _train_an_epoch(self, programs: Programs, slots: Sequence[Member], states: Any, traced: Any, watcher: Watcher
                         ) -> Any:
         """Trains and validates every slot once, and tells what came of it; the weights stay on the devices."""
-        states, trained, validated, now, train_s, validate_s = self._calls.made(
-            lambda: _epoch(programs, states, traced))
+        epoch = functools.partial(_epoch, programs, states, traced)
+        # What was over soon before needs no thread.
+        is_brief = 0 < self._epoch_s < GRACE_S / 5
+        states, trained, validated, now, train_s, validate_s = epoch() if is_brief else self._calls.made(epoch)
         self._epoch_s = train_s + validate_s
         reports = []
         for member, seen, checked, state in zip(slots, trained, validated, now, strict=False):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from place import ROOT
 
 from harness.data import cache
 from harness.records import RecordError, files, leftovers, write_atomic
@@ -115,3 +116,46 @@ def test_a_pointer_of_git_lfs_is_told_as_one(tmp_path):
         read_json(tmp_path / "record.json", ())
     with pytest.raises(ValueError, match=r"is a Git LFS pointer .*: run git lfs pull$"):
         read_arrays(tmp_path / "predictions.npz")
+
+
+# Forked, since importing takes a second: each child writes the same run, and is killed during another of its writes.
+KILLED = """
+import contextlib, os, signal, sys
+import numpy, pandas
+from harness.records import Folder, files
+
+folder, whole = Folder(sys.argv[1], "a"), files.opened_atomic
+
+def write(last):
+    @contextlib.contextmanager
+    def opened(path):
+        writes.append(path)
+        with whole(path) as file:
+            yield file
+            if len(writes) == last:
+                file.flush()
+                file.truncate(file.tell() // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+        if len(writes) == last - 1 and path.name == "record.json":
+            os.kill(os.getpid(), signal.SIGKILL)
+    writes, files.opened_atomic = [], opened
+    (folder.checkpoints("r") / "1").mkdir(parents=True, exist_ok=True)
+    predictions = {"label": numpy.arange(1000)}
+    folder.write("r", {"a": "record"}, pandas.DataFrame({"epoch": range(1000)}), predictions, predictions,
+                 {"model.safetensors": bytes(1000), "config.json": bytes(1000)})
+
+for last in range(1, 8):
+    if (pid := os.fork()) == 0:
+        write(last)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    print(sorted(path.name for path in folder.run("r").iterdir() if path.suffix != ".tmp"))
+"""
+
+
+def test_a_run_that_is_killed_at_any_of_its_writes_is_unrecorded_or_whole(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+                            check=True)
+    parts = ["curve.csv", "predictions.npz", "exhibits.npz", "model.safetensors", "config.json", "record.json"]
+    assert killed.stdout.splitlines() == [str(sorted(["checkpoints", *parts[:number]])) for number in range(7)]
+    leftovers.remove(tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "a" / "runs" / "r").iterdir()) == sorted(parts)

@@ -89,7 +89,6 @@ def test_where_no_checkpoint_is_whole_nothing_is_resumed(tmp_path):
     assert len(told) == 2
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's own threads
 def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(tmp_path, caplog):
     """Files may not grow here beyond what the first one takes, which is what a full disk is like."""
     checkpoint.save(tmp_path, 1, STATE, {})
