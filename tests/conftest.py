@@ -1,7 +1,10 @@
 """Settings that must precede jax's first use."""
 
 import os
+import pathlib
 import shutil
+import subprocess
+from collections.abc import Iterator
 
 import jax
 import pytest
@@ -35,3 +38,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def dataset() -> Dataset:
     return small_dataset()
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> Iterator["SmallDisk"]:
+    """A disk of one MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True,
+                             check=False) if shutil.which("mount") else None
+    if mounted is None or mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip() if mounted else 'there is no mount'}")
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+class SmallDisk:
+    """A disk that can be filled and given room again.
+
+    Attributes:
+      folder: where it is.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder, self._filler = folder, folder / "filler"
+
+    def fill(self, free: int = 0) -> None:
+        """Leaves so many bytes."""
+        self._filler.unlink(missing_ok=True)
+        self._filler.write_bytes(bytes(shutil.disk_usage(self.folder).free - free))
+
+    def clear(self) -> None:
+        """Leaves room again."""
+        self._filler.unlink()
+
+    def names(self) -> set[str]:
+        """Lists the files there."""
+        return {path.name for path in self.folder.rglob("*") if path.is_file()} - {self._filler.name}

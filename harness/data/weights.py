@@ -70,7 +70,7 @@ def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:
         download.fetch(url, size, md5, cached, "md5")
     except (requests.RequestException, DataError, OSError) as error:
         reason = getattr(getattr(error, "response", None), "status_code", None) or (
-            str(error) if isinstance(error, DataError) else type(error).__name__)
+            str(error) if isinstance(error, DataError) else getattr(error, "strerror", None) or type(error).__name__)
         folders = " or ".join(str(path.parent) for path in (*given, cached))
         raise WeightsError(f"weights {name} are not in {folders} and could not be downloaded from {url} ({reason}); "
                            f"place the file in {cached.parent}, or in a folder given by --weights_dir=DIR") from error

@@ -91,8 +91,9 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
         _keep_names(path.parent)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a disk that filled up names no file
-            raise OSError(error.errno, error.strerror, str(path)) from None
+        if error.filename is None:  # a disk that filled up names no file, and where numpy writes not even a reason
+            number = error.errno or errno.ENOSPC
+            raise OSError(number, os.strerror(number), str(path)) from None
         raise
     finally:
         temporary.unlink(missing_ok=True)

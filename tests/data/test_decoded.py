@@ -168,3 +168,16 @@ def test_a_cache_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path,
     with pytest.raises(DataError) as error:
         load("mnist", **mnist | {"cache_dir": str(tmp_path / "file")})
     assert "XDG_CACHE_HOME" in message(error)
+
+
+def test_a_disk_too_small_for_the_cache_is_one_line_and_nothing_stays(mnist, small_disk) -> None:
+    mnist["cache_dir"] = str(small_disk.folder)
+    small_disk.fill(free=30_000)
+    with pytest.raises(DataError) as failed:
+        load("mnist", **mnist)
+    told = message(failed)
+    assert "cannot keep decoded arrays in" in told
+    assert "(No space left on device); set XDG_CACHE_HOME to a folder with room" in told
+    assert {name for name in small_disk.names() if not name.endswith(".lock")} == set()
+    small_disk.clear()
+    assert len(load("mnist", **mnist).test.labels) == 20

@@ -122,3 +122,19 @@ def test_an_address_that_is_gone_is_the_missing_error(tmp_path: Path, mnist, ser
     monkeypatch.setattr(archives, "registry", lambda _: gone)
     with pytest.raises(DataError, match=r"mnist is missing: .*t10k-labels.*\(404\)"):
         load("mnist", **mnist)
+
+
+def test_a_disk_that_fills_up_keeps_what_has_come_and_is_told(small_disk, server) -> None:
+    """Once there is room the rest is asked for."""
+    url, served = server
+    served.content = served.content[:600_000]
+    target = small_disk.folder / "file.gz"
+    small_disk.fill(free=200_000)
+    with pytest.raises(OSError, match="No space left on device"):
+        fetch(url, served, target)
+    assert not target.exists()
+    small_disk.clear()
+    fetch(url, served, target)
+    assert target.read_bytes() == served.content
+    assert served.asked[0] is None
+    assert served.asked[1].startswith("bytes=")

@@ -121,3 +121,9 @@ def test_without_a_network_one_line_says_where_to_put_which_file(tmp_path, offli
 def test_an_unknown_size_is_refused():
     with pytest.raises(WeightsError, match="96, 128, 160, 192, 224 pixels, not 32"):
         weights.load(CONFIG, trained_px=32)
+
+
+def test_a_disk_too_small_for_weights_is_told_as_such(small_disk, server):
+    with pytest.raises(WeightsError, match=r"could not be downloaded from .* \(No space left on device\); place"):
+        weights.load(CONFIG, None, cache_dir=str(small_disk.folder))
+    assert NAME not in small_disk.names()

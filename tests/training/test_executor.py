@@ -218,6 +218,39 @@ def test_a_record_that_cannot_be_written_is_kept_until_it_can_be(folder, monkeyp
     assert len(tries) == 3
 
 
+class Filling(Watcher):
+    """Fills a disk once something has been trained, and makes room once it is told of a record."""
+
+    def __init__(self, disk):
+        self._disk, self.lines = disk, []
+
+    def epochs(self, epochs):
+        if not self.lines:
+            self._disk.fill()
+            self.lines.append("full")
+
+    def told(self, what):
+        self.lines.append(what)
+        if "is kept in memory" in what:
+            self._disk.clear()
+
+
+def test_a_sweep_outlives_a_full_disk(small_disk, monkeypatch):
+    """Neither progress nor a checkpoint can be written, and the record not yet; nothing is left half-written."""
+    monkeypatch.setattr(writing, "AGAIN_S", 0.01)
+    folder, filling = records.Folder(small_disk.folder, "made_up"), Filling(small_disk)
+    execute(folder, ONE, watchers=[filling], save_every_s=0)
+    assert filling.lines.pop(0) == "full"
+    told = [line.partition(" could not")[0].partition("; free")[0] for line in filling.lines]
+    assert [line for line in told if line.endswith("no space left on device")] == [
+        f"warning: {folder.run('baseline,seed=0') / 'curve.csv'}: no space left on device"]
+    assert sum(line.startswith("warning: checkpoint ") for line in told) == 1
+    assert folder.record("baseline,seed=0").status == "done"
+    assert len(folder.curve("baseline,seed=0")) == 2
+    assert small_disk.names() == {"layouts.json", "progress.json", "curve.csv", "predictions.npz", "exhibits.npz",
+                                  "record.json"}
+
+
 def test_a_user_who_stops_ends_the_waiting_for_room(folder, monkeypatch):
     def full(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
