@@ -6,6 +6,8 @@
 #   make gpu      on an NVIDIA GPU: the main job at each precision, and its speed beside PyTorch's
 #   make test     lint, type check, tests
 #   make test-slow   the slow tests
+#   make soak     launches killed at random moments and at each write, and what that costs: up to a quarter of an hour
+#   make audit    whether a version of constraints.txt is known to be vulnerable; asks PyPI
 #   make check    lint, type check, a handful of tests: for a second Python, make check PYTHON=python3.13 VENV=.venv-3.13
 # demo, fashion and report install what training and reporting need, test and check the developer's tools as well;
 # EXTRA=cuda, or another extra of pyproject.toml, is installed in the tools' place.
@@ -22,7 +24,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 WORKERS := -n 2 --dist loadscope --no-loadscope-reorder
 DATA := $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
 
-.PHONY: demo fashion report gpu test test-slow check clean
+.PHONY: demo fashion report gpu test test-slow soak audit check clean
 
 demo: $(READY)
 	$(BIN)/python -m harness.run --ablation=quickstart
@@ -52,6 +54,12 @@ test: $(TOOLS)
 # What takes longer and breaks seldom: parity at every size, a thousand runs in a browser, two launches at once.
 test-slow: $(TOOLS)
 	$(BIN)/python -m pytest $(WORKERS) -m slow
+
+soak: $(TOOLS)
+	$(BIN)/python tests/soak.py --out=my_results/soak.json
+
+audit: $(VENV)/ready-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 # What depends on the versions of Python and of jax, numpy and their types.
 check: $(TOOLS)

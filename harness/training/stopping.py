@@ -34,7 +34,7 @@ class Calls:
     def __init__(self, stop_requested: Callable[[], bool]):
         self._stop_requested = stop_requested
         self._asked_at: float | None = None
-        self._thread = futures.ThreadPoolExecutor(1, "call")
+        self._thread: futures.ThreadPoolExecutor | None = None
 
     def made(self, call: Callable[[], Value]) -> Value:
         """Makes a call that changes nothing but what it gives back.
@@ -42,6 +42,8 @@ class Calls:
         Raises:
           StoppedError: if the user asked to stop, and the call was not over `GRACE_S` later.
         """
+        if self._thread is None:
+            self._thread = futures.ThreadPoolExecutor(1, "call")
         called = self._thread.submit(call)
         while not futures.wait([called], _LOOK_S).done:
             if self._asked_at is None and self._stop_requested():
@@ -49,6 +51,12 @@ class Calls:
             if self._asked_at is not None and time.monotonic() - self._asked_at > GRACE_S:
                 raise StoppedError
         return called.result()
+
+    def rest(self) -> None:
+        """Lets the thread go; the next call gets another."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
 
 
 @contextlib.contextmanager

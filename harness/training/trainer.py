@@ -145,6 +145,7 @@ class Trainer:
     def release(self) -> None:
         """Frees the devices' memory: what is compiled for the cohort holds a copy of the data."""
         self._built = None
+        self._calls.rest()
 
     def choose(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> probe.Choice:
         """Finds the layout that trains runs of this cohort fastest.

@@ -1,9 +1,12 @@
-"""What is written is whole or absent, and nothing that is read is executed."""
+"""What is written is whole or absent, nothing that is read is executed, and what is fetched is verified."""
 
+import inspect
 import re
 
 import pytest
 from place import ROOT
+
+from harness.data import download
 
 # What is there beside `files.opened_atomic`, and why.
 WRITES_ITSELF = {
@@ -14,7 +17,13 @@ WRITES_ITSELF = {
 }
 WRITES = re.compile(r"""\.write_(text|bytes)\(|open_memmap\(|open\([^)]*["'][rb]?[wax]\+?b?["']""")
 EXECUTES = re.compile(r"import pickle|pickle\.|allow_pickle=True|(?<![\w.`])(eval|exec)\(|yaml\.load\(|torch\.load\("
-                      r"|joblib|dill")
+                      r"|joblib|dill|marshal|shelve|shell=True|os\.system\(|extractall\(|__import__\(")
+FETCHES = re.compile(r"requests\.(get|head|post|Session)\(|urlopen|urlretrieve|httpx|aiohttp|http\.client|ftplib"
+                     r"|download_and_prepare")
+VERIFIES = {
+    "harness/data/download.py",  # by the digest that it is given
+    "harness/data/prepared.py",  # TensorFlow Datasets, by the digests that it has registered
+}
 RUNS_THE_USERS_FILE = {"ablations/lookup.py"}  # which is what the command names
 
 
@@ -24,7 +33,9 @@ def sources():
             yield path.relative_to(ROOT).as_posix(), path.read_text()
 
 
-@pytest.mark.parametrize(("pattern", "allowed"), [(WRITES, WRITES_ITSELF), (EXECUTES, RUNS_THE_USERS_FILE)],
-                         ids=["writes", "executes"])
-def test_one_function_writes_files_and_nothing_that_is_read_is_executed(pattern, allowed):
+@pytest.mark.parametrize(("pattern", "allowed"), [
+    (WRITES, WRITES_ITSELF), (EXECUTES, RUNS_THE_USERS_FILE), (FETCHES, VERIFIES)], ids=[
+    "writes", "executes", "fetches"])
+def test_one_function_writes_files_nothing_that_is_read_is_executed_nor_fetched_unverified(pattern, allowed):
+    assert inspect.signature(download.fetch).parameters["digest"].default is inspect.Parameter.empty
     assert {name for name, text in sources() if pattern.search(text)} == allowed
