@@ -6,6 +6,7 @@ Calls no jax and opens no file.
 import dataclasses
 import difflib
 import itertools
+import numbers
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -212,7 +213,9 @@ class Ablation:
             raise SpecError(f"within must be some of the factors {', '.join(self.factors)}, and not all; not "
                             f"{self.within!r}")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
-        if not distinct or any(not 0 <= seed < 2**31 for seed in self.seeds):
+        if not distinct or any(
+                not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not 0 <= seed < 2**31
+                for seed in self.seeds):
             raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, not {self.seeds!r}")
         varied: dict[str, str] = {}
         for name, factor in self.factors.items():

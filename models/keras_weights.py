@@ -20,6 +20,7 @@ from models.mobilenet_v2 import WIDTHS, Backbone, MobileNetV2Config
 
 # Keras's names of the arrays, where ours differ.
 _NORM = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "variance": "moving_variance"}
+_LARGEST_BYTES = 2**28  # ten times the widest network's
 _NAMED = 3  # arrays that an error names before it only counts
 
 Arrays = dict[tuple[str, str], np.ndarray]
@@ -109,11 +110,23 @@ def _read(path: Path, content: bytes) -> Arrays:
             if "layer_names" not in root.attrs:
                 raise WeightsError(f"{path} is an HDF5 file without Keras's list of layers (layer_names): it is not in "
                                    "the layout of Keras Applications' weight files")
-            return {(layer, _array_name(name)): root[layer][name][()]
-                    for layer in _names(root, "layer_names") for name in _names(root[layer], "weight_names")}
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            arrays = {(layer, _array_name(name)): root[layer][name]
+                      for layer in _names(root, "layer_names") for name in _names(root[layer], "weight_names")}
+            _check_announced(path, arrays)
+            return {key: array[()] for key, array in arrays.items()}
+    except (OSError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is damaged ({error}); it has {len(content)} bytes: is it complete? Delete it and "
                            "fetch it again") from error
+
+
+def _check_announced(path: Path, arrays: Mapping[tuple[str, str], h5py.Dataset]) -> None:
+    """Refuses what is no weights before any of it is read: a file may announce more than it holds."""
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise WeightsError(f"{path} holds {array.dtype} in place of numbers in {'/'.join(key)}: it has no weights")
+    if (total := sum(array.nbytes for array in arrays.values())) > _LARGEST_BYTES:
+        raise WeightsError(f"{path} announces {total / 2**30:,.1f} GiB of weights; MobileNetV2's are at most "
+                           f"{_LARGEST_BYTES / 2**30:g} GiB")
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:

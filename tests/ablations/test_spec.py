@@ -77,7 +77,8 @@ def test_overrides_reach_every_run_after_its_factors():
     ({"design": "latin_square"}, "full_factorial, one_at_a_time"),
     ({"within": ("depth",)}, "within must be some of the factors"), ({"within": ("",)}, "within must be some"),
     ({"within": ("rate", "width")}, "within must be some"), ({"within": "width"}, "within must be some"),
-    ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"),
+    ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"), ({"seeds": (True,)}, "seeds"),
+    ({"seeds": (1.0,)}, "seeds"),
     ({"question": " "}, "question"),
 ])
 def test_what_cannot_run_fails_when_it_is_built(changes, message):

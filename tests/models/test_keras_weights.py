@@ -163,3 +163,16 @@ def test_folded_batch_norm_is_noticed(path):
     _, facts = keras_weights.load(path, CONFIG)
     assert facts.norm_is_folded
     assert "folded" in facts.warnings[1]
+
+
+@pytest.mark.parametrize(("array", "words"), [
+    ({"shape": (10**10,), "dtype": "f4", "chunks": (1024,)}, "announces 37.3 GiB of weights"),
+    ({"data": np.array([b"abc"])}, "in place of numbers in Conv1/kernel"),
+])
+def test_what_is_no_weights_is_refused_before_it_is_read(tmp_path, array, words):
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file.attrs["layer_names"] = [b"Conv1"]
+        file.create_group("Conv1").attrs["weight_names"] = [b"Conv1/kernel:0"]
+        file["Conv1"].create_dataset("Conv1/kernel:0", **array)
+    with pytest.raises(WeightsError, match=words):
+        keras_weights.load(tmp_path / "odd.h5", MobileNetV2Config(0.35))
