@@ -33,6 +33,7 @@ from models.mobilenet_v2 import last_filters
 from models.precision import multiplied, number_type
 
 BATCH = 256  # images at once, all devices together
+_KEPT_EVERY_S = 5.0  # what is lost where computing is stopped
 _FORMAT = 1  # raise it when the features change, so that no older ones are read
 _ABOUT = "computed.json"
 _SPLITS = ("test", "validation", "train")
@@ -162,15 +163,16 @@ def _compute(dataset: Dataset, features: transfer.Features, key: Key, devices: i
             images = getattr(dataset, name).images
             path, shape = part / f"{name}.npy", (len(images), last_filters(key.width))
             rows = np.lib.format.open_memmap(path, "r+" if done.get(name) else "w+", np.float32, shape)
-            for start in range(done.get(name, 0), len(images), 8 * batch):
-                began = time.perf_counter()
-                for first in range(start, min(start + 8 * batch, len(images)), batch):
-                    some = np.asarray(images[first:first + batch])
-                    padded = np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0), (0, 0)))
-                    rows[first:first + len(some)] = np.asarray(run(padded))[:len(some)]
+            began = time.perf_counter()
+            for first in range(done.get(name, 0), len(images), batch):
+                some = np.asarray(images[first:first + batch])
+                padded = np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0), (0, 0)))
+                rows[first:first + len(some)] = np.asarray(run(padded))[:len(some)]
+                if (now := time.perf_counter()) - began < _KEPT_EVERY_S and first + batch < len(images):
+                    continue
                 rows.flush()  # the count may only say what the file holds
-                spent += time.perf_counter() - began
-                done[name] = min(start + 8 * batch, len(images))
+                spent, began = spent + now - began, now
+                done[name] = min(first + batch, len(images))
                 write_atomic(part / "progress.json", json.dumps({"done": done, "seconds": spent}).encode())
                 bar.update(task, completed=sum(done.values()))
     kept = {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in _SPLITS}

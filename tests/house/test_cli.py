@@ -95,6 +95,27 @@ def test_a_killed_launch_goes_on_to_the_same_result(straight, tmp_path, kill):
     assert outcome(tmp_path) == outcome(straight)
 
 
+@pytest.mark.parametrize("name", ["run", "report", "predict"])
+def test_while_a_command_imports_ctrl_c_ends_it_without_a_word(tmp_path, name):
+    """The first of its own imports waits here."""
+    code = ("import runpy, signal, sys, time\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background has it ignored
+            "class Waits:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name == 'absl':\n"
+            "            print('importing', flush=True)\n"
+            "            time.sleep(60)\n"
+            "sys.meta_path.insert(0, Waits())\n"
+            f"runpy.run_module('harness.{name}', run_name='__main__', alter_sys=True)\n")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
 def test_runs_that_failed_fail_every_launch_until_they_are_tried_again(straight, tmp_path):
     """What they left is kept."""
     shutil.copytree(straight / NAME, tmp_path / NAME)
