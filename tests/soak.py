@@ -125,7 +125,7 @@ def contents(results: pathlib.Path) -> dict[str, Any]:
 
 def random_kills(sweep: Sweep, rounds: int, draw: random.Random) -> Iterator[str]:
     """Kills launches in one stage after the other; gives a name for each folder that is whole again."""
-    for number, stage in zip(range(rounds), itertools.cycle(STAGES)):  # noqa: B905
+    for number, stage in zip(range(rounds), itertools.cycle(STAGES)):
         if stage == STAGES[0]:
             sweep.begin(f"random{number}")
         if stage == "import":

@@ -102,7 +102,8 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
 def clear(folder: pathlib.Path) -> None:
     """Removes temporary files of processes that are gone from here, and those that no other machine goes on with."""
     for path in folder.glob(".*.tmp"):
-        if (named := _TEMPORARY.fullmatch(path.name)) is None or named[1] == _HOST and psutil.pid_exists(int(named[2])):
+        named = _TEMPORARY.fullmatch(path.name)
+        if named is None or (named[1] == _HOST and psutil.pid_exists(int(named[2]))):
             continue
         with contextlib.suppress(OSError):  # another process was first
             if named[1] == _HOST or time.time() - path.stat().st_mtime > _ABANDONED_S:
