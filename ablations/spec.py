@@ -5,28 +5,27 @@ Calls no jax and opens no file.
 
 import dataclasses
 import difflib
-import itertools
 import numbers
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ablations import design as designs
+from ablations import factor as settings
 from ablations import metrics as own_metrics
 from ablations import own_data, recipes
 from ablations.augmentation import TTA, AugmentConfig
 from ablations.claim import Claim
+from ablations.design import Condition, Design, RandomCells
+from ablations.factor import LABEL, Factor, LogUniform, SpecError, Uniform
 from ablations.own_data import ImageFolder, Source
 from ablations.recipes import OptimizerConfig, ScheduleConfig
 from models import MLPConfig, ModelConfig
 from models.options import choice, fraction, model_config, not_negative, positive, traced
 from models.precision import PRECISIONS
 
-# What a label may hold: it becomes part of a folder's name.
-LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
-
-
-class SpecError(ValueError):
-    """An ablation that makes no sense; the message is one line for the one who wrote it."""
+__all__ = ["LABEL", "Ablation", "AugmentConfig", "Claim", "EarlyStopping", "Factor", "ImageFolder", "LogUniform",
+           "OptimizerConfig", "RandomCells", "Run", "RunConfig", "ScheduleConfig", "SpecError", "Uniform",
+           "is_traced", "with_value"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,29 +121,6 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Factor:
-    """A setting that the ablation varies.
-
-    Attributes:
-      path: the field it sets, such as "model" or "optimizer.learning_rate", or several that change together.
-      levels: label -> value (for several paths, a tuple of values); the first is the reference level.
-    """
-
-    path: str | tuple[str, ...]
-    levels: Mapping[str, Any]
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The fields it sets."""
-        return (self.path,) if isinstance(self.path, str) else self.path
-
-    def settings(self, label: str) -> dict[str, Any]:
-        """Maps each path to its value at a level."""
-        value = self.levels[label]
-        return {self.path: value} if isinstance(self.path, str) else dict(zip(self.path, value, strict=True))
-
-
-@dataclasses.dataclass(frozen=True)
 class Run:
     """One cell trained once with one seed.
 
@@ -160,12 +136,17 @@ class Run:
     @property
     def cell(self) -> str:
         """Names the cell; "baseline" where the ablation has no factor."""
-        return ",".join(f"{factor}={label}" for factor, label in self.labels.items()) or "baseline"
+        return cell_name(self.labels)
 
     @property
     def run_id(self) -> str:
         """Names the run's folder."""
         return f"{self.cell},seed={self.seed}".replace(" ", "_")
+
+
+def cell_name(labels: Mapping[str, str]) -> str:
+    """Names the cell of these levels; "baseline" where the ablation has no factor."""
+    return ",".join(f"{factor}={label}" for factor, label in labels.items()) or "baseline"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +157,10 @@ class Ablation:
       question: one line; what the table answers.
       base: the run that the factors change.
       factors: name -> Factor; the cell of all reference levels is the baseline.
-      design: "full_factorial", or "one_at_a_time": the baseline and each other level of each factor alone.
+      design: "full_factorial"; "one_at_a_time": the baseline and each other level of each factor alone;
+        "leave_one_out": the same of components, each a factor with two levels, with it and without it, so that the
+        baseline is the full model; a tuple of cells, each a dict of levels, where reference levels may be left out; or
+        `RandomCells`.
       within: factors at whose levels cells are compared: each cell with the one that has the same levels of these and
         the reference levels of all others. Without any, all cells are compared with the baseline.
       seeds: every cell is trained once with each, so that cells can be compared in pairs.
@@ -185,6 +169,8 @@ class Ablation:
       metrics: name -> function that gives a number for a run's test set, at its best validation epoch. It takes some of
         logits, probabilities (float [test example, class]), predicted and labels (int [test example]), by these names.
         Lower is better of a name that ends in loss or error; one that ends in accuracy is shown in percent.
+      exclude: cells that are left out: a dict of factor -> level or levels, all of which they have, a function of a
+        cell's labels, or a tuple of such.
 
     Raises:
       SpecError: for a path that does not exist, a level that does not fit, or anything else that cannot run.
@@ -193,12 +179,13 @@ class Ablation:
     question: str
     base: RunConfig
     factors: Mapping[str, Factor] = dataclasses.field(default_factory=dict)
-    design: str = "full_factorial"
+    design: Design = "full_factorial"
     within: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     metrics: Mapping[str, own_metrics.Metric] = dataclasses.field(default_factory=dict)
+    exclude: Condition | Sequence[Condition] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -207,8 +194,6 @@ class Ablation:
             raise SpecError(str(error)) from None
         if not self.question.strip():
             raise SpecError("an ablation needs a question")
-        if self.design not in ("full_factorial", "one_at_a_time"):
-            raise SpecError(f"design must be one of full_factorial, one_at_a_time; not {self.design!r}")
         if self.within and (not isinstance(self.within, tuple) or not set(self.within) < set(self.factors)):
             raise SpecError(f"within must be some of the factors {', '.join(self.factors)}, and not all; not "
                             f"{self.within!r}")
@@ -217,9 +202,9 @@ class Ablation:
                 not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not 0 <= seed < 2**31
                 for seed in self.seeds):
             raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, not {self.seeds!r}")
+        settings.check(self.factors)
         varied: dict[str, str] = {}
         for name, factor in self.factors.items():
-            _check_factor(name, factor)
             for path in factor.paths:
                 _check_undoes_nothing(f'factor "{name}"', path, varied)
             varied |= dict.fromkeys(factor.paths, name)
@@ -256,13 +241,33 @@ class Ablation:
         """Expands the design into runs, cell by cell with all seeds of each."""
         return [Run(labels, seed, self._config(labels)) for labels in self._cells() for seed in self.seeds]
 
+    def comparisons(self) -> dict[str, str]:
+        """Maps each cell's name to the one that it is compared with, a baseline to itself."""
+        pairs = designs.comparisons(self._cells(), self.factors, self.within, self._reference)
+        return {cell_name(labels): cell_name(base) for labels, base in pairs}
+
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """Lists each factor's levels, the reference level first; of a range those that were drawn."""
+        cells = self._cells()
+        return {name: factor.labels or tuple(dict.fromkeys(cell[name] for cell in cells if name in cell))
+                for name, factor in self.factors.items()}
+
     def _cells(self) -> list[dict[str, str]]:
-        if self.design == "full_factorial":
-            levels = itertools.product(*(factor.levels for factor in self.factors.values()))
-            return [dict(zip(self.factors, labels, strict=True)) for labels in levels]
-        reference = {name: next(iter(factor.levels)) for name, factor in self.factors.items()}
-        return [reference] + [reference | {name: label} for name, factor in self.factors.items()
-                              for label in list(factor.levels)[1:]]
+        return designs.cells(self.factors, self.design, self.exclude, self._reference)
+
+    def _reference(self, name: str) -> str:
+        """Names a factor's reference level: of a range, the base's value."""
+        factor = self.factors[name]
+        if factor.labels:
+            return factor.labels[0]
+        value: Any = self.base
+        for part in factor.paths[0].split("."):
+            if not hasattr(value, part):
+                with_value(self.base, factor.paths[0], 1.0)  # says which fields there are
+            value = getattr(value, part)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpecError(f'factor "{name}" has a range, and "{factor.paths[0]}" of the base is no number: {value!r}')
+        return repr(value)
 
     def _config(self, labels: Mapping[str, str]) -> RunConfig:
         config = self.base
@@ -278,19 +283,6 @@ class Ablation:
             except ValueError as error:
                 raise SpecError(f'override "{path}": {error}') from None
         return config
-
-
-def _check_factor(name: str, factor: Factor) -> None:
-    paths = factor.paths
-    if not factor.levels or not paths:
-        raise SpecError(f'factor "{name}" needs a path and at least one level')
-    for label, value in factor.levels.items():
-        if not LABEL.fullmatch(label):
-            raise SpecError(f'factor "{name}": a label holds letters, digits, spaces and ._+- only, not {label!r}')
-        if len(paths) > 1 and (not isinstance(value, tuple) or len(value) != len(paths)):
-            raise SpecError(f'factor "{name}", level "{label}": needs a tuple of {len(paths)} values, one per path')
-    if not LABEL.fullmatch(name) or name == "seed":
-        raise SpecError(f'a factor\'s name holds letters, digits, spaces and ._+- only and is not "seed": {name!r}')
 
 
 def _check_undoes_nothing(what: str, path: str, varied: Mapping[str, str]) -> None:
