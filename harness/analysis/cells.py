@@ -7,6 +7,7 @@ from harness.analysis import scores
 from harness.analysis.claims import ClaimRow
 from harness.analysis.compare import Comparison
 from harness.analysis.effects import Effects
+from harness.analysis.looks import Looked
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Verdict
 from harness.records import Cost, Layer, Plan, RunRecord, Timing
@@ -116,13 +117,15 @@ class Summary:
 
     Attributes:
       factors: names of those that vary.
-      rows: in the plan's order; cells outside the plan follow in the order of their runs' names.
+      rows: in the plan's order; cells outside the plan follow in the order of their runs' names. Of a full model and
+        what is left without its components: the full model, then the component that is worth most, and so on.
       verdict: what the rows answer.
       effects: of a full factorial, or of cells that make the changes of two others at once; None without either.
       claims: each claim of the source for each cell it is about.
       records: run_id -> record, all that the rows are of.
       plan: what was planned; None where nobody knows.
       predictions: how many runs' test predictions are known; None where they were not asked for.
+      looked: what was decided at which number of seeds, where seeds were added until it was; else None.
     """
 
     ablation: str
@@ -136,6 +139,12 @@ class Summary:
     records: Mapping[str, RunRecord]
     plan: Plan | None
     predictions: int | None
+    looked: Looked | None = None
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether cells are a full model and what is left of it without a component."""
+        return self.plan is not None and self.plan.design == "leave_one_out" and self.view.baseline is None
 
 
 def ranked(summary: Summary) -> list[CellRow]:

@@ -26,12 +26,15 @@ class Margin:
 
     Attributes:
       contrast: corrected over all margins of the ablation.
+      pairs: where some combinations of levels are not there, over how many pairs of cells that differ in this factor
+        alone it is an average; 0 where it is over all.
     """
 
     factor: str
     level: str
     reference: str
     contrast: Contrast
+    pairs: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Effects:
     """What factors do, as far as the cells that are done tell.
 
     Attributes:
-      margins: each level on average; of a full factorial alone.
+      margins: each level on average; of a full factorial, or of what matched pairs of cells there are.
       together: pairs of changes.
       note: what is missing; empty if nothing is.
     """
@@ -67,53 +70,110 @@ class Effects:
     note: str = ""
 
 
-def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds]) -> Effects:
-    """Estimates every main effect and two-way interaction from the seeds that all cells have.
+def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds],
+                      planned: Sequence[Cell] = ()) -> Effects:
+    """Estimates main effects and two-way interactions from the seeds that all cells have.
+
+    Where combinations of levels are not planned, or have no run, means over what is there would mix up the factors:
+    then each level is compared over pairs of cells that differ in its factor alone, of which there must be two, and
+    two factors' levels over fourfolds of cells.
 
     Args:
       factors: name -> levels, the reference level first; two factors or more.
-      values: cell -> seed -> value; a cell is one level of each factor, in the factors' order.
+      values: cell -> seed -> value; a cell is one level of each factor, in the factors' order, "" where it lacks one.
+      planned: cells; none means every combination.
     """
-    cells = {cell: values.get(cell, {}) for cell in itertools.product(*factors.values())}
+    every = list(itertools.product(*factors.values()))
+    is_full = not planned or set(planned) >= set(every)
+    cells = {cell: values.get(cell, {}) for cell in (every if is_full else planned)}
+    there = {cell: of_cell for cell, of_cell in cells.items() if of_cell}
     everywhere = set().union(*cells.values())
-    seeds = sorted(everywhere.intersection(*cells.values()))
-    short = [", ".join(f"{name}={level}" for name, level in zip(factors, cell, strict=True))
-             for cell, here in cells.items() if here.keys() != everywhere or not here]
+    seeds = sorted(everywhere.intersection(*there.values()))
+    short = [_named(factors, cell) for cell, here in cells.items() if here.keys() != everywhere or not here]
     named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
-    if not seeds:
+    matched = not is_full or len(there) < len(cells)
+    margins = _margins(factors, there, matched=matched) if seeds else ()
+    if not margins:
         return Effects(note=f"Effects are n/a: no seed is done in every cell; short of runs: {named}.")
-    left_out = ", ".join(map(str, sorted(everywhere - set(seeds))))
-    note = (f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: {left_out}, "
-            f"missing from {named}.") if left_out else ""
-    return Effects(_margins(factors, cells), _interactions(factors, cells), note)
+    notes = [_matched_note(factors, margins, [_named(factors, cell) for cell in cells if cell not in there])
+             ] if matched else []
+    if left_out := ", ".join(map(str, sorted(everywhere - set(seeds)))):
+        notes.append(f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: "
+                     f"{left_out}, missing from {named}.")
+    return Effects(margins, _interactions(factors, there), " ".join(notes))
 
 
-def _margins(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds]) -> tuple[Margin, ...]:
+def _named(factors: Mapping[str, Sequence[str]], cell: Cell) -> str:
+    return ", ".join(f"{name}={level}" for name, level in zip(factors, cell, strict=True) if level)
+
+
+def _matched_note(factors: Mapping[str, Sequence[str]], margins: Sequence[Margin], empty: Sequence[str]) -> str:
+    """Says what effects rest on where combinations of levels are missing."""
+    counts = "; ".join(f"{one.factor}={one.level}: {one.pairs}" for one in margins)
+    known = {(one.factor, one.level) for one in margins}
+    lost = [f"{name}={level}" for name, levels in factors.items() for level in levels[1:] if (name, level) not in known]
+    return ("Not every combination of levels is there" + (f" (without a done run: {'; '.join(empty)})" if empty else "")
+            + f": a main effect is the mean over pairs of cells that differ in that factor alone ({counts})"
+            + (f", and n/a for {'; '.join(lost)}, which has fewer than two" if lost else "") + ".")
+
+
+def _margins(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds], *, matched: bool
+             ) -> tuple[Margin, ...]:
     """Compares each level with its factor's reference level, on average over the others."""
-    table, cells = _table(values), list(values)
+    table, cells = _table(values), {cell: place for place, cell in enumerate(values)}
     found = []
     for axis, (name, levels) in enumerate(factors.items()):
         for level in levels[1:]:
-            sides = np.array([_side(cell[axis], level, levels[0]) for cell in cells])
-            found.append(Margin(name, level, levels[0], across(table, sides * len(levels) / len(cells))))
+            pairs = [(place, cells[other]) for cell, place in cells.items()
+                     if cell[axis] == level and (other := _at(cell, axis, levels[0])) in cells]
+            if len(pairs) < 2:
+                continue
+            weights = np.zeros(len(cells))
+            for here, there in pairs:
+                weights[here], weights[there] = 1 / len(pairs), -1 / len(pairs)
+            found.append(Margin(name, level, levels[0], across(table, weights), len(pairs) if matched else 0))
     return tuple(dataclasses.replace(one, contrast=contrast) for one, contrast in _corrected(found))
 
 
 def _interactions(factors: Mapping[str, Sequence[str]], values: Mapping[Cell, Seeds]) -> tuple[Together, ...]:
     """Says of each two levels of two factors how far their effects are from adding up."""
-    table, cells, names = _table(values), list(values), list(factors)
+    table, names, cells = _table(values), list(factors), {cell: place for place, cell in enumerate(values)}
     found = []
     for pair in itertools.combinations(range(len(names)), 2):
         # The factor with fewer levels is the one whose effect is followed over the other's.
         first, second = sorted(pair, key=lambda axis: len(factors[names[axis]]))
         one, two = factors[names[first]], factors[names[second]]
         for level, other in itertools.product(one[1:], two[1:]):
-            share = len(one) * len(two) / len(cells)
-            change = np.array([_side(cell[first], level, one[0]) for cell in cells]) * share
-            there, here = (change * np.array([cell[second] == at for cell in cells]) for at in (two[0], other))
-            found.append(_together(((names[first], level), (names[second], other)), (one[0], two[0]),
-                                   table, there, here))
+            squares = _squares(cells, (first, level, one[0]), (second, other, two[0]))
+            there, here = np.zeros((2, len(cells)))
+            for neither, alone, without, both in squares:
+                there[alone], there[neither] = 1 / len(squares), -1 / len(squares)
+                here[both], here[without] = 1 / len(squares), -1 / len(squares)
+            if squares:
+                found.append(_together(((names[first], level), (names[second], other)), (one[0], two[0]),
+                                       table, there, here))
     return tuple(dataclasses.replace(one, contrast=contrast) for one, contrast in _corrected(found))
+
+
+def _squares(cells: Mapping[Cell, int], first: tuple[int, str, str], second: tuple[int, str, str]
+             ) -> list[tuple[int, ...]]:
+    """Finds the places of four cells each that differ in two factors alone.
+
+    Args:
+      first, second: a factor's axis, its level and its reference level.
+
+    Returns:
+      cells with neither level, with the first, with the second, and with both.
+    """
+    (axis, level, reference), (other_axis, other, other_reference) = first, second
+    corners = [[_at(_at(cell, axis, here), other_axis, there)
+                for there in (other_reference, other) for here in (reference, level)]
+               for cell in cells if (cell[axis], cell[other_axis]) == (level, other)]
+    return [tuple(cells[corner] for corner in four) for four in corners if all(corner in cells for corner in four)]
+
+
+def _at(cell: Cell, axis: int, level: str) -> Cell:
+    return (*cell[:axis], level, *cell[axis + 1:])
 
 
 def sums(configs: Mapping[str, Mapping[str, Any]], baselines: Mapping[str, str], values: Mapping[str, Seeds]
@@ -189,10 +249,6 @@ def _together(parts: Any, references: tuple[str, str] | None, table: np.ndarray,
 def _corrected(found: Sequence[Any]) -> list[tuple[Any, Contrast]]:
     corrected = holm([one.contrast.p for one in found])
     return [(one, dataclasses.replace(one.contrast, holm=p)) for one, p in zip(found, corrected, strict=True)]
-
-
-def _side(level: str, here: str, there: str) -> int:
-    return (level == here) - (level == there)
 
 
 def _table(values: Mapping[Any, Seeds]) -> np.ndarray:

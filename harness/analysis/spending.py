@@ -6,47 +6,53 @@ Pure; knows no records. `tests/until_decided_simulation.py` measures what it pro
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, special
 
+# Chosen by the simulation: with few seeds, t tests at the normal boundaries' levels err up to 1.17 times as often.
+_CAUTION = 0.85
 _POINTS = 401  # of Simpson's rule; published boundaries come out to four digits
 _NEVER = 1e-13  # less to spend than this is nothing: its boundary is beyond what is integrated
 
 
-def spent(alpha: float, share: float) -> float:
+def power_family(alpha: float, share: float) -> float:
     """Gives the error that may have been made by the time when a share of all seeds is there.
 
-    Source: Kim and DeMets 1987, alpha * share**2: between Pocock's and O'Brien and Fleming's boundaries.
+    Source: Kim and DeMets 1987, alpha * share**1.5: between Pocock's boundaries and O'Brien and Fleming's.
     """
-    return float(alpha * share**2)
+    return float(alpha * share**1.5)
 
 
 @functools.cache
 def levels(alpha: float, looks: int) -> tuple[float, ...]:
-    """Gives the two-sided level of the test at each of so many looks after equal numbers of seeds.
+    """Gives the two-sided level of the t test at each of so many looks, each after as many more seeds.
 
-    A t test at these levels errs at any look with chance `alpha`, all looks together; so do the intervals that belong
-    to it, whatever it is that ends the study.
+    Tests at these levels err at any look with chance `alpha` at most, all looks together; so do the intervals that
+    belong to them, whatever it is that ends the study.
 
-    Args:
-      alpha: chance of a false finding over all looks.
+    Source: Lan and DeMets 1983; the t test at the normal boundary's level, and repeated confidence intervals:
+    Jennison and Turnbull 2000, Group Sequential Methods, ch. 4, 7 and 9.
+    """
+    return boundary_levels(_CAUTION * alpha, looks, power_family)
 
-    Source: Lan and DeMets 1983, by the recursion of Armitage, McPherson and Rowe 1969; the t test at the normal
-    boundary's level, and repeated confidence intervals: Jennison and Turnbull 2000, sec. 4.4, 7.3 and 9.
+
+def boundary_levels(alpha: float, looks: int, spent: Callable[[float, float], float]) -> tuple[float, ...]:
+    """Gives the two-sided level of a normal test at each look, by a spending function.
+
+    Source: the recursion of Armitage, McPherson and Rowe 1969.
     """
     found: list[float] = []
-    before, grid, density = 0.0, np.zeros(1), np.ones(1)  # of the sum of seeds' effects, the first look's variance 1
-    weights = np.ones(1)
+    before, grid, mass = 0.0, np.zeros(1), np.ones(1)  # of the sum of what each look adds, with variance 1
     for look in range(1, looks + 1):
-        here = spent(alpha, look / looks)
-        edge = _edge(here - before, grid, weights * density)
-        before, scale = here, math.sqrt(look)
+        share = spent(alpha, look / looks)
+        edge, scale = _edge(share - before, grid, mass), math.sqrt(look)
+        before = share
         found.append(2 * float(special.ndtr(-edge / scale)))
-        reach = min(edge, 8 * scale)
-        new = np.linspace(-reach, reach, _POINTS)
-        density = np.exp(-(new[:, None] - grid)**2 / 2) @ (weights * density) / math.sqrt(2 * math.pi)
-        grid, weights = new, _simpson(new)
+        new = np.linspace(-1, 1, _POINTS) * min(edge, 8 * scale)
+        density = np.exp(-(new[:, None] - grid)**2 / 2) @ mass / math.sqrt(2 * math.pi)
+        grid, mass = new, density * _simpson(new)
     return tuple(found)
 
 

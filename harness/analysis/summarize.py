@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import claims, stats
+from harness.analysis import claims, looks, stats
 from harness.analysis.cells import CellRow, Summary, View, ViewError
 from harness.analysis.compare import Comparison, Predictions, compare, corrected
 from harness.analysis.effects import Effects, Together, factorial_effects, sums
 from harness.analysis.scores import LOG_LOSS, RECORDED, estimated
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Scores, Verdict, decide
-from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Timing
+from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Stopping, Timing
 from harness.records.pooling import refuse_mixtures, unlike
 
 
@@ -48,12 +48,13 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     cells = {run.cell: dict(run.labels) for run in runs.values()}
     names = dict.fromkeys([*(plan.factors if plan else ()), *(name for labels in cells.values() for name in labels)])
     factors = tuple(name for name in names if len({labels.get(name) for labels in cells.values()}) > 1)
-    labels = {cell: _label(cell, of_cell, factors) for cell, of_cell in cells.items()}
+    labels = {cell: _label(cell, of_cell, factors, plan) for cell, of_cell in cells.items()}
+    rule = plan.stopping if plan else None
     baselines = _baselines(view, plan, cells, labels)
 
     done, predicted = _by_cell(cells, records, predictions or {})
     scores = _by_seed(done, _values(records, more or {}, view))
-    verdict = decide(scores, baselines, -1 if view.lower_is_better else 1)
+    verdict = decide(scores, baselines, -1 if view.lower_is_better else 1, rule)
     comparisons = _comparisons(scores, predicted, done, baselines, verdict)
     rows = tuple(
         CellRow(cell=cell, label=labels[cell], labels=cells[cell], is_baseline=baselines.get(cell) == cell,
@@ -61,11 +62,32 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
                 runs=_count(cell, planned, records), **_scores(done[cell], scores[cell], view),
                 **_against(cell, comparison, verdict), **_costs(done[cell]), mixed=tuple(unlike(done[cell])))
         for cell, comparison in zip(cells, comparisons, strict=True))
-    return Summary(
+    effects = _effects(plan, factors, cells, scores, functools.partial(_sums, done, baselines, scores))
+    summary = Summary(
         ablation, plan.question if plan else next(iter(records.values())).question, view, factors, rows, verdict,
-        _effects(plan, factors, cells, scores, functools.partial(_sums, done, baselines, scores)),
-        claims.check(plan.claims if plan else (), cells, done, predicted),
-        records, plan, None if predictions is None else len(predictions))
+        _looked_at(effects, rule), claims.check(plan.claims if plan else (), cells, done, predicted),
+        records, plan, None if predictions is None else len(predictions),
+        looks.look(rule, plan.comparisons, records) if plan and rule else None)
+    return dataclasses.replace(summary, rows=_by_worth(summary)) if summary.leaves_out else summary
+
+
+def _by_worth(summary: Summary) -> tuple[CellRow, ...]:
+    """Orders a full model's rows: itself, then the cells that lost most without their component; unknown ones last."""
+    sign = -1 if summary.view.lower_is_better else 1
+    return tuple(sorted(summary.rows, key=lambda row: (
+        not row.is_baseline, row.difference.mean is None, sign * (row.difference.mean or 0.0))))
+
+
+def _looked_at(effects: Effects | None, rule: Stopping | None) -> Effects | None:
+    """Corrects effects where seeds were added by a rule."""
+    if effects is None or rule is None:
+        return effects
+
+    def corrected(found: Sequence[Any]) -> tuple[Any, ...]:
+        tests = looks.corrected({str(place): one.contrast for place, one in enumerate(found)}, rule)
+        return tuple(dataclasses.replace(one, contrast=test) for one, test in zip(found, tests.values(), strict=True))
+
+    return dataclasses.replace(effects, margins=corrected(effects.margins), together=corrected(effects.together))
 
 
 def _values(records: Mapping[str, RunRecord], more: Mapping[str, Mapping[str, float]], view: View
@@ -147,6 +169,8 @@ def _baselines(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, s
         return dict.fromkeys(cells, named)
     if plan is None:
         return {}
+    if plan.comparisons:
+        return {cell: base for cell, base in plan.comparisons.items() if cell in cells and base in cells}
     known = {tuple(sorted(of_cell.items())): cell for cell, of_cell in cells.items()}
     reference = {name: levels[0] for name, levels in plan.factors.items()}
     bases = {cell: known.get(tuple(sorted((reference | {
@@ -154,7 +178,10 @@ def _baselines(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, s
     return {cell: base for cell, base in bases.items() if base is not None}
 
 
-def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str]) -> str:
+def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str], plan: Plan | None) -> str:
+    if plan and plan.design == "leave_one_out":
+        lost = [name for name, levels in plan.factors.items() if labels.get(name) not in (levels[0], None)]
+        return f"without {' and '.join(lost)}" if lost else "full model"
     if len(factors) > 1:
         return ", ".join(f"{name}={labels.get(name, '-')}" for name in factors)
     return labels.get(factors[0], cell) if factors else cell
@@ -190,12 +217,15 @@ def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapp
     if plan is None or not levels:
         found = by_cells()
         return Effects(together=found) if found else None
-    planned = {tuple(run.labels.get(name, "") for name in factors) for run in plan.runs}
-    if not planned.issuperset(itertools.product(*levels.values())):
-        return Effects(together=by_cells(), note="Main effects and interactions are n/a: not every combination of "
-                                                 "levels is planned.")
-    return factorial_effects(levels, {tuple(labels.get(name, "") for name in factors): scores[cell]
-                                      for cell, labels in cells.items()})
+    def place(labels: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(labels.get(name, "") for name in factors)
+
+    planned = list(dict.fromkeys(place(run.labels) for run in plan.runs))
+    found = factorial_effects(levels, {place(labels): scores[cell] for cell, labels in cells.items()}, planned)
+    if found.margins or set(planned) >= set(itertools.product(*levels.values())):
+        return found
+    return Effects(together=by_cells(), note="Main effects and interactions are n/a: not every combination of "
+                                             "levels is planned.")
 
 
 def _sums(done: Mapping[str, Sequence[RunRecord]], baselines: Mapping[str, str], scores: Scores

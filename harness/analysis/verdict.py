@@ -8,9 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from harness.analysis import looks
 from harness.analysis.headline import Contrast, against
+from harness.analysis.looks import LEVEL
+from harness.records import Stopping
 
-LEVEL = 0.05
 Scores = Mapping[str, Mapping[int, float]]
 
 
@@ -40,13 +42,14 @@ class Verdict:
         return None if self.near or not self.behind else self.leader
 
 
-def decide(scores: Scores, baselines: Mapping[str, str], sign: int) -> Verdict:
+def decide(scores: Scores, baselines: Mapping[str, str], sign: int, rule: Stopping | None = None) -> Verdict:
     """Decides what scores answer.
 
     Args:
       scores: cell -> seed -> value; cells without any count nowhere.
       baselines: cell -> the one that it is compared with, of the cells that are compared.
       sign: 1 where higher is better, else -1.
+      rule: by which seeds were added, for which tests are then corrected.
     """
     found = {cell: values for cell, values in scores.items() if values}
     if not found:
@@ -54,6 +57,8 @@ def decide(scores: Scores, baselines: Mapping[str, str], sign: int) -> Verdict:
     leader = max(found, key=lambda cell: sign * float(np.mean(list(found[cell].values()))))
     compared = against(found, {cell: base for cell, base in baselines.items() if cell in found and base in found})
     behind = against(found, leader)
+    if rule:
+        compared, behind = looks.corrected(compared, rule), looks.corrected(behind, rule)
     for cell, test in compared.items():  # the same two cells: one answer, wherever it is asked
         if leader in (pair := {cell, baselines[cell]}):
             [other] = pair - {leader}

@@ -10,7 +10,7 @@ from harness.records.folder import (
     ablations_in,
     find,
 )
-from harness.records.plan import Plan, PlannedClaim, PlannedRun
+from harness.records.plan import Fixed, Plan, PlannedClaim, PlannedRun, Stopping, fixed
 from harness.records.progress import Progress, RunProgress
 from harness.records.record import (
     STATUSES,
@@ -37,6 +37,7 @@ __all__ = [
     "Cost",
     "DatasetFacts",
     "Environment",
+    "Fixed",
     "Folder",
     "Layer",
     "Placement",
@@ -50,10 +51,12 @@ __all__ = [
     "RunRecord",
     "Scores",
     "Status",
+    "Stopping",
     "Timing",
     "ablations_in",
     "columns",
     "find",
+    "fixed",
     "read_all",
     "write_atomic",
 ]

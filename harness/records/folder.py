@@ -152,6 +152,8 @@ class Folder:
     def write_plan(self, plan: Plan, sources: Mapping[str, bytes] | None = None) -> None:
         """States what is planned, so that a report can say what is missing; runs of an earlier plan stay planned.
 
+        What was fixed before the first record stays as it was.
+
         Args:
           sources: path -> content of the files that the ablation is written in, kept beside the plan.
 
@@ -161,7 +163,9 @@ class Folder:
         earlier = self.plan()
         self._refuse_another(plan, earlier)
         copies.keep(self.path, sources or {})
-        write_atomic(self.path / "plan.json", json_bytes(plan.joined_by(earlier.runs) if earlier else plan))
+        if earlier:
+            plan = plan.joined_by(earlier, has_results=bool(self.recorded()))
+        write_atomic(self.path / "plan.json", json_bytes(plan))
 
     def plan(self) -> Plan | None:
         """Reads the plan; None if there is none."""

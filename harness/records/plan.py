@@ -1,7 +1,9 @@
-"""What an ablation has planned, as types: its runs, its factors, what its source claims."""
+"""What an ablation has planned, as types: its runs, its factors, its source's claims, what was fixed beforehand."""
 
 import dataclasses
-from collections.abc import Iterable
+import datetime
+import hashlib
+import json
 from typing import Any
 
 
@@ -33,6 +35,67 @@ class PlannedClaim:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stopping:
+    """How long seeds are added: until each difference from a baseline is decided on validation accuracy.
+
+    Attributes:
+      within: a difference is decided where its interval excludes zero or lies within this, a fraction, of it.
+      step: seeds that are added between two looks.
+      seeds: all that there may be, in the order in which they are added; a multiple of `step`.
+    """
+
+    within: float
+    step: int
+    seeds: tuple[int, ...]
+
+    @property
+    def looks(self) -> int:
+        """How many looks there may be."""
+        return len(self.seeds) // self.step
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """What was fixed before anything was trained, and stays as it was whatever is planned later.
+
+    Attributes:
+      at: UTC, ISO 8601.
+      score, select: what is compared; see `harness.analysis.cells.View`.
+      comparisons: cell -> the one that it is compared with.
+      seeds: that every cell is trained with, before any that the rule adds.
+      stopping: the rule that adds seeds; None if none are added.
+      sha256: of all the rest.
+    """
+
+    at: str
+    score: str
+    select: str
+    comparisons: dict[str, str]
+    seeds: tuple[int, ...]
+    stopping: Stopping | None = None
+    sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Works the hash out."""
+        stated = dataclasses.asdict(self) | {"sha256": ""}
+        return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is what was written."""
+        return self.sha256 == self.digest
+
+
+def fixed(comparisons: dict[str, str], seeds: tuple[int, ...], stopping: Stopping | None,
+          at: datetime.datetime | None = None) -> Fixed:
+    """Fixes a plan now, or at a time: test accuracy of the best validation epoch is what is compared."""
+    stated = Fixed((at or datetime.datetime.now(datetime.UTC)).isoformat(timespec="seconds"), "test_accuracy",
+                   "best_validation", comparisons, seeds, stopping)
+    return dataclasses.replace(stated, sha256=stated.digest)
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What a launch has planned.
 
@@ -44,6 +107,10 @@ class Plan:
       within: factors at whose levels cells are compared: each with the one of the same level, and of the reference
         levels of the other factors.
       origin, sources, overrides: see `record.Provenance`.
+      design: "full_factorial", "one_at_a_time", "leave_one_out", "cells" or "random"; empty in earlier plans.
+      comparisons: cell -> the one that it is compared with; in earlier plans none, and reference levels tell.
+      stopping: the rule that adds seeds, as the latest launch that had one had it.
+      fixed: what was fixed before training; None in earlier plans.
     """
 
     ablation: str
@@ -57,7 +124,16 @@ class Plan:
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def joined_by(self, earlier: Iterable[PlannedRun]) -> "Plan":
-        """Keeps the runs of an earlier plan that this one has not."""
+    design: str = ""
+    comparisons: dict[str, str] = dataclasses.field(default_factory=dict)
+    stopping: Stopping | None = None
+    fixed: Fixed | None = None
+
+    def joined_by(self, earlier: "Plan", *, has_results: bool) -> "Plan":
+        """Keeps what of an earlier plan this one has not: its runs, and what was fixed before there were results."""
         known = {run.run_id for run in self.runs}
-        return dataclasses.replace(self, runs=(*self.runs, *(run for run in earlier if run.run_id not in known)))
+        return dataclasses.replace(
+            self, runs=(*self.runs, *(run for run in earlier.runs if run.run_id not in known)),
+            comparisons=earlier.comparisons | self.comparisons if self.comparisons else {},
+            stopping=self.stopping or earlier.stopping,
+            fixed=earlier.fixed or self.fixed if has_results else self.fixed or earlier.fixed)
