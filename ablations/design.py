@@ -83,7 +83,7 @@ def comparisons(of_cells: Sequence[Labels], factors: Mapping[str, Factor], withi
     That is the cell of the same levels of `within` and else all reference levels; where a list of cells has no cell
     of all reference levels, its first.
     """
-    pairs = []
+    pairs: list[tuple[Labels, Labels]] = []
     for labels in of_cells:
         base = at_reference(factors, {factor: labels[factor] for factor in within if factor in labels}, reference)
         if base not in of_cells and not within:

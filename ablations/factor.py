@@ -89,7 +89,7 @@ class Factor:
 
     def settings(self, label: str) -> dict[str, Any]:
         """Maps each path to its value at a level."""
-        value = self.levels.value(label) if isinstance(self.levels, Uniform) else self.levels[label]
+        value: Any = self.levels.value(label) if isinstance(self.levels, Uniform) else self.levels[label]
         return {self.path: value} if isinstance(self.path, str) else dict(zip(self.path, value, strict=True))
 
     def exists(self, labels: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from ablations import UnknownAblationError, get, own_code
-from ablations.spec import LABEL, Ablation, SpecError
+from ablations.spec import LABEL, Ablation, ScheduleConfig, SpecError
 
 _ATTRIBUTE = "ABLATION"
 # Folders of results that are no ablation's, and names that Windows keeps for devices.
@@ -76,6 +76,36 @@ def find(text: str) -> Study:
     if pathlib.Path(f"{text}.py").is_file():
         raise UnknownAblationError(f'no ablation "{text}"; did you mean the file {text}.py?')
     return Study(text, get(text))
+
+
+def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...], *, smoke: bool = False) -> Study:
+    """Derives an ablation; its name says what was overridden.
+
+    Args:
+      settings: path -> value, set in every run.
+      smoke: whether all of it is to be tried in a minute: one epoch on few examples.
+
+    Raises:
+      SpecError: if a setting does not fit, or there are too many for a name.
+    """
+    ablation, overrides = study.ablation, dict(settings)
+    if smoke:
+        overrides = {"epochs": 1, "train_size": 512, **_without_warmup(ablation.base.schedule)} | overrides
+    if ablation.base.steps is not None and "epochs" in overrides:
+        overrides.setdefault("steps", None)
+    parts = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
+             for path, value in sorted(overrides.items()))
+    full_name = ",".join((study.name, *parts))
+    if len(full_name) > 200:
+        raise SpecError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, and "
+                        "name it with --ablation=FILE.py")
+    ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **overrides})
+    return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
+
+
+def _without_warmup(schedule: ScheduleConfig) -> dict[str, Any]:
+    """One epoch would be too short for it."""
+    return {f"schedule.{field}": 0 for field in ("warmup_epochs", "warmup_steps") if getattr(schedule, field)}
 
 
 def has_code_of_its_own(config: Any) -> bool:

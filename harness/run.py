@@ -3,8 +3,11 @@
   python -m harness.run --list                                     what there is
   python -m harness.run --ablation=quickstart                      train it, then print its table
   python -m harness.run --ablation=fashion_mlp --dry_run           what it would train, and what that costs
-  python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text
+  python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text; several: any
+                                                                   of them; --only='/seed=[0-4]$/': an expression
   python -m harness.run --ablation=fashion_mlp --seeds=0,1,2,3,4   more seeds: runs already recorded are kept
+  python -m harness.run --ablation=fashion_mlp --until_decided=0.5 --max_seeds=30   seeds added until each difference in
+                                                                   validation accuracy is clear or within 0.5 points
   python -m harness.run --ablation=fashion_mlp --smoke             a minute's check that all of it trains
   python -m harness.run --ablation=cifar10_transfer --weights_dir=DIR   heads on a backbone: its features of all images
                                                                    are computed once, which may take minutes
@@ -43,10 +46,8 @@ and a signal's number: ended at once by it, as before training and after, where 
 
 import contextlib
 import dataclasses
-import functools
 import os
 import pathlib
-import re
 import signal
 import sys
 from collections.abc import Hashable, Iterator, Mapping
@@ -62,22 +63,21 @@ from rich.console import Console
 from rich.table import Table
 
 import ablations
+from ablations import design as designs
 from ablations import lookup, own_code
 from ablations.lookup import Study
 from ablations.metrics import need_logits
-from ablations.spec import Run, ScheduleConfig, SpecError
+from ablations.spec import Run, SpecError
 from harness import cli, data, records
+from harness.analysis import looks
 from harness.data import inputs
 from harness.data.inputs import Inputs
-from harness.progress import dry_run
+from harness.progress import audience, dry_run
 from harness.progress.clock import Clock
-from harness.progress.display import SweepProgress
-from harness.progress.file import ProgressFile
-from harness.progress.tally import Tally
 from harness.records import leftovers, pooling
 from harness.records.files import check_writable
-from harness.training import checkpoint, cost, environment, estimate, executor, keeping, scoring, stopping
-from harness.training.watcher import Audience, Watcher
+from harness.training import checkpoint, cost, environment, estimate, executor, keeping, planning, scoring, stopping
+from harness.training.failure import complaint
 from models.keras_weights import WeightsError
 from models.precision import PRECISIONS
 
@@ -85,7 +85,13 @@ ABLATION = flags.DEFINE_multi_string(
     "ablation", [], "Ablation to train: a name that --list shows, a file such as my_study.py, or a module such as "
     "package.module; with :NAME where the ablation is not its ABLATION. Several, joined by commas or with the flag "
     "given again, are trained one after another.")
-ONLY = flags.DEFINE_string("only", "", "Train only the runs whose name contains this text.")
+ONLY = flags.DEFINE_multi_string(
+    "only", [], "Train only the runs whose name contains this text, or matches what stands between slashes, a regular "
+    "expression; given again, those that any of them picks.")
+UNTIL_DECIDED = flags.DEFINE_float(
+    "until_decided", None, "Add seeds until the interval of each difference from the baseline in validation accuracy "
+    "excludes zero or lies within so many points of it. The intervals allow for the looks.")
+MAX_SEEDS = flags.DEFINE_integer("max_seeds", 30, "Most seeds that --until_decided may come to.")
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
 EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
 SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as model.hidden=512,256; may be given again.")
@@ -145,19 +151,27 @@ class Asked:
     Attributes:
       study: the ablation, overridden.
       runs: those to have.
+      planned: those that the plan states.
       everything: all runs of the ablation, also those that were not asked for. How runs lie on the devices follows
         from these.
       folder: of its results.
       provenance: what its plan and records say of where it is written.
+      rule: by which seeds are added; None if none are.
     """
 
     study: Study
     runs: list[Run]
+    planned: list[Run]
     everything: list[Run]
     folder: records.Folder
     provenance: records.Provenance
     devices: int
     console: Console
+    rule: records.Stopping | None = None
+
+    def tell(self, line: str) -> None:
+        """Prints a line as it stands."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -207,21 +221,76 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
       cli.UsageError: if no run is left.
       records.RecordError: if its folder has another ablation's results.
     """
-    own_seeds, study = study.ablation.seeds, derived(study)
-    runs = [run for run in study.ablation.runs() if ONLY.value in run.run_id]
-    if not runs:
-        first = study.ablation.runs()[0].run_id
-        raise cli.UsageError(f'no run of {study.name} has "{ONLY.value}" in its name; the first is {first}')
-    seeds = tuple(dict.fromkeys((*own_seeds, *study.ablation.seeds)))
+    own_seeds, study = study.ablation.seeds, _derived(study)
     folder = records.Folder(RESULTS_DIR.value, study.name)
-    return Asked(study, runs, dataclasses.replace(study.ablation, seeds=seeds).runs(), folder,
-                 folder.provenance(study.origin, study.hashes, study.overrides), devices, console)
+    provenance = folder.provenance(study.origin, study.hashes, study.overrides)
+    if UNTIL_DECIDED.value is not None:
+        return _asked_until_decided(study, folder, provenance, devices, console)
+    every = study.ablation.runs()
+    runs = designs.picked(every, ONLY.value)
+    if not runs:
+        raise cli.UsageError(f'no run of {study.name} has "{", ".join(ONLY.value)}" in its name; the first is '
+                             f"{every[0].run_id}")
+    seeds = tuple(dict.fromkeys((*own_seeds, *study.ablation.seeds)))
+    return Asked(study, runs, every, dataclasses.replace(study.ablation, seeds=seeds).runs(), folder, provenance,
+                 devices, console)
+
+
+def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
+                         console: Console) -> Asked:
+    if ONLY.value or SMOKE.value:
+        raise cli.UsageError("--until_decided decides about all cells and by as many seeds as it takes: leave out "
+                             f"--{'only' if ONLY.value else 'smoke'}")
+    if len(study.ablation.comparisons()) < 2:
+        raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
+    try:
+        rule = looks.rule(UNTIL_DECIDED.value or 0.0, study.ablation.seeds, MAX_SEEDS.value)
+    except ValueError as error:
+        raise cli.UsageError(str(error)) from None
+    runs = dataclasses.replace(study.ablation, seeds=rule.seeds).runs()
+    return Asked(study, runs, runs, runs, folder, provenance, devices, console, rule)
+
+
+def _stages(asked: Asked) -> Iterator[Asked]:
+    """Divides what is asked into what is trained before each look at it; without a rule there is one stage."""
+    if (rule := asked.rule) is None:
+        yield asked
+        return
+    for number in range(rule.looks):
+        known = asked.folder.records() if number else {}
+        looked = looks.look(rule, asked.study.ablation.comparisons(), known, most=number)
+        if not looked.waiting:
+            return
+        batch = [run for run in asked.everything if run.seed in looked.seeds]
+        runs = [run for run in batch if run.cell in looked.waiting or not number]
+        first = [run for run in asked.everything if run.seed in rule.seeds[:rule.step] and number]
+        asked.tell(f"{asked.study.name}: {(number + 1) * rule.step} seeds of {len(rule.seeds)} at most; decided so far: "
+                   f"{sum(one.answer != 'open' for one in looked.outcomes.values())} of {len(looked.outcomes) or 'all'}")
+        yield dataclasses.replace(asked, runs=runs, planned=[*first, *runs], everything=batch)
+        if DRY_RUN.value:
+            return
 
 
 def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
-    name, folder, console = asked.study.name, asked.folder, asked.console
-    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    name, clock = asked.study.name, Clock()
+    trained = [record for stage in _stages(asked) for record in _trained(stage, clock)]
+    if DRY_RUN.value:
+        return
+    scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
+    from harness import report  # its pictures and statistics take seconds to import
+
+    report.report([RESULTS_DIR.value], [name], asked.console, full=FULL.value)
+    if trained:
+        asked.tell(clock.line())
+    known = [record for run in asked.runs if (record := asked.folder.record(run.run_id)) is not None]
+    if wrong := complaint(known, asked.folder):
+        raise cli.UsageError(wrong)
+
+
+def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
+    """Trains those of the runs that have no record; of a dry run, tells what that would take."""
+    name, folder, console, tell = asked.study.name, asked.folder, asked.console, asked.tell
     absent = executor.missing(asked.runs, folder, RETRY.value)
     configs = [run.config for run in absent]
     environment.refuse_precisions({config.precision for config in configs})
@@ -244,72 +313,33 @@ def _launch(asked: Asked) -> None:
     if DRY_RUN.value:
         if absent:
             _foretell(launch, absent, found, costs, console)
-        return
-    trained: list[records.RunRecord] = []
-    clock = Clock()
+        return []
     if absent:
         found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             tell(f"warning: {warning}")
-        trained = _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs), clock)
-    else:  # the question or a claim may have been edited since; a process that trains here has written it already
-        with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
-            leftovers.remove(folder.path)
-            _write_plan(asked)
-    scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, folder, tell)
-    from harness import report  # its pictures and statistics take seconds to import
-
-    report.report([RESULTS_DIR.value], [name], console, full=FULL.value)
-    if trained:
-        tell(clock.line())
-    _fail_where_runs_did(asked)
+        return _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs), clock)
+    # The question or a claim may have been edited since; a process that trains here has written it already.
+    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
+        leftovers.remove(folder.path)
+        _write_plan(asked)
+    return []
 
 
-def _fail_where_runs_did(asked: Asked) -> None:
-    """Raises cli.UsageError if a run has failed, in whichever launch, or all have diverged."""
-    known = [record for run in asked.runs if (record := asked.folder.record(run.run_id)) is not None]
-    failed = [record for record in known if record.status in ("oom", "error")]
-    if failed:
-        raise cli.UsageError(
-            f"{len(failed)} of {len(known)} runs failed, the first with: {failed[0].message}; its traceback is beside "
-            f"its record in {asked.folder.path / 'runs'}; train them again with --retry=oom,error")
-    if known and all(record.status == "diverged" for record in known):
-        raise cli.UsageError(f"all {len(known)} runs diverged, the first with: {known[0].message}; change what they "
-                             "are trained with, such as --set=optimizer.learning_rate=0.0001")
-
-
-def derived(study: Study) -> Study:
-    """Applies the overriding flags; the name says what was overridden."""
-    ablation = study.ablation
-    overrides: dict[str, object] = {}
+def _derived(study: Study) -> Study:
+    """Applies the overriding flags."""
+    settings: dict[str, object] = {}
     for setting in SET.value:
         path, equals, text = setting.partition("=")
         if not equals:
             raise cli.UsageError(f"--set={setting} needs the form path=value, such as optimizer.learning_rate=0.01")
-        overrides[path] = cli.value(text)
+        settings[path] = cli.value(text)
     if EPOCHS.value is not None:
-        overrides["epochs"] = EPOCHS.value
-    if PRECISION.value not in (None, ablation.base.precision):
-        overrides["precision"] = PRECISION.value
-    seeds = ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
-    if SMOKE.value:
-        overrides = {"epochs": 1, "train_size": 512, **_without_warmup(ablation.base.schedule)} | overrides
-        seeds = seeds[:1]
-    if ablation.base.steps is not None and "epochs" in overrides:
-        overrides.setdefault("steps", None)
-    settings = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
-                for path, value in sorted(overrides.items()))
-    full_name = ",".join((study.name, *settings))
-    if len(full_name) > 200:
-        raise cli.UsageError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, "
-                             "and name it with --ablation=FILE.py")
-    ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **overrides})
-    return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
-
-
-def _without_warmup(schedule: ScheduleConfig) -> dict[str, object]:
-    """One epoch would be too short for it."""
-    return {f"schedule.{field}": 0 for field in ("warmup_epochs", "warmup_steps") if getattr(schedule, field)}
+        settings["epochs"] = EPOCHS.value
+    if PRECISION.value not in (None, study.ablation.base.precision):
+        settings["precision"] = PRECISION.value
+    seeds = study.ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
+    return lookup.overridden(study, settings, seeds[:1] if SMOKE.value else seeds, smoke=SMOKE.value)
 
 
 def _seeds(texts: list[str]) -> tuple[int, ...]:
@@ -330,8 +360,10 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
         for run in still_absent:
             if folder.record(run.run_id) is not None:  # to be tried again
                 folder.set_aside(run.run_id)
+        watchers = audience.gather(launch, still_absent, found, work, clock, asked.console, verbose=VERBOSE.value,
+                                   tensorboard=TENSORBOARD.value)
         try:
-            return executor.execute(launch, still_absent, found, _audience(asked, still_absent, found, work, clock))
+            return executor.execute(launch, still_absent, found, watchers)
         except stopping.StoppedError:
             raise StoppedError("stopped; run the same command again to go on from here") from None
 
@@ -350,43 +382,15 @@ def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashabl
               costs: Mapping[str, records.Cost], console: Console) -> None:
     """Tells what training would take, and fails where it would."""
     found = inputs.with_weights(found, [run.config for run in absent], WEIGHTS_DIR.value)
-    folder, device = launch.folder, environment.describe().device
-    for warning in executor.check(launch, absent, found):
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
-    if (folder.path / ".lock").exists():
-        with _alone_in(folder):
+    if (launch.folder.path / ".lock").exists():
+        with _alone_in(launch.folder):
             pass
-    known = estimate.speeds(dict.fromkeys([RESULTS_DIR.value, records.SHIPPED_RESULTS]), device)
-    foretold = estimate.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none")
-    dry_run.show(foretold, folder.ablation, device, console)
+    dry_run.foretell(launch, absent, found, costs, [RESULTS_DIR.value, records.SHIPPED_RESULTS], console)
 
 
 def _write_plan(asked: Asked) -> None:
-    ablation, folder = asked.study.ablation, asked.folder
-    folder.write_plan(records.Plan(
-        folder.ablation, ablation.question,
-        {factor: tuple(levels.levels) for factor, levels in ablation.factors.items()},
-        tuple(records.PlannedRun(run.run_id, run.cell, dict(run.labels), run.seed) for run in ablation.runs()),
-        # A source claims nothing of runs under other settings.
-        () if asked.study.overrides else tuple(
-            records.PlannedClaim(**dataclasses.asdict(claim)) for claim in ablation.claims),
-        ablation.varied, ablation.within,
-        **vars(asked.provenance)), asked.study.sources)
-
-
-def _audience(asked: Asked, runs: list[Run], found: Mapping[Hashable, Inputs], work: Mapping[str, int], clock: Clock
-              ) -> Audience:
-    """Gathers who is told how it goes: the terminal, the progress file, TensorBoard if asked for."""
-    folder, tally = asked.folder, Tally(runs, work, estimate.epochs(runs, found))
-    display = SweepProgress(folder.ablation, asked.study.ablation.question, tally, asked.console,
-                            verbose=VERBOSE.value)
-    watchers: list[Watcher] = [clock, tally, display, ProgressFile(folder, tally, display.told)]
-    if TENSORBOARD.value:
-        from harness.progress.tensorboard import EventFiles  # what it needs takes seconds to import
-
-        display.told(f"event files: tensorboard --logdir={folder.tensorboard}")
-        watchers.append(EventFiles(folder, found, display.told))
-    return Audience(watchers)
+    asked.folder.write_plan(planning.plan(asked.study, asked.planned, asked.provenance, asked.rule),
+                            asked.study.sources)
 
 
 def _print_list(console: Console) -> None:

@@ -83,15 +83,14 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
       values: cell -> seed -> value; a cell is one level of each factor, in the factors' order, "" where it lacks one.
       planned: cells; none means every combination.
     """
-    every = list(itertools.product(*factors.values()))
-    is_full = not planned or set(planned) >= set(every)
-    cells = {cell: values.get(cell, {}) for cell in (every if is_full else planned)}
+    full = not planned or is_full(factors, planned)
+    cells = {cell: values.get(cell, {}) for cell in (itertools.product(*factors.values()) if full else planned)}
     there = {cell: of_cell for cell, of_cell in cells.items() if of_cell}
     everywhere = set().union(*cells.values())
     seeds = sorted(everywhere.intersection(*there.values()))
     short = [_named(factors, cell) for cell, here in cells.items() if here.keys() != everywhere or not here]
     named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
-    matched = not is_full or len(there) < len(cells)
+    matched = not full or len(there) < len(cells)
     margins = _margins(factors, there, matched=matched) if seeds else ()
     if not margins:
         return Effects(note=f"Effects are n/a: no seed is done in every cell; short of runs: {named}.")
@@ -101,6 +100,13 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
         notes.append(f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: "
                      f"{left_out}, missing from {named}.")
     return Effects(margins, _interactions(factors, there), " ".join(notes))
+
+
+def is_full(factors: Mapping[str, Sequence[str]], planned: Sequence[Cell]) -> bool:
+    """Whether every combination of levels is planned."""
+    whole = {cell for cell in planned if all(level in levels for level, levels in zip(cell, factors.values(),
+                                                                                      strict=True))}
+    return len(whole) == math.prod(map(len, factors.values()))
 
 
 def _named(factors: Mapping[str, Sequence[str]], cell: Cell) -> str:

@@ -5,7 +5,8 @@ from the records whenever that is asked, and kept nowhere.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from scipy import special
@@ -48,6 +49,28 @@ class Looked:
     outcomes: Mapping[str, Outcome]
     waiting: tuple[str, ...]
     seeds: tuple[int, ...]
+
+
+def rule(points: float, seeds: Sequence[int], most: int) -> Stopping:
+    """States a rule: as many seeds are added at a time as an ablation has, two at least.
+
+    Args:
+      points: of accuracy, within which a difference is none.
+      seeds: the ablation's; the ones added are the smallest whole numbers that it has not.
+      most: seeds, at most; no more than whole looks take of it.
+
+    Raises:
+      ValueError: where no bound or no second look is left.
+    """
+    step = max(2, len(seeds))
+    if not points > 0:
+        raise ValueError(f"--until_decided={points:g} must be above 0, such as 0.5, in points of accuracy")
+    if most < 2 * step:
+        raise ValueError(f"--max_seeds={most} leaves no second look: {step} seeds are added at a time, so that "
+                         f"{2 * step} or more are needed")
+    others = (seed for seed in itertools.count() if seed not in seeds)
+    more = itertools.islice(others, most // step * step - len(seeds))
+    return Stopping(points / 100, step, (*seeds, *more))
 
 
 def look(rule: Stopping, comparisons: Mapping[str, str], records: Mapping[str, RunRecord], most: int | None = None

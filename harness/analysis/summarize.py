@@ -5,7 +5,6 @@ Pure. Text from records is passed on as it is; whoever renders it makes it inert
 
 import dataclasses
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from harness.analysis import claims, looks, stats
 from harness.analysis.cells import CellRow, Summary, View, ViewError
 from harness.analysis.compare import Comparison, Predictions, compare, corrected
-from harness.analysis.effects import Effects, Together, factorial_effects, sums
+from harness.analysis.effects import Effects, Together, factorial_effects, is_full, sums
 from harness.analysis.scores import LOG_LOSS, RECORDED, estimated
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Scores, Verdict, decide
@@ -221,9 +220,9 @@ def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapp
         return tuple(labels.get(name, "") for name in factors)
 
     planned = list(dict.fromkeys(place(run.labels) for run in plan.runs))
-    found = factorial_effects(levels, {place(labels): scores[cell] for cell, labels in cells.items()}, planned)
-    if found.margins or set(planned) >= set(itertools.product(*levels.values())):
-        return found
+    of_factors = factorial_effects(levels, {place(labels): scores[cell] for cell, labels in cells.items()}, planned)
+    if of_factors.margins or is_full(levels, planned):
+        return of_factors
     return Effects(together=by_cells(), note="Main effects and interactions are n/a: not every combination of "
                                              "levels is planned.")
 

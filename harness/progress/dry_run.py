@@ -1,13 +1,19 @@
 """Prints what training would take, to the width of the terminal: columns go by importance, words stay whole."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ablations.spec import Run
+from harness.data.inputs import Inputs
+from harness.records import Cost
+from harness.training import environment, executor
+from harness.training import estimate as speeds
 from harness.training.estimate import CellEstimate, SweepEstimate
+from harness.training.executor import Launch
 
 # Header -> text of a cell, the most important first: where the terminal is narrow, the last ones go.
 _COLUMNS: dict[str, Callable[[CellEstimate], str]] = {
@@ -18,6 +24,23 @@ _COLUMNS: dict[str, Callable[[CellEstimate], str]] = {
     "parameters": lambda cell: f"{cell.cost.parameters:,}" if cell.cost else "unknown",
     "MACs/\nexample": lambda cell: f"{cell.cost.macs_per_example:,}" if cell.cost else "unknown",
 }
+
+
+def foretell(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, Cost],
+             results_dirs: Iterable[str], console: Console) -> None:
+    """Tells what training would take by the speed of runs recorded on this device, and fails where it would.
+
+    Args:
+      absent, found: as `executor.check` has them.
+      costs: run_id -> cost.
+      results_dirs: whose records tell the speed.
+    """
+    for warning in executor.check(launch, absent, found):
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+    device = environment.describe().device
+    known = speeds.speeds(dict.fromkeys(results_dirs), device)
+    show(speeds.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none"), launch.folder.ablation, device,
+         console)
 
 
 def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> None:

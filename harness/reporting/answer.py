@@ -1,5 +1,6 @@
 """The answer in words: the one place that turns a verdict into sentences, for tables, pictures, pages and README."""
 
+import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,15 @@ from harness.reporting.render import DASH
 
 HEADLINE = ("Welch's test over the shared seeds, less what a seed does to all other cells, with Holm's correction for "
             "the comparisons in the table.")
+OF_LOOKS = ("Welch's test over the shared seeds, less what a seed does to all other cells, corrected for all looks "
+            "that there may be (Lan and DeMets 1983, spending as share of seeds ** 1.5) and by Bonferroni for the "
+            "comparisons in the table.")
 _NAMED = 4
+
+
+def headline(summary: Summary) -> str:
+    """Names the test that decides."""
+    return OF_LOOKS if summary.looked else HEADLINE
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -34,6 +43,8 @@ def sentences(summary: Summary) -> list[str]:
 
 def found(summary: Summary) -> list[str]:
     """Says what the factors do, each on average where they do not depend on each other, else cell by cell."""
+    if summary.leaves_out:
+        return list(filter(None, (worth(summary), _together(summary))))
     effects = summary.effects or Effects()
     depend = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
     # Averages are against reference levels, not against a baseline that a reader has chosen.
@@ -45,8 +56,49 @@ def found(summary: Summary) -> list[str]:
     return [sentence for sentence in (*judged, _together(summary)) if sentence]
 
 
+def worth(summary: Summary) -> str:
+    """Says what each component of a full model is worth: the full model less what is left without the component."""
+    sign = -1 if summary.view.lower_is_better else 1
+    rows = {row.cell: row for row in summary.rows}
+    groups: dict[str, list[str]] = {"clearly helps": [], "clearly harms": [], "not clearly anything": []}
+    tests = summary.verdict.against
+    for cell in sorted((cell for cell in tests if tests[cell].mean is not None),
+                       key=lambda cell: sign * (tests[cell].mean or 0.0)):
+        test = tests[cell]
+        side = "helps" if sign * (test.mean or 0.0) < 0 else "harms"
+        size = rounded.score(_negative(estimated(test)), summary.view.metric, sign="+")
+        name = shortened(printable(rows[cell].label.removeprefix("without ")))
+        groups[f"clearly {side}" if is_clear(test) else "not clearly anything"].append(f"{name} ({size})")
+    parts = [f"{words}: {_listed(names)}" for words, names in groups.items() if names]
+    return f"Each component's worth in the full model: {'; '.join(parts)}." if parts else ""
+
+
+def _negative(found: Estimate) -> Estimate:
+    """Turns a difference round."""
+    low, mean, high = (None if end is None else -end for end in (found.high, found.mean, found.low))
+    return dataclasses.replace(found, mean=mean, low=low, high=high)
+
+
+def decided(summary: Summary) -> str:
+    """Says which differences were decided by adding seeds; empty where none were added."""
+    looked = summary.looked
+    if looked is None or not looked.outcomes or summary.plan is None or summary.plan.stopping is None:
+        return ""
+    rows, within = {row.cell: row for row in summary.rows}, 100 * summary.plan.stopping.within
+    words = {"differs": "decided to differ", "alike": f"decided to lie within {within:g} points of each other",
+             "open": "still open", "failed": "without a pair of runs"}
+    parts = []
+    for answer, said in words.items():
+        named_here = [f"{named(rows[cell], summary)} ({outcome.seeds} seeds)"
+                      for cell, outcome in looked.outcomes.items() if outcome.answer == answer and cell in rows]
+        parts += [f"{said}: {_listed(named_here)}"] if named_here else []
+    return f"By validation accuracy, from the baseline, {'; '.join(parts)}."
+
+
 def left_open(summary: Summary) -> str:
     """Says how small a difference the seeds could show, and how many half a point takes; empty if all is clear."""
+    if summary.looked:
+        return decided(summary)
     margins, in_points = (summary.effects or Effects()).margins, summary.view.is_fraction
     known = [(test, size) for test in (*(margin.contrast for margin in margins), *summary.verdict.against.values())
              if not is_clear(test) and (size := test.detectable()) is not None]
@@ -137,6 +189,8 @@ def stated(claim: ClaimRow) -> str:
 
 def named(row: CellRow, summary: Summary) -> str:
     """Names a cell within a sentence."""
+    if summary.leaves_out:
+        return shortened(printable(row.label))
     if len(summary.factors) == 1:
         return level(summary.factors[0], row.label, summary)
     return shortened(row.label)
@@ -158,6 +212,8 @@ def _on_average(factor: str, summary: Summary) -> str:
     assert summary.effects is not None
     margins = [margin for margin in summary.effects.margins if margin.factor == factor]
     over = " and ".join(printable(name) for name in summary.factors if name != factor)
+    if margins[0].pairs:  # some combinations are not there
+        over = f"pairs of cells that differ in {printable(factor)} alone"
     return _judged(f"On average over {over} against {level(factor, margins[0].reference, summary)}",
                    {level(factor, margin.level, summary): margin.contrast for margin in margins}, summary)
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from harness.analysis import scores
-from harness.analysis.cells import MARK, CellRow, Summary, View
-from harness.records import STATUSES, BackboneFacts, Environment, Plan, RunRecord
+from harness.analysis.cells import MARK, CellRow, Summary
+from harness.records import STATUSES, BackboneFacts, Environment, RunRecord
 from harness.records.pooling import unlike
-from harness.reporting.answer import HEADLINE
+from harness.reporting import planned
+from harness.reporting.answer import headline
 
 
 def caption(summary: Summary) -> tuple[str, ...]:
@@ -15,11 +16,12 @@ def caption(summary: Summary) -> tuple[str, ...]:
     return (
         *_data_sentences(everything),
         _coverage(summary),
+        *planned.sentences(summary),
         *_prediction_sentences(summary),
         *_metric_sentences(summary),
         f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
         "(n/a) below two, or where all values are equal.",
-        _baseline_sentence(rows, view, summary.plan),
+        _baseline_sentence(summary),
         *(["Bold is the best mean, where it is clearly ahead of every other cell."]
           if any(row.is_best for row in rows) else []),
         *_cost_sentences(rows, has_features=any(
@@ -35,8 +37,9 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     """Picks the sentences without which a table would mislead: what is missing or mixed, and warnings."""
     rows, everything = summary.rows, summary.records.values()
     done = [record for record in everything if record.status == "done"]
-    baseline = _baseline_sentence(rows, summary.view, summary.plan)
+    baseline = _baseline_sentence(summary)
     return (
+        *planned.afterwards(summary),
         *([_coverage(summary)] if any(row.runs["done"] < row.runs["planned"] for row in rows) else []),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
         *([baseline] if baseline.startswith("Differences are n/a") or _NOT_DONE in baseline else []),
@@ -107,7 +110,8 @@ def _metric_sentences(summary: Summary) -> list[str]:
             *([absent] if known < done else [])]
 
 
-def _baseline_sentence(rows: Sequence[CellRow], view: View, plan: Plan | None) -> str:
+def _baseline_sentence(summary: Summary) -> str:
+    rows, view, plan = summary.rows, summary.view, summary.plan
     baselines = [row for row in rows if row.is_baseline]
     if not baselines:
         reason = "no planned cell has all reference levels" if plan else "without a plan the baseline is unknown"
@@ -125,7 +129,7 @@ def _baseline_sentence(rows: Sequence[CellRow], view: View, plan: Plan | None) -
     same = " and ".join(plan.within if plan else ())
     which = "the baseline" if len(baselines) == 1 else f"the baseline of the same {same}"
     return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval; "
-            f"* is clear: p below 0.05 by {HEADLINE}{note}")
+            f"* is clear: p below 0.05 by {headline(summary)}{note}")
 
 
 def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]:

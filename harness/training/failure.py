@@ -3,11 +3,13 @@
 import dataclasses
 import errno
 import traceback
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 
 from ablations.spec import SpecError
+from harness.records import Folder, RunRecord
 from harness.training.programs import is_out_of_memory
 from models import plain
 
@@ -57,3 +59,20 @@ def _line(said: str) -> str:
 def is_a_runs_own(error: Exception) -> bool:
     """Whether an error tells of what was trained, and not of the machine's disks."""
     return not (isinstance(error, OSError) and error.errno in _NO_ROOM)
+
+
+def complaint(known: Sequence[RunRecord], folder: Folder) -> str:
+    """Says in one line what went wrong with runs, in whichever launch; empty if none failed and some did not diverge.
+
+    Args:
+      known: records of the runs that were asked for.
+      folder: where they lie.
+    """
+    failed = [record for record in known if record.status in ("oom", "error")]
+    if failed:
+        return (f"{len(failed)} of {len(known)} runs failed, the first with: {failed[0].message}; its traceback is "
+                f"beside its record in {folder.path / 'runs'}; train them again with --retry=oom,error")
+    if known and all(record.status == "diverged" for record in known):
+        return (f"all {len(known)} runs diverged, the first with: {known[0].message}; change what they are trained "
+                "with, such as --set=optimizer.learning_rate=0.0001")
+    return ""

@@ -11,11 +11,11 @@ from harness.analysis.headline import Contrast
 from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
 from harness.reporting import answer, rounded
-from harness.reporting.answer import HEADLINE
 from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.tables.columns import RowColumn, labels, number, scored, short, table, whole
 
 CLAIMS = "What the source claims"
+_HOLM = "Holm's method"
 EFFECTS = "What does each change do on average, and do two of them add up?"
 
 
@@ -68,7 +68,8 @@ def comparisons(summary: Summary) -> Table | None:
     if summary.view.is_fraction:
         shown.append(of("seeds for\n0.5 points", _seeds, 1))
     return table("Is the difference from the baseline more than chance?", shown, rows, notes=(
-        f"The headline test decides what is marked and said: {HEADLINE} The others are evidence beside it.",
+        f"The headline test decides what is marked and said: {answer.headline(summary)} The others are evidence "
+        "beside it.",
         "These pairs alone: a paired t test that borrows nothing from other cells"
         + ("; sign flips: exact, and assuming least, with 2/2^n as the smallest p that n pairs allow" if flips else "")
         + ". All are two-sided, and corrected by Holm's method for the comparisons in this table.",
@@ -166,7 +167,10 @@ def effects(summary: Summary) -> Table | None:
     shown = (Column("effect of", is_text=True), Column("what", is_text=True), Column("effect\n[95 % CI]"),
              Column("p"), Column("corrected"))
     notes = [found.note] if found.note else []
-    if found.margins:
+    if any(margin.pairs for margin in found.margins):
+        notes.append("An interaction is how much the effect of the first factor's level changes with the second's, "
+                     "over fourfolds of cells that differ in these two alone.")
+    elif found.margins:
         notes.append("A main effect is the mean at the level less the mean at the reference level, over all levels of "
                      "the other factors; an interaction is how much the effect of the first factor's level changes "
                      "with the second's.")
@@ -174,7 +178,8 @@ def effects(summary: Summary) -> Table | None:
         notes.append("Beyond the sum: what a cell with both changes has more than both changes alone add up to.")
     if rows:
         notes.append("Welch's test over all cells that enter, each with a noise of its own, less what a seed does to "
-                     "all of them; corrected by Holm's method, main effects and the rest apart.")
+                     f"all of them; corrected {'for looks and by Bonferroni' if summary.looked else f'by {_HOLM}'}, "
+                     "main effects and the rest apart.")
     return Table(EFFECTS, shown, tuple(rows), notes=tuple(notes))
 
 
