@@ -164,3 +164,56 @@ def test_a_field_that_some_were_recorded_without_is_no_change():
     older = {cell: {"model": dict(config) | ({} if cell == "none" else {"new": 0})} for cell, config in CONFIGS.items()}
     baselines = dict.fromkeys(values, "none")
     assert sums(older, baselines, values) == sums(CONFIGS, baselines, values) != ()
+
+
+def without(values, *cells):
+    return {cell: of_cell for cell, of_cell in values.items() if cell not in cells}
+
+
+THREE = {"a": ["0", "1", "2"], "b": ["x", "y", "z"]}
+
+
+def additive(noise=0.0):
+    """A 3 x 3 design: each step of a is worth 1, of b 10; noise is of seeds and cells."""
+    generator = np.random.default_rng(4)
+    return {(a, b): {seed: int(a) + 10.0 * "xyz".index(b) + noise * generator.normal() for seed in range(3)}
+            for a, b in itertools.product(*THREE.values())}
+
+
+def test_over_missing_cells_a_level_is_compared_in_matched_pairs_alone():
+    there = list(without(additive(), ("2", "z"), ("1", "y")))
+    found = factorial_effects(THREE, additive(), there)
+    assert {(one.factor, one.level): (one.contrast.mean, one.pairs) for one in found.margins} == {
+        ("a", "1"): (1.0, 2), ("a", "2"): (2.0, 2), ("b", "y"): (10.0, 2), ("b", "z"): (20.0, 2)}
+    assert found.note.startswith("Not every combination of levels is there: a main effect is the mean over pairs of "
+                                 "cells that differ in that factor alone (a=1: 2; a=2: 2; b=y: 2; b=z: 2).")
+    marginal = np.mean([10.0, 11.0]) - np.mean([0.0, 1.0, 2.0])  # b=y as a mean over what is there, mixed up with a
+    assert marginal != 10.0
+
+
+def test_a_cell_of_which_no_run_is_done_costs_its_pairs_and_not_the_effects():
+    values = additive(0.1)
+    del values["1", "y"]
+    found = factorial_effects(THREE, values)
+    assert {(one.factor, one.level): one.pairs for one in found.margins} == {
+        ("a", "1"): 2, ("a", "2"): 3, ("b", "y"): 2, ("b", "z"): 3}
+    assert "(without a done run: a=1, b=y)" in found.note
+    assert all(one.contrast.low < {"a": 1, "b": 10}[one.factor] * THREE[one.factor].index(one.level) < one.contrast.high
+               for one in found.margins)
+    squares = {one.parts[0][1] + one.parts[1][1]: one.contrast.mean for one in found.together}
+    assert set(squares) == {"1z", "2y", "2z"}
+
+
+def test_a_level_with_fewer_than_two_pairs_has_no_average():
+    found = factorial_effects(THREE, additive(), list(without(additive(), ("2", "y"), ("2", "z"))))
+    assert ("a", "2") not in {(one.factor, one.level) for one in found.margins}
+    assert "and n/a for a=2, which has fewer than two." in found.note
+
+
+def test_a_nested_factor_is_averaged_where_it_exists():
+    factors = {"kind": ["sgd", "adam"], "momentum": ["0", "0.9"], "width": ["8", "16"]}
+    values = {(kind, momentum, width): {0: 1.0, 1: 1.5} for width in ("8", "16")
+              for kind, momentum in (("sgd", "0"), ("sgd", "0.9"), ("adam", ""))}
+    found = factorial_effects(factors, values, list(values))
+    assert {(one.factor, one.pairs) for one in found.margins} == {("momentum", 2), ("width", 3)}
+    assert "n/a for kind=adam" in found.note
