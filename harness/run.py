@@ -264,9 +264,9 @@ def _stages(asked: Asked) -> Iterator[Asked]:
         batch = [run for run in asked.everything if run.seed in looked.seeds]
         runs = [run for run in batch if run.cell in looked.waiting or not number]
         first = [run for run in asked.everything if run.seed in rule.seeds[:rule.step] and number]
-        told = sum(one.answer != "open" for one in looked.outcomes.values())
-        asked.tell(f"{asked.study.name}: {told} differences are decided; next {(number + 1) * rule.step} seeds, of "
-                   f"{len(rule.seeds)} at most")
+        decided = sum(one.answer != "open" for one in looked.outcomes.values())
+        asked.tell(f"{asked.study.name}: up to {(number + 1) * rule.step} seeds, {len(rule.seeds)} at most; "
+                   f"differences decided so far: {decided}")
         yield dataclasses.replace(asked, runs=runs, planned=[*first, *runs], everything=batch)
         if DRY_RUN.value:
             return

@@ -2,8 +2,9 @@ import dataclasses
 import math
 
 import pytest
+from place import ROOT
 
-from ablations import design
+from ablations import design, lookup
 from ablations.spec import Ablation, Factor, LogUniform, RandomCells, RunConfig, SpecError, Uniform
 from models import MLPConfig
 
@@ -131,7 +132,7 @@ def test_a_range_without_room_is_refused(make):
 
 @pytest.mark.parametrize(("texts", "kept"), [
     ([], 6), (["rate=0.1,width=8"], 1), (["width=8", "width=16,seed"], 4), (["/rate=0.1,.*=(8|32),/"], 2),
-    (["/^rate=0.01/", "width=8"], 4), (["nothing"], 0)])
+    (["/^rate=0.01/", "width=8"], 4), (["nothing"], 0), (["/=16,seed=0$/"], 2)])
 def test_runs_are_picked_by_any_of_several_texts_or_expressions(texts, kept):
     assert len(design.picked(ablation().runs(), texts)) == kept
 
@@ -145,3 +146,8 @@ def test_a_model_may_be_a_nested_factor_s_parent():
     factors = {"net": Factor("model", {"small": MLPConfig(hidden=(8,)), "large": MLPConfig(hidden=(64,))}),
                "drop": Factor("model.dropout", {"0": 0.0, "0.5": 0.5}, under={"net": "large"}), "rate": RATES}
     assert len(cells(factors=factors)) == 2 * 3
+
+
+def test_the_example_of_components_leaves_each_out():
+    made = lookup.find(str(ROOT / "ablations" / "examples" / "components.py")).ablation
+    assert [sum(label == "without" for label in run.labels.values()) for run in made.runs()[::3]] == [0, 1, 1, 1]

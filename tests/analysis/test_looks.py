@@ -5,7 +5,7 @@ import pytest
 import synthetic
 
 from harness.analysis import looks
-from harness.analysis.headline import against
+from harness.analysis.headline import Contrast, against
 from harness.analysis.summarize import summarize
 from harness.records import Stopping
 from tests import until_decided_simulation as simulation
@@ -106,6 +106,14 @@ def test_a_corrected_p_value_is_below_five_percent_where_the_interval_excludes_z
         cells = {"b": dict(enumerate(generator.normal(0, 1, 6))), "c": dict(enumerate(generator.normal(size, 1, 6)))}
         for test in looks.corrected(against(cells, "b"), RULE).values():
             assert (test.holm < 0.05) == (test.low > 0 or test.high < 0)
+
+
+def test_what_stopped_early_is_corrected_more_and_missing_pairs_count_as_an_earlier_look():
+    def corrected(pairs):
+        [test] = looks.corrected({"a=y": Contrast(pairs, 1.0, 0.5, 1.5, 5.0, p=0.001)}, RULE).values()
+        return test.holm
+
+    assert corrected(2) == corrected(3) > corrected(4) > corrected(6) > corrected(8) == corrected(9) > 0.001
 
 
 @pytest.mark.parametrize("cells", [2, 5])

@@ -174,7 +174,9 @@ def test_only_what_failed_can_be_tried_again(tmp_path):
     (["--ablation=quickstart", "--data_dir=/there/is/none"], "--data_dir=/there/is/none: there is no such folder"),
     (["--ablation=cifar10_transfer", "--set=dataset=digits", "--set=validation_size=200", "--dry_run",
       "--weights_dir=/there/is/none"], "--weights_dir=/there/is/none: there is no such folder"),
-    (["--ablation=quickstart", "--only=nothing"], 'has "nothing" in its name'),
+    (["--ablation=quickstart", "--only=nothing", "--only=/^no$/"], 'has "nothing, /^no$/" in its name'),
+    (["--ablation=quickstart", "--until_decided=0.5", "--max_seeds=5"], "--max_seeds=5 leaves no second look"),
+    (["--ablation=quickstart", "--until_decided=0.5", "--only=mlp"], "about all cells and by as many seeds"),
     (["--ablaton=quickstart"], "ablaton"),
     (["quickstart"], 'unexpected argument "quickstart"'),
 ])
