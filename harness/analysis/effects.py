@@ -76,7 +76,7 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
 
     Where combinations of levels are not planned, or have no run, means over what is there would mix up the factors:
     then each level is compared over pairs of cells that differ in its factor alone, of which there must be two, and
-    two factors' levels over fourfolds of cells.
+    two factors' levels over sets of four cells.
 
     Args:
       factors: name -> levels, the reference level first; two factors or more.

@@ -50,7 +50,6 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     labels = {cell: _label(cell, of_cell, factors, plan) for cell, of_cell in cells.items()}
     rule = plan.stopping if plan else None
     baselines = _baselines(view, plan, cells, labels)
-
     done, predicted = _by_cell(cells, records, predictions or {})
     scores = _by_seed(done, _values(records, more or {}, view))
     verdict = decide(scores, baselines, -1 if view.lower_is_better else 1, rule)
@@ -61,10 +60,11 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
                 runs=_count(cell, planned, records), **_scores(done[cell], scores[cell], view),
                 **_against(cell, comparison, verdict), **_costs(done[cell]), mixed=tuple(unlike(done[cell])))
         for cell, comparison in zip(cells, comparisons, strict=True))
-    effects = _effects(plan, factors, cells, scores, functools.partial(_sums, done, baselines, scores))
+    by_cells = functools.partial(_sums, done, baselines, scores)
     summary = Summary(
         ablation, plan.question if plan else next(iter(records.values())).question, view, factors, rows, verdict,
-        _looked_at(effects, rule), claims.check(plan.claims if plan else (), cells, done, predicted),
+        _looked_at(_effects(plan, factors, cells, scores, by_cells), rule),
+        claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions),
         looks.look(rule, plan.comparisons, records) if plan and rule else None)
     return dataclasses.replace(summary, rows=_by_worth(summary)) if summary.leaves_out else summary

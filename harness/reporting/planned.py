@@ -14,7 +14,9 @@ def sentences(summary: Summary) -> list[str]:
     if summary.plan is None or (fixed := summary.plan.fixed) is None:
         return []
     bases = list(dict.fromkeys(fixed.comparisons.values()))
-    against = f"{len(fixed.comparisons) - len(bases)} comparisons with {_listed(bases)}" if bases else "no comparison"
+    compared = len(fixed.comparisons) - len(bases)
+    against = f"compared with {_listed(bases)}: {compared} cell{'' if compared == 1 else 's'}" if compared else (
+        "nothing is compared")
     stated = (f"Fixed at {fixed.at} (sha256 {fixed.sha256[:12]}): {_score(fixed.score, fixed.select)}; {against}; "
               f"seeds {_listed(map(str, fixed.seeds))}; {_rule(fixed.stopping)}.")
     looks = ["Seeds were added by validation accuracy alone; the test set is read once, after training, and its "

@@ -38,7 +38,7 @@ def test_what_was_fixed_is_told_with_its_time_and_hash(folder):
     fixed = folder.plan().fixed
     assert told(folder) == (
         f"Fixed at 2024-12-31T00:00:00+00:00 (sha256 {fixed.digest[:12]}): test accuracy at the best validation epoch; "
-        "1 comparisons with a=x; seeds 0, 1; no seed added by results.")
+        "compared with a=x: 1 cell; seeds 0, 1; no seed added by results.")
 
 
 @pytest.mark.parametrize(("changes", "said"), [

@@ -169,7 +169,7 @@ def effects(summary: Summary) -> Table | None:
     notes = [found.note] if found.note else []
     if any(margin.pairs for margin in found.margins):
         notes.append("An interaction is how much the effect of the first factor's level changes with the second's, "
-                     "over fourfolds of cells that differ in these two alone.")
+                     "over sets of four cells that differ in these two alone.")
     elif found.margins:
         notes.append("A main effect is the mean at the level less the mean at the reference level, over all levels of "
                      "the other factors; an interaction is how much the effect of the first factor's level changes "
