@@ -3,8 +3,7 @@
   python -m harness.run --list                                     what there is
   python -m harness.run --ablation=quickstart                      train it, then print its table
   python -m harness.run --ablation=fashion_mlp --dry_run           what it would train, and what that costs
-  python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text; several: any
-                                                                   of them; --only='/seed=[0-4]$/': an expression
+  python -m harness.run --ablation=fashion_mlp --only=seed=0       the runs whose name contains a text
   python -m harness.run --ablation=fashion_mlp --seeds=0,1,2,3,4   more seeds: runs already recorded are kept
   python -m harness.run --ablation=fashion_mlp --until_decided=0.5 --max_seeds=30   seeds added until each difference in
                                                                    validation accuracy is clear or within 0.5 points
@@ -239,8 +238,7 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
                          console: Console) -> Asked:
     if ONLY.value or SMOKE.value:
-        raise cli.UsageError("--until_decided decides about all cells and by as many seeds as it takes: leave out "
-                             f"--{'only' if ONLY.value else 'smoke'}")
+        raise cli.UsageError(f"--until_decided needs all cells: leave out --{'only' if ONLY.value else 'smoke'}")
     if len(study.ablation.comparisons()) < 2:
         raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
     try:
@@ -257,8 +255,7 @@ def _stages(asked: Asked) -> Iterator[Asked]:
         yield asked
         return
     for number in range(rule.looks):
-        known = asked.folder.records() if number else {}
-        looked = looks.look(rule, asked.study.ablation.comparisons(), known, most=number)
+        looked = looks.look(rule, asked.study.ablation.comparisons(), asked.folder.records(), most=number)
         if not looked.waiting:
             return
         batch = [run for run in asked.everything if run.seed in looked.seeds]
@@ -301,9 +298,7 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
     costs = cost.measure_all(absent, found, tell)
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(absent)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/")
-    came_with_it = records.Folder(records.SHIPPED_RESULTS, name)
-    elsewhere = 0 if asked.study.origin or came_with_it.path == folder.path else len(came_with_it.recorded())
-    if elsewhere:
+    if not asked.study.origin and (elsewhere := records.shipped_runs(folder)):
         tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
              f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}")
     launch = executor.Launch(asked.study.ablation.question, asked.everything, folder, SAVE_EVERY_S.value, asked.devices,

@@ -9,6 +9,7 @@ from harness.records.folder import (
     Folder,
     ablations_in,
     find,
+    shipped_runs,
 )
 from harness.records.plan import Fixed, Plan, PlannedClaim, PlannedRun, Stopping, fixed
 from harness.records.progress import Progress, RunProgress
@@ -58,5 +59,6 @@ __all__ = [
     "find",
     "fixed",
     "read_all",
+    "shipped_runs",
     "write_atomic",
 ]

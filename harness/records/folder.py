@@ -272,6 +272,12 @@ def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(found | {path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
 
 
+def shipped_runs(folder: Folder) -> int:
+    """Counts the runs of an ablation that came with the harness, unless the folder is theirs."""
+    shipped = Folder(SHIPPED_RESULTS, folder.ablation)
+    return 0 if shipped.path == folder.path else len(shipped.recorded())
+
+
 def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], list[Folder]]:
     """Finds the ablations of several results folders, each name in the first that has it.
 
