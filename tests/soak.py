@@ -8,7 +8,7 @@ time), `leftover` files that the other sweep does not have. All four must be zer
   python tests/soak.py --rounds=50 --minutes=12 --out=results/soak/soak.json
 
 Rounds take turns among the stages of a launch, each with a random delay: import, compile, train, checkpoint, record,
-report. Then a launch is killed at each write, with half of the file written.
+report. In turns with them launches of another sweep are killed at each write, with half of the file written.
 """
 
 import argparse
@@ -57,11 +57,10 @@ class Sweep:
       kills: stage -> launches that were killed in it.
     """
 
-    def __init__(self, work: pathlib.Path, server: commands.Commands):
+    def __init__(self, work: pathlib.Path, server: commands.Commands, name: str):
         self.work, self.server = work, server
         self.kills = collections.Counter[str]()
-        self.launches = 0
-        self.begin("reference")
+        self.begin(name)
 
     def begin(self, name: str) -> None:
         """Goes on in another folder."""
@@ -74,7 +73,6 @@ class Sweep:
 
     def launch(self, *moment: str) -> bool:
         """Launches, and gives whether it was killed."""
-        self.launches += 1
         done = self.server.run("killed", *(moment or ("never",)), "--", *self.flags,
                                XDG_CACHE_HOME=str(self.work / "cache"))
         if done.returncode not in (0, -9):
@@ -84,7 +82,6 @@ class Sweep:
 
     def launch_and_kill_early(self, delay_s: float) -> None:
         """Launches a process that still has everything to import."""
-        self.launches += 1
         process = subprocess.Popen([sys.executable, "-m", "harness.run", *self.flags], cwd=ROOT,
                                    env=os.environ | {"XDG_CACHE_HOME": str(self.work / "cache")},
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -123,8 +120,8 @@ def contents(results: pathlib.Path) -> dict[str, Any]:
     return found
 
 
-def random_kills(sweep: Sweep, rounds: int, draw: random.Random) -> Iterator[str]:
-    """Kills launches in one stage after the other; gives a name for each folder that is whole again."""
+def random_kills(sweep: Sweep, rounds: int, deadline: float, draw: random.Random) -> Iterator[tuple[Sweep, bool]]:
+    """Kills launches in one stage after the other; gives the sweep after each, and whether it is whole again."""
     for number, stage in zip(range(rounds), itertools.cycle(STAGES)):
         if stage == STAGES[0]:
             sweep.begin(f"random{number}")
@@ -132,56 +129,55 @@ def random_kills(sweep: Sweep, rounds: int, draw: random.Random) -> Iterator[str
             sweep.launch_and_kill_early(draw.uniform(0, 8))
         else:
             sweep.launch(stage, str(draw.randint(1, 2)), f"{draw.uniform(0, 0.2):.4f}")
-        if stage == STAGES[-1] or number == rounds - 1:
+        yield sweep, False
+        is_last = number == rounds - 1 or time.monotonic() > deadline
+        if stage == STAGES[-1] or is_last:
             sweep.launch()
-            yield sweep.results.name
-        else:
-            yield ""
+            yield sweep, True
+        if is_last:
+            return
 
 
-def kills_at_writes(sweep: Sweep, most: int) -> Iterator[str]:
-    """Kills a launch at each write of a sweep."""
-    sweep.begin("writes")
+def kills_at_writes(sweep: Sweep, most: int, deadline: float) -> Iterator[tuple[Sweep, bool]]:
+    """Kills a launch at each write of one sweep; gives it after each, and whether it is whole."""
     for _ in range(most):
-        if not sweep.launch("write", str(sweep.work / "writes.txt")):
+        if time.monotonic() > deadline or not sweep.launch("write", str(sweep.work / "writes.txt")):
             break
-        yield ""
+        yield sweep, False
     sweep.launch()
-    yield sweep.results.name
+    yield sweep, True
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--writes", type=int, default=200, help="at most so many launches are killed at a write")
-    parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--minutes", type=float, default=12, help="after which no launch is killed any more")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, help="JSON file for the figures")
     asked = parser.parse_args()
     began = time.monotonic()
-    counts = dict.fromkeys(COUNTS, 0)
+    deadline = began + 60 * asked.minutes
+    counts, kills, complete = dict.fromkeys(COUNTS, 0), collections.Counter[str](), 0
     server = commands.Commands(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         (work / "grid.py").write_text(GRID)
-        sweep = Sweep(work, server)
-        sweep.launch()
-        reference, complete = sweep.results, 0
-        steps = itertools.chain(kills_at_writes(sweep, asked.writes),
-                                random_kills(sweep, asked.rounds, random.Random(asked.seed)))
-        for whole in steps:
+        reference, often, each = (Sweep(work, server, name) for name in ("reference", "random", "writes"))
+        reference.launch()
+        turns = itertools.zip_longest(random_kills(often, asked.rounds, deadline, random.Random(asked.seed)),
+                                      kills_at_writes(each, asked.writes, deadline))
+        for sweep, is_whole in filter(None, itertools.chain.from_iterable(turns)):
             found = collections.Counter(sweep.noticed())
-            if whole:
+            kills = reference.kills + often.kills + each.kills
+            if is_whole:
                 complete += 1
-                found.update(sweep.compared(reference))
-                print(f"{sweep.launches} launches, {sum(sweep.kills.values()) - sweep.kills['none']} killed, "
-                      f"{complete} sweeps whole: {dict(found)}", flush=True)
+                found.update(sweep.compared(reference.results))
+                print(f"{kills.total()} launches, {kills.total() - kills['none']} killed, {complete} sweeps whole: "
+                      f"{dict(found)}", flush=True)
             counts = {name: counts[name] + found[name] for name in COUNTS}
-            if whole and time.monotonic() - began > 60 * asked.minutes:
-                print(f"stopped after {asked.minutes:g} minutes")
-                break
     server.close()
-    figures = {"counts": counts, "kills": dict(sorted(sweep.kills.items())), "launches": sweep.launches,
+    figures = {"counts": counts, "kills": dict(sorted(kills.items())), "launches": kills.total(),
                "sweeps": complete, "seconds": round(time.monotonic() - began), "seed": asked.seed,
                "device": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
                "versions": {"python": platform.python_version()} | {
