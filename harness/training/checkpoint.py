@@ -135,7 +135,8 @@ def _quietly() -> Iterator[None]:
     """Keeps Orbax from saying what is told in one line here."""
     logger, hook = logging.getLogger("absl"), sys.unraisablehook
     before, logger.disabled = logger.disabled, True
-    sys.unraisablehook = functools.partial(_passed_on, hook)
+    if getattr(hook, "func", None) is not _passed_on:  # as it is after a save that failed
+        sys.unraisablehook = functools.partial(_passed_on, hook)
     try:
         yield
         sys.unraisablehook = hook  # where it fails, its threads go on for a while

@@ -1,5 +1,7 @@
 import resource
 import shutil
+import sys
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -103,6 +105,27 @@ def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(tmp_path, ca
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     assert caplog.text == "", "Orbax has its say too"
     assert checkpoint.restore(tmp_path, STATE) is not None
+
+
+def test_threads_of_a_save_that_failed_say_nothing_and_all_others_are_heard(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: heard.append(str(told.exc_value)))
+
+    def say():
+        for text in ("Event loop is closed", "something else"):
+            sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError(text)))
+
+    def failing(*arguments, **more):
+        say()
+        raise OSError
+
+    monkeypatch.setattr(checkpoint.ocp, "save", failing)
+    for number in (1, 2):
+        with pytest.raises(checkpoint.NotSavedError):
+            checkpoint.save(tmp_path, 1, STATE, {})
+        say()
+        assert heard == ["something else"] * 2 * number
+    assert sys.unraisablehook.args[0].__name__ == "<lambda>", "one of these is enough"
 
 
 def test_where_there_is_no_room_nothing_is_begun(tmp_path, monkeypatch):
