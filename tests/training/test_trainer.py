@@ -178,8 +178,8 @@ def test_an_example_too_few_is_never_a_result(tmp_path, dataset, monkeypatch):
     """A count that is off by one must stop everything: break the evaluation and see."""
     whole = fit.train.evaluate
 
-    def one_short(program, weights, rates, examples, axis_name):
-        return whole(program, weights, rates, jax.tree.map(lambda leaf: leaf[:-1], examples), axis_name)
+    def one_short(program, weights, rates, examples, *more, **named):
+        return whole(program, weights, rates, jax.tree.map(lambda leaf: leaf[:-1], examples), *more, **named)
 
     monkeypatch.setattr(fit.train, "evaluate", one_short)
     with pytest.raises(AssertionError, match="39 examples were seen where there are 40"):
