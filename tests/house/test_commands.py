@@ -59,6 +59,11 @@ SHORTER = {
     "run --ablation=cifar10_transfer --weights_dir=DIR": (
         ("--set=dataset=digits", "--set=validation_size=200", "--set=model.width=0.35",
          "--only=resolution=96,head=linear", "--seeds=0", "--epochs=1"), "1 runs, 0 recorded, 1 to train"),
+    # Launched whole in test_until_decided.
+    "run --ablation=ablations/examples/components.py --until_decided=0.5 --max_seeds=30": (
+        ("--dry_run",), "components: 12 runs, 0 recorded, 12 to train"),
+    "run --ablation=fashion_mlp --until_decided=0.5 --max_seeds=30": (
+        ("--dry_run",), "fashion_mlp: 20 runs, 0 recorded, 20 to train"),
     "report": (
         ("--ablation=cifar10_transfer_width",), "Page: results/cifar10_transfer_width/report.html"),
     "report --ablation=fashion_regularization": ((), "Page: results/fashion_regularization/report.html"),

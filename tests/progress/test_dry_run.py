@@ -71,7 +71,7 @@ def test_times_are_as_rough_as_they_are_known(seconds, text):
 
 
 def foretold(name):
-    """A dry run of a shipped ablation on the machine of its records, as BUILD shows it; pixels do not matter."""
+    """A dry run of a shipped ablation on the machine of its records, as the page on what is printed shows it; pixels do not matter."""
     def split(examples):
         return Split(np.broadcast_to(np.uint8(0), (examples, 28, 28, 1)), np.broadcast_to(np.uint8(0), (examples,)))
 
@@ -89,4 +89,4 @@ def foretold(name):
 
 
 def test_what_build_shows_of_a_dry_run_is_what_the_shipped_records_foretell():
-    assert f"\n{foretold('fashion_regularization')}\n" in (ROOT / "BUILD.md").read_text()
+    assert f"\n{foretold('fashion_regularization')}\n" in (ROOT / "harness/reporting/README.md").read_text()

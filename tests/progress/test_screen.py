@@ -96,4 +96,4 @@ def test_what_build_shows_of_a_launch_is_what_is_drawn():
     runs = {name: (TRAINING if place < 2 else RunProgress("compiling", 0, 30) if place < 4 else
                    RunProgress("waiting", 0, 30)) for place, name in enumerate(NAMES)}
     lines = shown(runs, active_alone=True, compiling_since=995.0, left_s=754.0)
-    assert f"\n{as_shown(lines)}\n" in (ROOT / "BUILD.md").read_text()
+    assert f"\n{as_shown(lines)}\n" in (ROOT / "harness/reporting/README.md").read_text()

@@ -34,7 +34,7 @@ def test_what_was_found_is_what_the_table_answers(name):
 
 
 def printed(width):
-    """What a report of the main job prints, as README and BUILD show it."""
+    """What a report of the main job prints, as README and the page on what is printed show it."""
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
     report.show(summary("fashion_regularization"), console, ["Page: results/fashion_regularization/report.html"],
                 full=False)
@@ -43,7 +43,7 @@ def printed(width):
 
 def test_what_a_report_prints_is_what_is_shown():
     assert f"\n{printed(116)}\n" in README
-    assert f"\n{printed(80)}\n" in (ROOT / "BUILD.md").read_text()
+    assert f"\n{printed(80)}\n" in (ROOT / "harness/reporting/README.md").read_text()
 
 
 def test_goals_that_the_benchmark_missed_are_said():
