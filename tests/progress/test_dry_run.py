@@ -71,7 +71,7 @@ def test_times_are_as_rough_as_they_are_known(seconds, text):
 
 
 def foretold(name):
-    """A dry run on the machine of the shipped records, as the page on what is printed shows it; pixels do not matter."""
+    """A dry run on the machine of the shipped records, as its page shows it; pixels do not matter."""
     def split(examples):
         return Split(np.broadcast_to(np.uint8(0), (examples, 28, 28, 1)), np.broadcast_to(np.uint8(0), (examples,)))
 
