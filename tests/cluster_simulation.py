@@ -44,7 +44,7 @@ class Costs:
     task: float = 0.013
     recorded: float = 0.003
     plan: float = 0.18
-    report: float = 0.02
+    report: float = 0.009
 
 
 def wall(cohorts: int, runs: int, workers: int, costs: Costs) -> dict[str, float]:
