@@ -17,7 +17,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install --edi
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own, of files and sockets left open
 
-TINY = ("--ablation=quickstart", "--only=network=mlp", "--seeds=0,1", "--epochs=30", "--save_every_s=0", "--devices=1")
+TINY = ("--ablation=quickstart", "--seeds=0,1", "--epochs=30", "--devices=1")
 NAME = "quickstart,epochs=30"
 
 
@@ -33,9 +33,9 @@ def cluster():
     made.shutdown()
 
 
-def launch(results, *flags):
-    return subprocess.Popen([sys.executable, "-m", "harness.run", f"--results_dir={results}", *TINY, *flags], cwd=ROOT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def launch(results, only, *flags):
+    return subprocess.Popen([sys.executable, "-m", "harness.run", f"--results_dir={results}", f"--only={only}", *TINY,
+                             *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def assert_same(one, other):
@@ -53,7 +53,7 @@ def assert_same(one, other):
 
 
 def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_process(cluster, tmp_path):
-    driver = launch(tmp_path / "ray", "--executor=ray", f"--ray_address={cluster.address}")
+    driver = launch(tmp_path / "ray", "network=mlp", "--save_every_s=0", "--executor=ray", f"--ray_address={cluster.address}")
     folder = records.Folder(tmp_path / "ray", NAME)
     dying = cluster.second.all_processes["raylet"][0].process.pid
     killed = None
@@ -76,15 +76,14 @@ def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_proces
     assert folder.record(killed[0]).timing.launches >= 2, "resumed elsewhere"
     assert not folder.in_training.exists()
     assert not list(pathlib.Path(folder.path).glob("runs/*/checkpoints"))
-    alone = launch(tmp_path / "local")
+    alone = launch(tmp_path / "local", "network=mlp")
     out, err = alone.communicate(timeout=600)
     assert alone.returncode == 0, out + err
     assert_same(tmp_path / "ray", tmp_path / "local")
 
 
 def test_a_driver_that_is_stopped_has_its_workers_save_and_the_next_one_goes_on(cluster, tmp_path):
-    flags = ("--executor=ray", f"--ray_address={cluster.address}", "--only=network=mlp,regularizer=none",
-             "--save_every_s=1e9")
+    flags = ("network=cnn,regularizer=none", "--executor=ray", f"--ray_address={cluster.address}", "--save_every_s=1e9")
     folder, driver = records.Folder(tmp_path, NAME), launch(tmp_path, *flags)
     while driver.poll() is None and not any(
             run.state == "training" and run.epoch > 1 for name in folder.beside()

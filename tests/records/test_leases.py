@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -75,6 +76,10 @@ def test_a_lease_of_a_process_here_that_has_ended_is_free_at_once(folder):
 def test_holding_renews_and_waiting_ends_once_that_is_seen(folder):
     with Leases(folder, renewed_s=0.05) as one, Leases(folder, expires_s=0.5, renewed_s=0.05) as other:
         one.take(["a"])
+        taken_at, until = (folder / "a").stat().st_mtime_ns, time.monotonic() + 10
+        while (folder / "a").stat().st_mtime_ns == taken_at:
+            assert time.monotonic() < until, "never renewed"
+            time.sleep(0.02)
         dead(folder, "b", 0.2)
         known = other.until_known(["a", "b"])
         assert {name: owner.pid for name, owner in known.items()} == {"a": os.getpid()}
