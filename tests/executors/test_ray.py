@@ -53,7 +53,8 @@ def assert_same(one, other):
 
 
 def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_process(cluster, tmp_path):
-    driver = launch(tmp_path / "ray", "network=mlp", "--save_every_s=0", "--executor=ray", f"--ray_address={cluster.address}")
+    driver = launch(tmp_path / "ray", "network=mlp", "--save_every_s=0", "--executor=ray",
+                    f"--ray_address={cluster.address}")
     folder = records.Folder(tmp_path / "ray", NAME)
     dying = cluster.second.all_processes["raylet"][0].process.pid
     killed = None
