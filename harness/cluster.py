@@ -51,7 +51,7 @@ ERRORS = (on_ray.ClusterError, on_ray.LostError, on_slurm.SlurmError, shard.Shar
           processes.JoinError)
 
 
-def check() -> None:
+def check(*, dry_run: bool) -> None:
     """Checks flags before anything is loaded.
 
     Raises:
@@ -63,6 +63,8 @@ def check() -> None:
     for setting in SLURM_SET.value:
         if not all(setting.partition("=")):
             raise cli.UsageError(f"--slurm_set={setting} needs the form key=value, such as account=physics")
+    if PRETEND_DEVICES.value and not dry_run:
+        raise cli.UsageError("--pretend_devices belongs to --dry_run: there is nothing to train on")
     if EXECUTOR.value != "local" and not CPUS.value and not GPUS.value:
         raise cli.UsageError("--cpus_per_cohort=0 and no GPU: a task needs one of the two")
 

@@ -187,10 +187,8 @@ def main() -> None:
     if unknown := set(RETRY.value) - set(_RETRIED):
         raise cli.UsageError(f"--retry={','.join(RETRY.value)}: no run is recorded as {', '.join(sorted(unknown))}; "
                              "there are", _RETRIED)
-    cluster.check()
+    cluster.check(dry_run=DRY_RUN.value)
     cluster.join()
-    if cluster.PRETEND_DEVICES.value and not DRY_RUN.value:
-        raise cli.UsageError("--pretend_devices belongs to --dry_run: there is nothing to train on")
     # Before a file is loaded, which may use jax.
     present = environment.configure(DEVICES.value, pretended=cluster.PRETEND_DEVICES.value)
     devices = DEVICES.value if DEVICES.value and not processes.several() else present
