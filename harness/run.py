@@ -38,12 +38,14 @@ such signal ends it at once, and the last checkpoints stay. A run that fails is 
 traceback beside the record, and the others train; --retry trains it again, and moves what it left to set_aside/. A
 record that cannot be written, as on a full disk, is tried again every ten seconds until it is or you stop.
 
+On a cluster: --executor=ray, --executor=slurm, --shard=I/N or --distributed; see harness/executors/README.md. Any
+number of launches may share a results folder: each trains what no other does.
+
 Exit codes: 0 all runs are recorded and at least one has not diverged; 75 stopped while it trained, with everything
-saved: run me again; 1 some run failed, all diverged, or the command could not be carried out; 2 a flag is wrong; 128
-and a signal's number: ended at once by it, as before training and after, where there is nothing to save.
+saved, or other launches train the rest: run me again; 1 some run failed, all diverged, or the command could not be
+carried out; 2 a flag is wrong; 128 and a signal's number: ended at once by it, as before training and after.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -56,7 +58,6 @@ if not __package__:  # python harness/run.py, which puts that folder on the path
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it imports, Ctrl-C ends it without a traceback
 
-import filelock
 from absl import flags
 from rich.console import Console
 from rich.table import Table
@@ -67,15 +68,15 @@ from ablations import lookup, own_code
 from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
-from harness import cli, data, records
+from harness import cli, cluster, data, records
 from harness.analysis import looks
 from harness.data import inputs
 from harness.data.inputs import Inputs
-from harness.progress import audience, dry_run
+from harness.executors import sharing, worker
 from harness.progress.clock import Clock
 from harness.records import leftovers, pooling
 from harness.records.files import check_writable
-from harness.training import checkpoint, cost, environment, estimate, executor, keeping, planning, scoring, stopping
+from harness.training import checkpoint, cost, environment, executor, keeping, planning, processes, scoring, stopping
 from harness.training.failure import complaint
 from models.keras_weights import WeightsError
 from models.precision import PRECISIONS
@@ -132,7 +133,7 @@ TENSORBOARD = flags.DEFINE_bool(
 # Errors that are the user's to mend, each with a one-line message.
 EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
             checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError,
-            executor.BrokenError)
+            executor.BrokenError, *cluster.ERRORS)
 _RETRIED = tuple(status for status in records.STATUSES if status != "done")
 
 
@@ -186,8 +187,12 @@ def main() -> None:
     if unknown := set(RETRY.value) - set(_RETRIED):
         raise cli.UsageError(f"--retry={','.join(RETRY.value)}: no run is recorded as {', '.join(sorted(unknown))}; "
                              "there are", _RETRIED)
-    present = environment.configure(DEVICES.value)  # before a file is loaded, which may use jax
-    devices = DEVICES.value or present
+    cluster.check(dry_run=DRY_RUN.value)
+    cluster.join()
+    # Before a file is loaded, which may use jax.
+    present = environment.configure(DEVICES.value, pretended=cluster.PRETEND_DEVICES.value)
+    devices = DEVICES.value if DEVICES.value and not processes.several() else present
+    console = console if processes.is_first() else Console(quiet=True)
     with environment.numerics():
         all_asked = [_asked(study, devices, console) for study in map(lookup.find, dict.fromkeys(names))]
         _one_after_another(all_asked)
@@ -237,8 +242,8 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
                          console: Console) -> Asked:
-    if ONLY.value or SMOKE.value:
-        raise cli.UsageError(f"--until_decided needs all cells: leave out --{'only' if ONLY.value else 'smoke'}")
+    if given := [flag.name for flag in (ONLY, SMOKE, cluster.SHARD) if flag.value]:
+        raise cli.UsageError(f"--until_decided needs all cells: leave out --{given[0]}")
     if len(study.ablation.comparisons()) < 2:
         raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
     try:
@@ -273,7 +278,7 @@ def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, clock = asked.study.name, Clock()
     trained = [record for stage in _stages(asked) for record in _trained(stage, clock)]
-    if DRY_RUN.value:
+    if DRY_RUN.value or not processes.is_first():
         return
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
     from harness import report  # its pictures and statistics take seconds to import
@@ -284,6 +289,9 @@ def _launch(asked: Asked) -> None:
     known = [record for run in asked.runs if (record := asked.folder.record(run.run_id)) is not None]
     if wrong := complaint(known, asked.folder):
         raise cli.UsageError(wrong)
+    left = [] if cluster.SHARD.value else executor.missing(asked.runs, asked.folder)  # other parts are others'
+    if others := sharing.elsewhere(asked.folder, left):
+        raise StoppedError(f"{others}; run the same command again when that is over")
 
 
 def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
@@ -292,12 +300,21 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
     absent = executor.missing(asked.runs, folder, RETRY.value)
     configs = [run.config for run in absent]
     environment.refuse_precisions({config.precision for config in configs})
+    cluster.refuse(configs)
     if absent:
         check_writable(folder.path)
-    found = inputs.load_datasets(configs, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
-    costs = cost.measure_all(absent, found, tell)
-    tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(absent)} recorded, {len(absent)} to train, "
-         f"in {RESULTS_DIR.value}/")
+    counted = asked.runs if cluster.SHARD.value else absent  # a part follows from all runs, whatever is recorded
+    found = inputs.load_datasets([run.config for run in counted], DATA_DIR.value,
+                                 skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
+    costs = cost.measure_all(counted, found, tell)
+    wanted = frozenset(run.run_id for run in absent)
+    if cluster.SHARD.value:
+        absent = cluster.own_part(counted, absent, found, costs)
+        configs = [run.config for run in absent]
+    tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
+         f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
+    if others := sharing.elsewhere(folder, absent):
+        tell(others)
     if not asked.study.origin and (elsewhere := records.shipped_runs(folder)):
         tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
              f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}")
@@ -305,18 +322,20 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
                              "pmap" if PARALLEL.value == "pmap" else "jit",
                              varied=asked.study.ablation.varied, provenance=asked.provenance,
                              keep_weights=KEEP_WEIGHTS.value, store_logits=STORE_LOGITS.value or need_logits(
-                                 asked.study.ablation.metrics.values()))
+                                 asked.study.ablation.metrics.values()),
+                             wanted=wanted if cluster.SHARD.value or cluster.EXECUTOR.value != "local" else frozenset())
     if DRY_RUN.value:
         if absent:
-            _foretell(launch, absent, found, costs, console)
+            found = inputs.with_weights(found, configs, WEIGHTS_DIR.value)
+            cluster.foretell(launch, absent, found, costs, [RESULTS_DIR.value, records.SHIPPED_RESULTS], console)
         return []
     if absent:
-        found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
+        if cluster.EXECUTOR.value == "local":
+            found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             tell(f"warning: {warning}")
-        return _train(asked, launch, absent, found, estimate.epoch_work(absent, found, costs), clock)
-    # The question or a claim may have been edited since; a process that trains here has written it already.
-    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder.path / ".lock", timeout=0):
+        return _train(asked, launch, absent, found, costs, clock)
+    if folder.path.exists() and processes.is_first():  # the question or a claim may have been edited since
         leftovers.remove(folder.path)
         _write_plan(asked)
     return []
@@ -345,43 +364,21 @@ def _seeds(texts: list[str]) -> tuple[int, ...]:
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
-           work: Mapping[str, int], clock: Clock) -> list[records.RunRecord]:
+           costs: Mapping[str, records.Cost], clock: Clock) -> list[records.RunRecord]:
     folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
+    if processes.is_first():
         leftovers.remove(folder.path)
         _write_plan(asked)
-        # Another process may have finished some while this one waited for its data.
-        still_absent = executor.missing(absent, folder, RETRY.value)
-        for run in still_absent:
-            if folder.record(run.run_id) is not None:  # to be tried again
-                folder.set_aside(run.run_id)
-        watchers = audience.gather(launch, still_absent, found, work, clock, asked.console, verbose=VERBOSE.value,
-                                   tensorboard=TENSORBOARD.value)
-        try:
-            return executor.execute(launch, still_absent, found, watchers)
-        except stopping.StoppedError:
-            raise StoppedError("stopped; run the same command again to go on from here") from None
-
-
-@contextlib.contextmanager
-def _alone_in(folder: records.Folder) -> Iterator[None]:
+    # Another process may have finished some while this one waited for its data.
+    still_absent = executor.missing(absent, folder, RETRY.value)
+    source = worker.Source(asked.study.origin or asked.study.name.partition(",")[0], str(pathlib.Path.cwd()),
+                           DATA_DIR.value or os.environ.get("TFDS_DATA_DIR"), SKIP_UNREADABLE.value, WEIGHTS_DIR.value)
     try:
-        with filelock.FileLock(folder.path / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise cli.UsageError(f"another process is training {folder.ablation} in {folder.path}: wait for it or stop it"
-                             ) from None
-
-
-def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
-              costs: Mapping[str, records.Cost], console: Console) -> None:
-    """Tells what training would take, and fails where it would."""
-    found = inputs.with_weights(found, [run.config for run in absent], WEIGHTS_DIR.value)
-    if (launch.folder.path / ".lock").exists():
-        with _alone_in(launch.folder):
-            pass
-    dry_run.foretell(launch, absent, found, costs, [RESULTS_DIR.value, records.SHIPPED_RESULTS], console)
+        return cluster.train(launch, still_absent, found, costs, source, clock, asked.console,
+                             verbose=VERBOSE.value, tensorboard=TENSORBOARD.value)
+    except stopping.StoppedError:
+        raise StoppedError("stopped; run the same command again to go on from here") from None
 
 
 def _write_plan(asked: Asked) -> None:

@@ -14,6 +14,7 @@ from harness.training import environment, executor
 from harness.training import estimate as speeds
 from harness.training.estimate import CellEstimate, SweepEstimate
 from harness.training.executor import Launch
+from harness.training.pretended import Lying
 
 # Header -> text of a cell, the most important first: where the terminal is narrow, the last ones go.
 _COLUMNS: dict[str, Callable[[CellEstimate], str]] = {
@@ -56,6 +57,25 @@ def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> N
         lambda table: console.measure(table, options=unbounded).minimum > console.width, tables)
     console.print(next(fitting, _table(estimate.cells, 1)), highlight=False)
     console.print(f"\n{told(estimate, name, device)}", markup=False, highlight=False)
+
+
+def show_lying(lying: Sequence[Lying], devices: int, console: Console) -> None:
+    """Prints how cohorts would lie on devices that are not there."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("cohort", overflow="fold")
+    for header in ("runs", "idle\nslots", "memory per\ndevice, MiB"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("layout", overflow="fold")
+    for one in lying:
+        more = f" and {len(one.cells) - 1} more" if len(one.cells) > 1 else ""
+        table.add_row(Text(f"{one.cells[0]}{more}"), str(one.runs), str(one.idle),
+                      "n/a" if one.memory_bytes is None else _mib(one.memory_bytes), str(one.layout))
+    console.print(table, highlight=False)
+    runs, most = sum(one.runs for one in lying), max(one.memory_bytes or 0 for one in lying)
+    what = (f"On {devices} devices of one process: {runs} runs in {len(lying)} cohorts, one after another, each with 3 "
+            f"programs; at most {_mib(most)} MiB on a device, data included, as XLA plans it for a CPU. As tasks of a "
+            f"device each, with --executor=ray or slurm, they are cut into at most {min(runs, 3 * devices)} pieces.")
+    console.print(f"\n{what}", markup=False, highlight=False)
 
 
 def told(estimate: SweepEstimate, name: str, device: str) -> str:

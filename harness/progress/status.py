@@ -1,5 +1,6 @@
 """How a sweep stands: in a launch from its tally, elsewhere from files alone, plan, records and progress."""
 
+import contextlib
 import dataclasses
 import datetime
 import socket
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from harness.records import STATUSES, Folder, Progress, RunProgress, RunRecord
+from harness.records import STATUSES, Folder, Progress, RecordError, RunProgress, RunRecord
 
 STALE_S = 300.0
 # The order of the rows: what happens now, what went wrong, what has just ended, what is to come.
@@ -89,7 +90,7 @@ class Reader:
           harness.records.RecordError: if a file cannot be read, naming it.
         """
         plan = self._folder.plan()
-        progress = self._folder.progress()
+        progress = gathered(self._folder)
         planned = [run.run_id for run in plan.runs] if plan else []
         for run_id in planned:
             if run_id not in self._recorded and (record := self._folder.record(run_id)) is not None:
@@ -98,11 +99,45 @@ class Reader:
         if progress is None:
             runs = tuple(self._recorded.get(run_id, RunState(run_id, "missing")) for run_id in planned)
             return Sweep(self._folder.ablation, question, runs, "no process has trained here yet", 0.0, None)
-        over = _over(progress)
+        over = is_over(progress)
         runs = tuple(self._recorded.get(run_id) or _unrecorded(run_id, progress, now, alive=not over)
                      for run_id in planned)
         return dataclasses.replace(launched(self._folder.ablation, question, progress, now, runs, alive=not over),
                                    news=_news(progress, now, over=over))
+
+
+def gathered(folder: Folder) -> Progress | None:
+    """Reads how far all processes together are that train in a folder: launches, and workers of a cluster.
+
+    Raises:
+      harness.records.RecordError: if a file cannot be read, naming it.
+    """
+    launch, beside = folder.progress(), working(folder)
+    if not beside:
+        return launch
+    runs = dict(launch.runs) if launch else {}
+    if launch is None or is_over(launch):  # what it trained waits, if nobody else trains it
+        runs = {run_id: run if run.state in STATUSES else dataclasses.replace(run, state="waiting")
+                for run_id, run in runs.items()}
+    else:
+        beside = [launch, *beside]
+    beside.sort(key=lambda progress: progress.written)
+    for progress in beside:
+        runs |= {run_id: run for run_id, run in progress.runs.items() if run.state != "waiting" or run_id not in runs}
+    left = [progress.left_s for progress in beside if progress.left_s is not None]
+    compiling = [progress.compiling_since for progress in beside if progress.compiling_since is not None]
+    return dataclasses.replace(beside[-1], runs=runs, left_s=max(left, default=None),
+                               compiling_since=min(compiling, default=None))
+
+
+def working(folder: Folder) -> list[Progress]:
+    """Reads what processes state that train beside the latest launch; those that have ended are left out."""
+    found = []
+    for name in folder.beside():
+        with contextlib.suppress(RecordError):  # it has just been removed
+            if (progress := folder.progress(name)) is not None and not is_over(progress):
+                found.append(progress)
+    return found
 
 
 def launched(ablation: str, question: str, progress: Progress, now: float, runs: Sequence[RunState] | None = None, *,
@@ -127,7 +162,7 @@ def launched(ablation: str, question: str, progress: Progress, now: float, runs:
 def latest(folders: Sequence[Folder]) -> Folder:
     """Finds the folder whose progress was stated last; the last one where there is no progress at all."""
     def written(folder: Folder) -> float:
-        progress = folder.progress()
+        progress = gathered(folder)
         return progress.written if progress else 0.0
 
     return max(folders, key=written)
@@ -158,7 +193,7 @@ def _under_way(run_id: str, run: RunProgress, waited_s: float) -> RunState:
                     run.validation_accuracy, left_s=left_s if run.state == "training" else None)
 
 
-def _over(progress: Progress) -> bool:
+def is_over(progress: Progress) -> bool:
     """Whether the process that stated its progress is known to have ended; of another machine's, nothing is known."""
     if progress.ended:
         return True

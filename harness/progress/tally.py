@@ -38,6 +38,7 @@ class Tally(Watcher):
         self.progress = Progress(
             socket.gethostname(), os.getpid(), psutil.Process().create_time(), time.time(),
             {run.run_id: RunProgress("waiting", 0, epochs[run.run_id]) for run in runs})
+        self._began, self._all_work = time.monotonic(), self._work_left(self.progress.runs)
 
     def starting(self, started: Started) -> None:
         self._put({started.run.run_id: {"state": "starting", "epoch": started.epoch}})
@@ -76,6 +77,20 @@ class Tally(Watcher):
 
     def close(self) -> None:
         self._put({}, ended=True, compiling_since=None)
+
+    def adopt(self, runs: Mapping[str, RunProgress]) -> None:
+        """States where runs are that workers elsewhere train: all of those that have begun."""
+        changed = {run_id: dataclasses.replace(run, state="waiting") for run_id, run in self.progress.runs.items()
+                   if run.state not in ("waiting", *STATUSES)} | dict(runs)
+        now = self.progress.runs | changed
+        left = self._work_left(now)
+        done, elapsed = self._all_work - left, time.monotonic() - self._began
+        self.progress = dataclasses.replace(self.progress, written=time.time(), runs=now,
+                                            left_s=elapsed * left / done if done > 0 else None)
+
+    def _work_left(self, runs: Mapping[str, RunProgress]) -> float:
+        return sum((run.epochs - run.epoch) * self._paces[self._cohorts[run_id]].work
+                   for run_id, run in runs.items() if run.state not in STATUSES)
 
     def _put(self, runs: Mapping[str, Mapping[str, Any]], **changes: Any) -> None:
         now = self.progress

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records import kept, reading, schemas
+from harness.records import kept, leases, reading, schemas
 from harness.records import sources as copies
 from harness.records.configs import as_json
 from harness.records.files import (
@@ -64,6 +64,11 @@ class Folder:
     def checkpoints(self, run_id: str) -> pathlib.Path:
         """Locates a run's checkpoints."""
         return self.run(run_id) / "checkpoints"
+
+    @property
+    def in_training(self) -> pathlib.Path:
+        """Locates the leases on the runs that processes train now; see `records.leases`."""
+        return self.path / "in_training"
 
     @property
     def tensorboard(self) -> pathlib.Path:
@@ -160,12 +165,13 @@ class Folder:
         Raises:
           RecordError: if the plan there is another ablation's.
         """
-        earlier = self.plan()
-        self._refuse_another(plan, earlier)
-        copies.keep(self.path, sources or {})
-        if earlier:
-            plan = plan.joined_by(earlier, has_results=bool(self.recorded()))
-        write_atomic(self.path / "plan.json", json_bytes(plan))
+        with leases.exclusively(self.path / ".plan.lock"):
+            earlier = self.plan()
+            self._refuse_another(plan, earlier)
+            copies.keep(self.path, sources or {})
+            if earlier:
+                plan = plan.joined_by(earlier, has_results=bool(self.recorded()))
+            write_atomic(self.path / "plan.json", json_bytes(plan))
 
     def plan(self) -> Plan | None:
         """Reads the plan; None if there is none."""
@@ -180,17 +186,29 @@ class Folder:
         path = self.path / "layouts.json"
         return read_json(path, (), CHOSEN_AGAIN) if path.exists() else {}
 
-    def keep_layout(self, key: str, choice: Mapping[str, Any]) -> None:
-        """Keeps a cohort's layout: {"layout", "why"}."""
-        write_atomic(self.path / "layouts.json", json_bytes(self.layouts() | {key: choice}))
+    def keep_layout(self, key: str, choice: Mapping[str, Any], *, replaces: bool = False) -> dict[str, Any]:
+        """Keeps a cohort's layout: {"layout", "why"}.
 
-    def progress(self) -> Progress | None:
-        """Reads how far the latest launch is; None if there was none.
+        Args:
+          replaces: whether it stands in the place of one that is there.
+
+        Returns:
+          the one that counts: another process, which trains runs of the same cohort, may have been first.
+        """
+        with leases.exclusively(self.path / ".layouts.lock"):
+            known = self.layouts()
+            if key in known and not replaces:
+                return known[key]
+            write_atomic(self.path / "layouts.json", json_bytes(known | {key: choice}))
+            return dict(choice)
+
+    def progress(self, of: str = "") -> Progress | None:
+        """Reads how far the latest launch is, or a process beside it; None if there was none.
 
         Raises:
           RecordError: if the file is damaged.
         """
-        path = self.path / "progress.json"
+        path = self._progress(of)
         if not path.exists():
             return None
         try:
@@ -198,9 +216,20 @@ class Folder:
         except reading.FormError as error:
             raise RecordError(f"{path} {error}; {_WRITTEN_AGAIN}") from None
 
-    def keep_progress(self, progress: Progress) -> None:
-        """States how far this launch is."""
-        write_atomic(self.path / "progress.json", json.dumps(as_json(progress), allow_nan=False).encode())
+    def keep_progress(self, progress: Progress, of: str = "") -> None:
+        """States how far this launch is, or this process beside it."""
+        write_atomic(self._progress(of), json.dumps(as_json(progress), allow_nan=False).encode())
+
+    def beside(self) -> list[str]:
+        """Lists the processes that state their progress beside the latest launch."""
+        return sorted(path.stem for path in self._progress("any").parent.glob("*.json"))
+
+    def forget(self, of: str) -> None:
+        """Removes what a process beside the latest launch has stated."""
+        self._progress(of).unlink(missing_ok=True)
+
+    def _progress(self, of: str) -> pathlib.Path:
+        return self.path / "progress" / f"{of}.json" if of else self.path / "progress.json"
 
     def record(self, run_id: str) -> RunRecord | None:
         """Reads a run's record, whatever its schema; None while it is unfinished."""

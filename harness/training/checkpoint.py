@@ -22,6 +22,8 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from harness.training import processes
+
 KEPT = 2
 _AROUND_BYTES = 2**16  # what a checkpoint has beside its arrays, generously
 _DAMAGED = "damaged-"  # before the name of what is no longer looked at
@@ -38,6 +40,8 @@ class NotSavedError(Exception):
 def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any]) -> None:
     """Saves a run after an epoch and drops its older checkpoints but the last.
 
+    Where several processes train the run, all of them call this; Orbax has them wait for each other.
+
     Args:
       folder: the run's checkpoints.
       state: a pytree of arrays, of one run.
@@ -46,9 +50,10 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any])
     Raises:
       NotSavedError: if it cannot be written, as on a full disk; nothing of it is left.
     """
-    _clear(folder)
+    if processes.is_first():
+        _clear(folder)
     target = folder.resolve() / str(epoch)
-    if not target.exists():
+    if not processes.of_first([target.exists()])[0]:
         arrays = jax.tree.map(np.asarray, state)
         metadata = {"progress": progress, "leaves": _leaves(state), "digest": _digest(arrays, progress)}
         try:
@@ -60,7 +65,7 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any])
             raise NotSavedError(f"{target} could not be written ({_reason(error)}); free some room or mend who may "
                                 "write there: training goes on, and a stopped launch from what was saved before"
                                 ) from error
-    for path in _saved(folder)[:-KEPT]:
+    for path in _saved(folder)[:-KEPT] if processes.is_first() else ():
         shutil.rmtree(path)
 
 

@@ -64,11 +64,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def configure(devices: int | None = None) -> int:
+def configure(devices: int | None = None, *, pretended: int | None = None) -> int:
     """Sets jax up before its first use: a device per core of a CPU, and a compilation cache.
 
     Args:
       devices: CPU devices to have instead of one per core.
+      pretended: CPU devices to have for planning alone, however many the cores are.
 
     Returns:
       how many devices there are.
@@ -77,7 +78,9 @@ def configure(devices: int | None = None) -> int:
       DeviceError: if jax cannot use the platform that it was told to, or has fewer devices.
     """
     # Making thousands of devices takes minutes, and they are refused below.
-    jax.config.update("jax_num_cpu_devices", min(devices or cores(), cores() * DEVICES_PER_CORE))
+    jax.config.update("jax_num_cpu_devices", pretended or min(devices or cores(), cores() * DEVICES_PER_CORE))
+    if pretended:
+        jax.config.update("jax_platforms", "cpu")
     keep_compiled_programs()
     try:
         present = jax.device_count()
@@ -141,7 +144,7 @@ def refuse_precisions(precisions: Iterable[str]) -> None:
 
 def device_memory_bytes(devices: int) -> int | None:
     """Tells how much memory each of this many devices has; None where the platform does not say."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     if device.platform == "cpu":  # they share what the machine has left
         return psutil.virtual_memory().available // devices
     stats = device.memory_stats()

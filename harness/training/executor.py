@@ -6,6 +6,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent import futures
+from typing import Any
 
 import jax
 
@@ -16,11 +17,12 @@ from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs, pooling
 from harness.records.folder import CHOSEN_AGAIN
-from harness.training import cohort, cost, environment, memory, probe, stopping
+from harness.training import cohort, cost, environment, memory, probe, processes, stopping
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, smaller
 from harness.training.recording import Recorder, now
 from harness.training.trainer import Member, Trainer
+from harness.training.turns import Alone, Turns, in_turn
 from harness.training.watcher import Audience, Epoch, Watcher
 from harness.training.writing import Writing
 
@@ -49,6 +51,7 @@ class Launch:
       provenance: where the ablation is written.
       keep_weights: see `recording.Recorder`.
       store_logits: whether all scores of the test set are kept with the predictions.
+      wanted: run_ids of all that are to be trained, where several processes share in that; else empty.
     """
 
     question: str
@@ -62,6 +65,7 @@ class Launch:
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
     store_logits: bool = False
+    wanted: frozenset[str] = frozenset()
 
     def machine(self) -> records.Environment:
         """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
@@ -69,14 +73,15 @@ class Launch:
         return environment.describe(self.provenance.sources if own else {})
 
 
-def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher
-            ) -> list[records.RunRecord]:
+def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher,
+            turns: Turns | None = None) -> list[records.RunRecord]:
     """Trains runs and writes their records; a run that fails is recorded and the others go on.
 
     Args:
       absent: those planned runs to train now.
       found: `inputs.key` -> inputs, of all runs to train.
       watcher: told of all progress.
+      turns: which runs are this process's, where others train in the folder too; None means all.
 
     Returns:
       the new records, in the order they were finished.
@@ -98,13 +103,13 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
             watcher.told(hint)
         alike: list[Failure] = []
         with Writing(watcher, finished, lambda: bool(stop)) as writing, _Ahead() as ahead:
-            for number, (members, training) in enumerate(cohorts):
-                if stop:
+            for number, (members, training, following) in enumerate(in_turn(cohorts, turns or Alone())):
+                if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
                 ahead.wait()
                 # Not before this one's programs have been chosen: compiling tries kernels out, which would disturb
                 # what is timed.
-                ahead.next = cohorts[number + 1][1] if number + 1 < len(cohorts) else None
+                ahead.next = following
                 with memory.Peak(before, is_first=number == 0) as peak:
                     failure = training.train(members, peak, writing, ahead)
                 training.trainer.release()
@@ -164,7 +169,7 @@ def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs
 
 
 def missing(runs: Sequence[Run], folder: records.Folder, retry: Collection[str] = ()) -> list[Run]:
-    """Lists the runs that have no record yet.
+    """Lists the runs that have no record yet; of several processes, as the first one sees it.
 
     Args:
       retry: statuses whose records do not count.
@@ -180,7 +185,8 @@ def missing(runs: Sequence[Run], folder: records.Folder, retry: Collection[str] 
             raise records.RecordError(
                 f"{folder.run(run.run_id)} was recorded with another configuration ({'; '.join(changes)}); "
                 "move the folder away, or give the changed ablation a name of its own")
-    return absent
+    chosen = processes.of_first([run in absent for run in runs])
+    return [run for run, is_absent in zip(runs, chosen, strict=True) if is_absent]
 
 
 class _Begun(Watcher):
@@ -254,7 +260,7 @@ class _Cohort:
                 self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
                 layout = fewer
                 chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
-                self._keep(chosen)
+                self._keep(chosen, replaces=True)
             else:
                 layout = Layout(1, parallel=self.launch.parallel)
         return failures[-1] if failures and not begun.yes else None
@@ -295,12 +301,10 @@ class _Cohort:
 
     def _chosen(self) -> probe.Choice:
         """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
+        if processes.several():  # which must not depend on what one of them measures
+            return probe.Choice(Layout(1, self.launch.devices), "all devices of all processes train one run")
         if (kept := self.launch.folder.layouts().get(self._key)) is not None:
-            try:
-                return probe.Choice(Layout(**kept["layout"]), kept["why"])
-            except (KeyError, TypeError) as error:
-                raise records.RecordError(f"{self.launch.folder.path / 'layouts.json'} has another form ({error}); "
-                                          f"{CHOSEN_AGAIN}") from None
+            return self._as_kept(kept)
         self.watcher.compiling(())
         try:
             choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
@@ -308,11 +312,18 @@ class _Cohort:
             raise
         except Exception as error:  # which of the runs it is will be seen one by one
             return probe.Choice(Layout(1, parallel=self.launch.parallel), f"not probed: {Failure.of(error).message}")
-        self._keep(choice)
-        return choice
+        return self._keep(choice)
 
-    def _keep(self, choice: probe.Choice) -> None:
-        self.launch.folder.keep_layout(self._key, configs.as_json(choice))
+    def _keep(self, choice: probe.Choice, *, replaces: bool = False) -> probe.Choice:
+        """Keeps a choice, and gives the one that counts."""
+        return self._as_kept(self.launch.folder.keep_layout(self._key, configs.as_json(choice), replaces=replaces))
+
+    def _as_kept(self, kept: Mapping[str, Any]) -> probe.Choice:
+        try:
+            return probe.Choice(Layout(**kept["layout"]), kept["why"])
+        except (KeyError, TypeError) as error:
+            raise records.RecordError(f"{self.launch.folder.path / 'layouts.json'} has another form ({error}); "
+                                      f"{CHOSEN_AGAIN}") from None
 
     @property
     def _key(self) -> str:
@@ -330,11 +341,11 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
     for together in cohort.partition(launch.planned):
         if members := [run for run in together if run.run_id in wanted]:
             read = found[inputs.key(members[0].config)]
-            trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
-                              read.backbone, read.weights.sha256 if read.weights else "", machine,
+            trainer = Trainer(read.examples, launch.save_every_s, lambda: processes.any_of(bool(stop)),
+                              launch.device_memory, read.backbone, read.weights.sha256 if read.weights else "", machine,
                               keeps_logits=launch.store_logits, tell=watcher.told)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
-                                watcher.told, launch.provenance, launch.keep_weights)
+                                watcher.told, launch.provenance, launch.keep_weights, launch.wanted)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
     return cohorts
 
@@ -344,7 +355,11 @@ def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> 
     launch.folder.layouts()
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
     wanted = {run.run_id for members, _ in cohorts for run in members}
-    kept = [record for run_id, record in launch.folder.records().items() if run_id not in wanted]  # or it is retried
+    # One of many processes does not read what all others have recorded.
+    near = ([run.run_id for _, training in cohorts for run in training.runs] if launch.wanted
+            else launch.folder.recorded())
+    kept = [record for run_id in near if run_id not in wanted  # or it is retried
+            if (record := launch.folder.record(run_id)) is not None]
     joined = [*kept, *intended]
     pooling.refuse_mixtures(joined, launch.varied)
     for members, training in cohorts:

@@ -44,7 +44,7 @@ class Peak:
     def bytes(self) -> int | None:
         if jax.default_backend() == "cpu":
             return max(self._most, resident()) - self._start
-        stats = jax.devices()[0].memory_stats() if self._is_first else None
+        stats = jax.local_devices()[0].memory_stats() if self._is_first else None
         return None if stats is None else stats.get("peak_bytes_in_use")
 
     def _watch(self) -> None:

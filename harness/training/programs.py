@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 from ablations.spec import RunConfig
 from harness.data import Dataset, Split
-from harness.training import environment, train
+from harness.training import environment, processes, train
 from harness.training.layout import Layout
 from models import convolution, written
 from models.layers import Row
@@ -108,8 +108,9 @@ class Programs:
             self._mesh, self._own = Mesh(devices.reshape(layout.runs, layout.data), ("run", "data")), P("run")
         size = len(dataset.train.labels[:program.config.train_size])
         self.steps_per_epoch = train.steps_per_epoch(program.config, size)
-        # XLA compiles outside Python's lock, so that programs do not wait for each other.
-        self._threads = futures.ThreadPoolExecutor(3, "compile")
+        # XLA compiles outside Python's lock, so that programs do not wait for each other; several processes compile in
+        # the same order.
+        self._threads = futures.ThreadPoolExecutor(1 if processes.several() else 3, "compile")
         training = self._threads.submit(
             self._compile, train.train_epoch, (state, traced), dataset.train, size, self._copied(jnp.int32(0)))
         if whole:
@@ -144,9 +145,9 @@ class Programs:
 
     def put(self, trees: Sequence[Any]) -> Any:
         """Stacks a state, or traced values, per slot on the devices."""
-        return jax.device_put(
-            jax.tree.map(lambda *leaves: self._laid_out(np.stack([np.asarray(leaf) for leaf in leaves])), *trees),
-            NamedSharding(self._mesh, self._own))
+        sharding = NamedSharding(self._mesh, self._own)
+        return jax.tree.map(lambda *leaves: processes.laid_out(
+            self._laid_out(np.stack([np.asarray(leaf) for leaf in leaves])), sharding), *trees)
 
     def take(self, stacked: Any) -> list[Any]:
         """Copies stacked values to the host, a tree per slot."""
@@ -225,7 +226,7 @@ class Programs:
 
     def _copied(self, array: Any) -> Any:
         """Puts the whole of an array on every device."""
-        return jax.device_put(array, NamedSharding(self._mesh, P()))
+        return processes.laid_out(array, NamedSharding(self._mesh, P()))
 
     def _slots_of(self, leaf: Any) -> jax.ShapeDtypeStruct:
         """Describes one run's array for all slots."""

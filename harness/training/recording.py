@@ -14,7 +14,7 @@ from ablations.spec import Run
 from harness import records
 from harness.data.inputs import Inputs
 from harness.records import configs, write_atomic
-from harness.training import budget, cost, exhibits, keeping, train
+from harness.training import budget, cost, exhibits, keeping, processes, train
 from harness.training.failure import Failure
 from harness.training.programs import Programs
 from harness.training.trainer import Member
@@ -37,6 +37,7 @@ class Recorder:
       tell: told what of a run could not be kept, in a line.
       provenance: the ablation's.
       keep_weights: "best" or "last": which weights are kept of each cell's first seed; "none" keeps none.
+      wanted: run_ids of all that the launch is to train, also in other processes.
     """
 
     question: str
@@ -48,6 +49,7 @@ class Recorder:
     tell: Callable[[str], None]
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
+    wanted: Container[str] = frozenset()
 
     def intended(self, run: Run) -> records.RunRecord:
         """Says of a run what its record will say, as far as that is known before it is trained."""
@@ -55,8 +57,10 @@ class Recorder:
 
     def failed(self, run: Run, failure: Failure, started_at: str) -> records.RunRecord:
         """Records a run that could not be trained; the traceback is kept beside its record."""
-        write_atomic(self.folder.run(run.run_id) / TRACEBACK, failure.traceback.encode(errors="replace"))
         record = self._record(run, failure.status, failure.message, started_at)
+        if not processes.is_first():
+            return record
+        write_atomic(self.folder.run(run.run_id) / TRACEBACK, failure.traceback.encode(errors="replace"))
         self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
         return record
 
@@ -79,13 +83,21 @@ class Recorder:
                  **self._costs(member, why, peak_bytes)}
         if bool(state.diverged):
             record = self._record(run, "diverged", f"loss not finite in epoch {epochs}", started_at, **facts)
-            self.folder.write(run.run_id, record, curve, {})
+            if processes.is_first():
+                self.folder.write(run.run_id, record, curve, {})
             return record
         assert member.test is not None, "Trainer.fit scores every run that it gives back"
         record = self._record(run, "done", "", started_at, **facts,
                               best=_scores(curve, int(state.best_epoch), member.test["best"]),
                               last=_scores(curve, epochs, member.test["last"]))
-        dataset = self.inputs.dataset
+        if processes.is_first():
+            self._write(member, record, curve, waiting)
+        return record
+
+    def _write(self, member: Member, record: records.RunRecord, curve: pd.DataFrame, waiting: Container[str]) -> None:
+        """Writes a run that is done, with what there is beside its record."""
+        run, dataset = member.run, self.inputs.dataset
+        assert member.test is not None, "Trainer.fit scores every run that it gives back"
         smallest = np.min_scalar_type(dataset.num_classes - 1)
         predictions = {"predicted": np.asarray(member.test["best"].predicted, smallest),
                        "probability": np.asarray(member.test["best"].probability, np.float16),
@@ -100,7 +112,6 @@ class Recorder:
         network = self._or_nothing(run, "trained weights", lambda: self._network(member, record, waiting))
         for lost in self.folder.write(run.run_id, record, curve, predictions, shown, network):
             self.tell(f"warning: {run.run_id} is recorded without its {lost}")
-        return record
 
     def _or_nothing(self, run: Run, what: str, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Makes what a record can do without."""
@@ -162,7 +173,8 @@ class Recorder:
     def _is_first(self, run: Run, waiting: Container[str], has_it: Callable[[str], bool]) -> bool:
         """Whether no lower seed of the run's cell has left something already, or still may."""
         earlier = [other.run_id for other in self.cohort if other.cell == run.cell and other.seed < run.seed]
-        return not any(run_id in waiting or has_it(run_id) for run_id in earlier)
+        return not any(run_id in waiting or has_it(run_id) or
+                       (run_id in self.wanted and self.folder.record(run_id) is None) for run_id in earlier)
 
     def _record(self, run: Run, status: records.Status, message: str, started_at: str, **facts: Any
                 ) -> records.RunRecord:

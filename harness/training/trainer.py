@@ -18,7 +18,7 @@ from ablations.spec import Run, SpecError
 from harness.data import Dataset
 from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
-from harness.training import budget, checkpoint, environment, probe, train
+from harness.training import budget, checkpoint, environment, probe, processes, train
 from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs
 from harness.training.stopping import GRACE_S, Calls, StoppedError
@@ -108,7 +108,8 @@ class Trainer:
         self.device_memory = device_memory
         self.backbone, self.weights, self.machine = backbone, weights, machine
         self.keeps_logits, self.tell = keeps_logits, tell
-        self._calls = Calls(stop_requested)
+        # Of several processes none gives a call up: the others would wait for it.
+        self._calls = Calls(bool if processes.several() else stop_requested)
         self._built: Programs | None = None
         self._saved_at, self._save_s, self._complained = 0.0, 0.0, False
         self._epoch_s, self._copy_s = 0.0, 0.0
@@ -290,7 +291,7 @@ class Trainer:
         """
         stop = self.stop_requested()
         # Many runs take long to save: they are saved less often.
-        due = time.perf_counter() - self._saved_at > max(self.save_every_s, 20 * self._save_s)
+        due = processes.any_of(time.perf_counter() - self._saved_at > max(self.save_every_s, 20 * self._save_s))
         # The next epoch may be given up then, and leaves nothing behind: its program consumes the states.
         is_long = self._epoch_s > max(GRACE_S, 50 * self._copy_s)
         if stop or due or is_long or not all(member.active for member in slots):
@@ -325,6 +326,7 @@ class Trainer:
             member.copied = int(member.state.epoch)
             member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
             member.launches, member.layouts = int(progress["launches"]) + 1, list(progress["layouts"])
+        processes.check_alike(int(member.state.epoch), str(checkpoints))
         return member
 
     def start(self, run: Run) -> tuple[train.Program, train.TrainState, Any]:

@@ -4,18 +4,19 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import commands
-import filelock
 import pytest
 from place import ROOT
 
 from ablations import ABLATIONS
 from harness import cli, records
 from harness.records.configs import config_hash
+from harness.records.leases import Leases
 
 QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
 NAME = "quickstart,epochs=20"
@@ -223,11 +224,12 @@ def test_more_devices_than_a_cpu_can_play_are_refused(tmp_path):
 
 def test_a_dry_run_tells_that_another_process_trains_there(straight, tmp_path):
     shutil.copytree(straight / NAME, tmp_path / NAME)
-    with filelock.FileLock(tmp_path / NAME / ".lock"):
-        locked = run(tmp_path, *QUICK, "--seeds=2", "--dry_run")
+    with Leases(tmp_path / NAME / "in_training") as held:
+        held.take(["network=mlp,regularizer=dropout,seed=2"])
+        shared = run(tmp_path, *QUICK, "--seeds=2,3", "--dry_run")
         recorded = run(tmp_path, *QUICK, "--dry_run")
-    assert locked.returncode == 1
-    assert "another process is training" in locked.stderr
+    assert shared.returncode == 0
+    assert f"1 run is being trained by {socket.gethostname()}:{os.getpid()}, 1 is left\n" in shared.stdout
     assert recorded.returncode == 0
     assert recorded.stdout.splitlines()[-1].endswith(f"2 runs, 2 recorded, 0 to train, in {tmp_path}/")
 
@@ -365,10 +367,30 @@ def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
                              text=True) for _ in range(2)]
     results = [process.communicate() for process in both]
     codes = sorted(process.returncode for process in both)
-    assert codes in ([0, 0], [0, 1]), results
-    if codes == [0, 1]:
-        assert any("another process is training" in stderr for _, stderr in results)
+    assert codes in ([0, 0], [0, 75]), results
+    if codes == [0, 75]:
+        assert any(re.search(r"runs? (is|are) being trained by \S+:\d+, 0 are left; run the same", stderr)
+                   for _, stderr in results)
     assert len(records.read_all(tmp_path)) == 2
+    assert not (tmp_path / NAME / "in_training").exists()
+
+
+@pytest.mark.slow
+def test_parts_of_which_one_is_killed_and_given_again_leave_what_one_launch_does(straight, tmp_path):
+    def part(number):
+        return subprocess.Popen(command(tmp_path, *QUICK, f"--shard={number}/2", "--save_every_s=0"), cwd=ROOT,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    first, second = part(1), part(2)
+    while not list((tmp_path / NAME).glob("runs/*/checkpoints/*")) and first.poll() is None:
+        time.sleep(0.05)
+    first.kill()
+    first.communicate()
+    again = part(1)
+    for process in (second, again):
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+    assert outcome(tmp_path) == outcome(straight)
 
 
 def test_a_dry_run_into_a_fresh_folder_knows_that_a_factor_varies_the_precision(tmp_path):

@@ -16,11 +16,12 @@ ROOMS = {
     "training": {"data", "records"},
     "serving": {"training", "data", "records"},
     "progress": {"training", "data", "records"},
+    "executors": {"progress", "training", "data", "records"},
     "analysis": {"records"},
     "reporting": {"analysis", "records"},
     "benchmark": {"training", "data", "reporting", "records"},
 }
-DOORS = {"run.py", "report.py", "bench.py", "predict.py", "cli.py", "__init__.py"}
+DOORS = {"run.py", "cluster.py", "report.py", "bench.py", "predict.py", "cli.py", "__init__.py"}
 
 
 def modules(house=None):

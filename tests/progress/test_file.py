@@ -56,7 +56,7 @@ def test_it_is_written_at_most_once_a_second_between_starts_and_ends(folder, mon
     written = []
     whole = records.Folder.keep_progress
     monkeypatch.setattr(records.Folder, "keep_progress",
-                        lambda folder, progress: written.append(1) or whole(folder, progress))
+                        lambda folder, progress, of="": written.append(1) or whole(folder, progress, of))
     execute(folder)
     # Once at the beginning, as the layout is chosen, as each of six runs starts and is recorded, before and after each
     # of three times that programs are made ready, and at the end.
@@ -64,7 +64,7 @@ def test_it_is_written_at_most_once_a_second_between_starts_and_ends(folder, mon
 
 
 def test_a_full_disk_is_told_once_and_training_goes_on(folder, monkeypatch):
-    def fail(folder, progress):
+    def fail(folder, progress, of=""):
         raise OSError("no space left")
 
     monkeypatch.setattr(records.Folder, "keep_progress", fail)

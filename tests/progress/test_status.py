@@ -4,7 +4,7 @@ import synthetic
 from watched import IDS, LEVELS, NOW, RUNS, progress
 
 from harness.progress.status import Reader, latest
-from harness.records import Folder
+from harness.records import Folder, RunProgress
 
 
 @pytest.fixture
@@ -103,3 +103,23 @@ def test_the_latest_sweep_is_the_one_with_the_latest_news(tmp_path):
     folders[0].keep_progress(progress(NOW))
     folders[1].keep_progress(progress(NOW - 9))
     assert latest(folders) == folders[0]
+
+
+def beside(name, run, **changes):
+    return progress(NOW - 1, runs={IDS[2]: RunProgress(run, 2, 8, 10.0, 250.0)}, left_s=60.0, **changes), name
+
+
+def test_workers_beside_a_launch_are_shown_as_one_sweep(folder):
+    folder.keep_progress(progress())
+    folder.keep_progress(*beside("node.7", "training", host="elsewhere"))
+    folder.keep_progress(*beside("node.8", "compiling", ended=True))
+    assert states(folder) == dict(zip(IDS, ["done", "training", "training", "missing"], strict=True))
+    sweep = Reader(folder).read(NOW)
+    assert (sweep.examples_per_s, sweep.left_s) == (750.0, 129.0)
+
+
+def test_workers_of_a_launch_that_has_ended_still_train(folder):
+    folder.keep_progress(progress(ended=True))
+    folder.keep_progress(*beside("node.7", "training", host="elsewhere"))
+    assert states(folder) == dict(zip(IDS, ["done", "waiting", "training", "missing"], strict=True))
+    assert Reader(folder).read(NOW).news == ""

@@ -6,6 +6,7 @@ from sweeps import BASE
 
 from ablations.spec import Ablation, Factor
 from harness.progress import tally
+from harness.records import RunProgress
 from harness.training.layout import Layout
 from harness.training.watcher import Compiled, Epoch, Started
 
@@ -40,3 +41,15 @@ def test_a_launch_is_counted_by_what_its_watcher_is_told(clock):
         1, 10.0, 10.0, 0.5, None)
     # Two epochs at 5 s; four of half the work at 2.5 s, and as long to compile.
     assert count.progress.left_s == pytest.approx(2 * 5 + 4 * 2.5 + 3)
+
+
+def test_what_workers_elsewhere_do_is_adopted_and_what_is_left_follows_from_the_time_since_the_start(clock):
+    count = tally.Tally(RUNS, {run.run_id: 2.0 if run in WIDE else 1.0 for run in RUNS},
+                        dict.fromkeys((run.run_id for run in RUNS), 2))
+    first, second = (run.run_id for run in WIDE)
+    clock[0] += 12
+    count.adopt({first: RunProgress("training", 1, 2), second: RunProgress("compiling", 0, 2)})
+    assert count.progress.runs[first].state == "training"
+    assert count.progress.left_s == pytest.approx(12 / 2 * 10), "2 of 12 are done"
+    count.adopt({second: RunProgress("training", 1, 2)})  # the first one's worker has died
+    assert count.progress.runs[first].state == "waiting"

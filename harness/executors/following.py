@@ -1,0 +1,40 @@
+"""What workers elsewhere do, told to a launch's listeners as if it were done here."""
+
+from collections.abc import Iterable
+
+from ablations.spec import Run
+from harness import records
+from harness.progress import status
+from harness.progress.audience import Listeners
+
+
+class Followed:
+    """Reads how far the workers of a launch are, and tells."""
+
+    def __init__(self, folder: records.Folder, runs: Iterable[Run], listeners: Listeners):
+        self._folder, self._listeners = folder, listeners
+        self._waiting = {run.run_id: run for run in runs}
+        self.finished: list[records.RunRecord] = []
+
+    def look(self, ended: Iterable[str] = ()) -> None:
+        """Reads how far the workers are, and tells of runs that are recorded now.
+
+        Args:
+          ended: run_ids of jobs that have ended, whose records may be there.
+        """
+        under_way = {run_id: run for progress in status.working(self._folder) for run_id, run in progress.runs.items()
+                     if run_id in self._waiting and run.state != "waiting"}
+        recorded = [run_id for run_id, run in under_way.items() if run.state in records.STATUSES]
+        self._listeners.tally.adopt({run_id: run for run_id, run in under_way.items()
+                                     if run.state not in records.STATUSES})
+        for run_id in dict.fromkeys([*recorded, *ended]):
+            if run_id in self._waiting and (record := self._folder.record(run_id)) is not None:
+                self.finished.append(record)
+                self._listeners.finished(self._waiting.pop(run_id), record)
+        if self._listeners.file:
+            self._listeners.file.refresh()
+
+    @property
+    def waiting(self) -> list[Run]:
+        """Lists the runs that are not recorded yet."""
+        return list(self._waiting.values())

@@ -1,0 +1,190 @@
+"""Trains the cohorts of a launch as tasks of a Ray cluster, which decides where and starts what died again."""
+
+import collections
+import contextlib
+import dataclasses
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ablations.spec import Run
+from harness import records
+from harness.executors import extras, shard, worker
+from harness.executors.following import Followed
+from harness.executors.sharing import Shared
+from harness.training import stopping
+from harness.training.executor import BROKEN, BrokenError
+
+# How often a task is started again whose node or process has died. A run's own failure is a record, and no such death.
+RETRIES = 3
+# Tasks handed to Ray for each that can run: enough to keep every node busy and to tell an autoscaler of demand.
+AHEAD = 4
+_LOOK_S = 1.0
+
+
+class ClusterError(Exception):
+    """A cluster that is not there; the message is one line."""
+
+
+class LostError(Exception):
+    """Tasks whose process died again and again; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Which cluster, and what each cohort gets of it.
+
+    Attributes:
+      address: "local" starts Ray on this machine, "auto" is the cluster that this machine is in; else HOST:PORT.
+      cpus, gpus: of each task; fractions share a device.
+    """
+
+    address: str = "auto"
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
+          make: Callable[[Sequence[Run]], worker.Job], turns: Shared, followed: Followed, tell: Callable[[str], None]
+          ) -> None:
+    """Trains runs in a cluster, until all are recorded that no other launch trains.
+
+    Args:
+      work: run_id -> what it costs, in any unit.
+      make: makes a job of a part of a cohort.
+      turns: which runs are this launch's.
+      followed: reads how far the workers are.
+      tell: is given lines for the user.
+
+    Raises:
+      stopping.StoppedError: if the user asked to stop; what was in training is saved.
+      BrokenError: if it looks as if nothing will train.
+      LostError: if tasks died as often as they may.
+      Exception: what ended a job before its time.
+    """
+    with _connected(cluster.address) as ray, stopping.on_signal(tell) as stop:
+        slots = _slots(ray.cluster_resources(), cluster)
+        tell(f"Ray: {len(ray.nodes())} nodes, {slots} cohorts at once")
+        tasks = _Tasks(ray, ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(worker.work),
+                       followed, tell)
+        waiting: list[Run] = list(absent)
+        while waiting:
+            queue = collections.deque(shard.pieces(waiting, work, slots))
+            while queue or tasks.pending:
+                if (stop or tasks.error) and (queue or not tasks.cancelled):
+                    queue.clear()
+                    tasks.cancel()
+                while queue and len(tasks.pending) < AHEAD * slots:
+                    if mine := turns.take(queue.popleft()):
+                        tasks.start(make(mine))
+                tasks.wait()
+            if tasks.error:
+                raise tasks.error
+            if stop:
+                raise stopping.StoppedError
+            lost = {run_id for ids in tasks.lost for run_id in ids}
+            waiting = turns.again([run for run in followed.waiting if run.run_id not in lost])
+        if tasks.lost:
+            raise LostError(f"the processes of {len(tasks.lost)} tasks died {RETRIES + 1} times each, the first with "
+                            f"{tasks.lost[0][0]}: its memory may not suffice; what they had saved stays")
+
+
+class _Tasks:
+    """The tasks that Ray has.
+
+    Attributes:
+      pending: reference -> run_ids.
+      lost: the run_ids of each task that died as often as it may.
+      error: what ended a job before its time.
+      cancelled: whether those pending were told to stop.
+    """
+
+    def __init__(self, ray: Any, remote: Any, followed: Followed, tell: Callable[[str], None]):
+        self._ray, self._remote, self._followed, self._tell = ray, remote, followed, tell
+        self._looked, self._alike = 0.0, list[str]()
+        self.pending: dict[Any, tuple[str, ...]] = {}
+        self.lost: list[tuple[str, ...]] = []
+        self.error: Exception | None = None
+        self.cancelled = False
+
+    def start(self, job: worker.Job) -> None:
+        """Hands a job to Ray."""
+        self.pending[self._remote.remote(job)] = job.run_ids
+
+    def cancel(self) -> None:
+        """Has those that train save what they have, and the others not begin."""
+        self.cancelled = True
+        for reference in self.pending:
+            self._ray.cancel(reference)
+
+    def wait(self) -> None:
+        """Waits for a task to end, a second at most, and tells what came of it."""
+        ended: list[str] = []
+        if self.pending:
+            ready, _ = self._ray.wait(list(self.pending), timeout=_LOOK_S)
+            if ready:  # all that are
+                ready, _ = self._ray.wait(list(self.pending), num_returns=len(self.pending), timeout=0)
+            for reference in ready:
+                run_ids = self.pending.pop(reference)
+                self._take(reference, run_ids)
+                ended += run_ids
+        if ended or time.monotonic() - self._looked > _LOOK_S:
+            before = len(self._followed.finished)
+            self._followed.look(ended)
+            self._look_for_broken(self._followed.finished[before:])
+            self._looked = time.monotonic()
+
+    def _take(self, reference: Any, run_ids: tuple[str, ...]) -> None:
+        try:
+            outcome = self._ray.get(reference)
+        except self._ray.exceptions.TaskCancelledError:
+            return
+        except self._ray.exceptions.RayError as error:
+            if not self.cancelled:
+                self.lost.append(run_ids)
+                self._tell(f"warning: {', '.join(run_ids)}: {str(error).strip().splitlines()[0]}")
+            return
+        for line in outcome.told:
+            self._tell(line)
+        self.error = self.error or outcome.error
+
+    def _look_for_broken(self, finished: Sequence[records.RunRecord]) -> None:
+        """Ends the launch where one run after another fails alike before its first step, in cohort after cohort."""
+        for record in finished:
+            alike = record.status == "error" and not record.epochs_trained
+            message = record.message.partition(" (not tried")[0]
+            self._alike = [*(self._alike if self._alike[:1] == [message] else []), message] if alike else []
+        if len(self._alike) >= BROKEN * 2 and len(self._alike) == len(self._followed.finished):
+            self.error = self.error or BrokenError(
+                f"the first {len(self._alike)} runs failed alike before their first step, the last with: "
+                f"{self._alike[-1]}; mend that, and train them again with --retry=error")
+
+
+def _slots(resources: Mapping[str, float], cluster: Cluster) -> int:
+    """Counts the tasks that the cluster can run at once."""
+    asked = {"CPU": cluster.cpus, "GPU": cluster.gpus}
+    found = [resources.get(name, 0.0) / number for name, number in asked.items() if number]
+    return max(1, int(min(found, default=1.0)))
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here speaks to anybody outside
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # of a local cluster on a busy machine
+    ray = extras.needed("ray", "ray", "--executor=ray")
+    try:
+        with warnings.catch_warnings():
+            # A local cluster's processes are forked from this one, to be other programs at once.
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(
+                {"include_dashboard": False} if address == "local" else {}))
+    except Exception as error:  # of many kinds, Exception itself among them
+        raise ClusterError(f"--ray_address={address}: {str(error).strip().splitlines()[0]}; start a cluster with "
+                              "`ray start --head` and on each other node `ray start --address=HOST:PORT`, or give "
+                              "--ray_address=local") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,265 @@
+"""Leases on runs: which process trains which of a folder's runs, so that any number of launches may share the folder.
+
+A lease is a file that one process alone can create, on NFS too. Its owner renews it while it lives; one that is not
+renewed has expired and may be taken over. All times are the file system's own, so that no two clocks are compared.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+
+import psutil
+
+from harness.records.configs import as_json
+
+# Attributes that NFS keeps in a client's memory may be a minute old.
+EXPIRES_S, RENEWED_S = 150.0, 15.0
+_SETTLED_S = 0.2
+# A file of `exclusively` is held for milliseconds.
+_FORGOTTEN_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """The process that holds a lease.
+
+    Attributes:
+      started: in seconds since 1970; numbers of processes come again.
+      namespace: within which its number means something: containers of one host have their own.
+      key: of one set of leases.
+    """
+
+    host: str
+    pid: int
+    started: float
+    namespace: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+    def has_ended(self) -> bool:
+        """Whether the process is known to have ended; of one elsewhere nothing is known."""
+        if (self.host, self.namespace) != _here():
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) > 1
+        except psutil.NoSuchProcess:
+            return True
+
+
+UNKNOWN = Owner("unknown", 0, 0.0, "", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Held:
+    """What was read of a lease: its content, and when it was last renewed, by the file system's clock."""
+
+    text: str
+    renewed: float
+
+    @property
+    def owner(self) -> Owner:
+        try:
+            return Owner(**json.loads(self.text))
+        except (ValueError, TypeError):  # it is being written
+            return UNKNOWN
+
+
+class Leases:
+    """The leases of this process in one folder, renewed by a thread while the context is entered."""
+
+    def __init__(self, folder: pathlib.Path, expires_s: float = EXPIRES_S, renewed_s: float = RENEWED_S):
+        self._folder, self._expires_s, self._renewed_s = folder, expires_s, renewed_s
+        self._text = _signed()
+        self._clock = folder / f".{uuid.uuid4().hex}.clock"
+        self._mine: set[str] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_renewing, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._now()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        for name in tuple(self._mine):
+            self.release(name)
+        self._clock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others' are in it
+            self._folder.rmdir()
+
+    def take(self, names: Iterable[str]) -> list[str]:
+        """Takes those leases that nobody holds, or whose owner is gone.
+
+        Returns:
+          the names of all that are this process's now, those it had before included.
+        """
+        had, taken, taken_over, now = set(self._mine), list[str](), False, self._now()
+        for name in names:
+            path = self._folder / name
+            if name in had or _created(path, self._text):
+                taken.append(name)
+            elif self._may_take_over(path, now) and _created(path, self._text):
+                taken.append(name)
+                taken_over = True
+        if taken_over:  # another may have meant to remove the one that was there before
+            time.sleep(_SETTLED_S)
+            taken = [name for name in taken if self._is_mine(name)]
+        self._mine |= set(taken)
+        return taken
+
+    def release(self, name: str) -> None:
+        """Gives a lease back."""
+        if self._is_mine(name):
+            (self._folder / name).unlink(missing_ok=True)
+        self._mine.discard(name)
+
+    def others(self, names: Iterable[str]) -> dict[str, tuple[Owner, float]]:
+        """Finds the leases that other processes hold, those that have expired left out.
+
+        Returns:
+          name -> owner, and when it was last renewed, by the file system's clock.
+        """
+        now, found = self._now(), {}
+        for name in names:
+            held = None if name in self._mine else _read(self._folder / name)
+            if held is not None and not self._is_over(held, now):
+                found[name] = held.owner, held.renewed
+        return found
+
+    def until_known(self, names: Iterable[str]) -> dict[str, Owner]:
+        """Waits until each lease of another process is seen to be renewed, or is over.
+
+        Returns:
+          name -> owner, of those that are held by processes that live.
+        """
+        first = self.others(names)
+        while True:
+            there = self.others(first)
+            known = {name: owner for name, (owner, renewed) in there.items()
+                     if (owner.host, owner.namespace) == _here() or renewed > first[name][1]}
+            if len(known) == len(there):
+                return known
+            time.sleep(min(1.0, self._renewed_s))
+
+    def _may_take_over(self, path: pathlib.Path, now: float) -> bool:
+        """Removes a lease whose owner is gone; whether there is none now."""
+        held = _read(path)
+        return held is None or (self._is_over(held, now) and _removed(path, held))
+
+    def _is_over(self, held: _Held, now: float) -> bool:
+        return now - held.renewed > self._expires_s or held.owner.has_ended()
+
+    def _is_mine(self, name: str) -> bool:
+        held = _read(self._folder / name)
+        return held is not None and held.text == self._text
+
+    def _now(self) -> float:
+        """Tells the time as the file system does."""
+        self._clock.touch()
+        return self._clock.stat().st_mtime
+
+    def _keep_renewing(self) -> None:
+        while not self._ended.wait(self._renewed_s):
+            for name in tuple(self._mine):
+                with contextlib.suppress(OSError):  # a file system that is away comes back, or training fails of it
+                    if self._is_mine(name):
+                        os.utime(self._folder / name)
+
+
+def held_by_others(folder: pathlib.Path, names: Iterable[str]) -> dict[str, Owner]:
+    """Finds the leases that processes hold which live, as far as can be told without leaving anything behind."""
+    found = {}
+    for name in names:
+        held = _read(folder / name)
+        if held is not None and time.time() - held.renewed < EXPIRES_S and not held.owner.has_ended():
+            found[name] = held.owner
+    return found
+
+
+def told(owners: Mapping[str, Owner], left: int) -> str:
+    """Says who trains how many runs, and how many are left."""
+    counts = Counter(map(str, owners.values()))
+    trained = ", ".join(f"{number} run{'s are' if number > 1 else ' is'} being trained by {owner}"
+                        for owner, number in counts.items())
+    return f"{trained}, {left} {'is' if left == 1 else 'are'} left"
+
+
+@contextlib.contextmanager
+def exclusively(path: pathlib.Path) -> Iterator[None]:
+    """Keeps all other processes out, on NFS too, while a file is read, changed and written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text, since = _signed(), time.monotonic()
+    while not _created(path, text):
+        held = _read(path)
+        if held and (held.owner.has_ended() or time.monotonic() - since > _FORGOTTEN_S):
+            _removed(path, held)
+            since = time.monotonic()
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@functools.cache
+def _here() -> tuple[str, str]:
+    """Names the host, and the namespace of its processes that this one is in."""
+    namespace = ""
+    with contextlib.suppress(OSError):
+        namespace = str(pathlib.Path("/proc/self/ns/pid").readlink())
+    return socket.gethostname(), namespace
+
+
+def _signed() -> str:
+    host, namespace = _here()
+    return json.dumps(as_json(Owner(host, os.getpid(), psutil.Process().create_time(), namespace, uuid.uuid4().hex)))
+
+
+def _created(path: pathlib.Path, text: str) -> bool:
+    """Creates a file, unless another process has."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return True
+
+
+def _read(path: pathlib.Path) -> _Held | None:
+    """Reads a lease; opening it has NFS ask the server for its time."""
+    try:
+        with open(path) as file:
+            return _Held(file.read(), os.fstat(file.fileno()).st_mtime)
+    except FileNotFoundError:
+        return None
+
+
+def _removed(path: pathlib.Path, held: _Held) -> bool:
+    """Removes a lease as it was read; one that another process has put in its place is put back."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return True
+    found = _read(aside)
+    aside.unlink()
+    if found is None or found.text == held.text:
+        return True
+    _created(path, found.text)
+    return False

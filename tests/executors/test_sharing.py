@@ -1,0 +1,104 @@
+import json
+
+from sweeps import ABLATION, FOUND
+
+from harness import records
+from harness.executors import local, sharing
+from harness.records.leases import Leases
+from harness.training import executor, turns
+from harness.training.watcher import Watcher
+
+IDS = [run.run_id for run in ABLATION.runs()]
+
+
+class Heard(Watcher):
+    def __init__(self):
+        self.recorded = []
+
+    def finished(self, run, record):
+        self.recorded.append(run.run_id)
+
+
+def launched(folder, retried=()):
+    launch, heard = executor.Launch("Why?", ABLATION.runs(), folder, save_every_s=1e9, devices=4), Heard()
+    absent = executor.missing(ABLATION.runs(), folder, retried)
+    old = sharing.retried(folder, absent)
+    return [record.cell for record in local.train(launch, absent, FOUND, old, heard)], heard
+
+
+def test_a_launch_trains_what_no_other_does_and_nothing_is_left_over(tmp_path):
+    folder = records.Folder(tmp_path, "made_up")
+    with Leases(folder.in_training) as other:
+        other.take(IDS[:2])
+        assert sharing.elsewhere(folder, ABLATION.runs()).endswith(", 4 are left")
+        launched(folder)
+        assert set(folder.recorded()) == set(IDS[2:])
+    assert sharing.elsewhere(folder, ABLATION.runs()) == ""
+    launched(folder)
+    assert set(folder.recorded()) == set(IDS)
+    assert not folder.in_training.exists()
+
+
+def test_runs_of_a_launch_that_died_are_trained_by_the_one_that_waits_for_them(tmp_path, monkeypatch):
+    """Its process is elsewhere, so that nothing but silence tells."""
+    folder = records.Folder(tmp_path, "made_up")
+    folder.in_training.mkdir(parents=True)
+    (folder.in_training / IDS[0]).write_text(json.dumps(
+        {"host": "elsewhere", "pid": 7, "started": 1.0, "namespace": "", "key": "k"}))
+    monkeypatch.setattr(local, "Leases", lambda folder: Leases(folder, expires_s=0.3, renewed_s=0.05))
+    launched(folder)
+    assert set(folder.recorded()) == set(IDS)
+
+
+class Fake:
+    """Turns whose first run another holds at first."""
+
+    def __init__(self):
+        self.asked = []
+
+    def take(self, runs):
+        self.asked.append(list(runs))
+        return runs[1:] if len(self.asked) == 1 else list(runs)
+
+    def again(self, runs):
+        return list(runs)
+
+
+def test_what_another_gives_up_gets_a_turn_at_the_end():
+    runs = ABLATION.runs()
+    given = list(turns.in_turn([(runs[:3], "one"), (runs[3:], "two")], Fake()))
+    assert given == [(runs[1:3], "one", "two"), (runs[3:], "two", None), (runs[:1], "one", None)]
+
+
+def test_what_another_launch_has_recorded_meanwhile_is_told_and_not_trained(tmp_path):
+    folder = records.Folder(tmp_path, "made_up")
+    launched(folder)
+    heard = Heard()
+    with Leases(folder.in_training) as held:
+        shared = sharing.Shared(folder, held, {}, heard)
+        assert shared.take(ABLATION.runs()) == []
+        assert heard.recorded == IDS
+        assert held.others(IDS) == {}
+
+
+def test_a_retried_record_is_set_aside_once(tmp_path):
+    folder = records.Folder(tmp_path, "made_up")
+    launched(folder)
+    diverged = [run for run in ABLATION.runs() if folder.record(run.run_id).status == "diverged"]
+    old = sharing.retried(folder, diverged)
+    with Leases(folder.in_training) as held:
+        assert sharing.Shared(folder, held, old, Heard()).take(diverged[:1]) == diverged[:1]
+    assert folder.record(diverged[0].run_id) is None
+    assert len(list((folder.path / "set_aside").iterdir())) == 1
+    launched(folder)
+    with Leases(folder.in_training) as held:  # another, which was told to retry what was there before
+        later = dict.fromkeys(old, "1999-01-01T00:00:00+00:00")
+        assert sharing.Shared(folder, held, later, Heard()).take(diverged) == []
+
+
+def test_the_layout_that_was_kept_first_counts_for_all_who_train_the_cohort(tmp_path):
+    folder = records.Folder(tmp_path, "made_up")
+    first, second = ({"layout": {"runs": runs}, "why": "faster"} for runs in (1, 2))
+    assert folder.keep_layout("cohort", first) == first
+    assert folder.keep_layout("cohort", second) == first
+    assert folder.keep_layout("cohort", second, replaces=True) == second

@@ -1,0 +1,38 @@
+import commands
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from harness import cli, cluster
+
+
+def checked():
+    cluster.check(dry_run=False)
+    cluster.join()
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (("--shard=5/4",), "--shard=5/4 must be I/N with I from 1 to N"),
+    (("--executor=slurm", "--slurm_time=soon"), "--slurm_time=soon must be minutes, HH:MM:SS or D-HH:MM:SS"),
+    (("--executor=slurm", "--slurm_set=account"), "--slurm_set=account needs the form key=value"),
+    (("--executor=ray", "--cpus_per_cohort=0"), "--cpus_per_cohort=0 and no GPU"),
+    (("--num_processes=2",), "--coordinator, --num_processes and --process_id belong to --distributed"),
+    (("--distributed", "--executor=ray"), "--distributed trains one run on many machines"),
+    (("--pretend_devices=256",), "--pretend_devices belongs to --dry_run"),
+])
+def test_flags_that_make_no_sense_are_one_line(given, said):
+    with flagsaver.flagsaver():
+        flags.FLAGS(["run", *given])
+        with pytest.raises((cli.UsageError, *cluster.ERRORS)) as error:
+            checked()
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_dry_run_tells_how_runs_would_lie_on_devices_that_are_not_there(tmp_path):
+    told = commands.here().run("harness.run", "--ablation=quickstart", f"--results_dir={tmp_path}", "--dry_run",
+                               "--only=network=mlp,regularizer=none", "--pretend_devices=256", COLUMNS="160")
+    assert told.returncode == 0, told.stderr
+    assert "On 256 devices of one process: 3 runs in 1 cohorts" in told.stdout
+    assert "3 devices, one run on each" in told.stdout

@@ -1,0 +1,110 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.records import leases
+from harness.records.leases import Leases
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "in_training"
+
+
+def test_a_lease_is_one_holders_alone_until_it_is_given_back(folder):
+    with Leases(folder) as one, Leases(folder) as other:
+        assert one.take(["a", "b"]) == ["a", "b"]
+        assert other.take(["b", "c"]) == ["c"]
+        assert one.take(["a"]) == ["a"], "what one has it has"
+        one.release("b")
+        assert other.take(["b"]) == ["b"]
+        assert set(other.others(["a", "b", "c"])) == {"a"}
+    assert not folder.exists(), "nothing is left over"
+
+
+def taken_at_once(folder, barrier, results):
+    with Leases(folder) as held:
+        barrier.wait()
+        results.put(held.take([str(number) for number in range(200)]))
+        barrier.wait()
+
+
+def test_of_processes_that_ask_at_once_one_gets_each_lease(folder):
+    # Forked from a child, which has not used jax: its threads do not outlive a fork.
+    code = ("import multiprocessing, pathlib, sys; sys.path.insert(0, 'tests/records'); import test_leases\n"
+            "context = multiprocessing.get_context('fork')\n"
+            "barrier, results = context.Barrier(3), context.Queue()\n"
+            "there = [context.Process(target=test_leases.taken_at_once, args=(pathlib.Path(sys.argv[1]), barrier, "
+            "results)) for _ in range(3)]\n"
+            "[one.start() for one in there]\n"
+            "taken = sorted(sum((results.get() for _ in there), []), key=int)\n"
+            "[one.join() for one in there]\n"
+            "assert taken == [str(number) for number in range(200)], taken\n")
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+
+
+def dead(folder, name, renewed_s_ago, **changes):
+    """Leaves the lease of a process of another host, which was last renewed some time ago."""
+    owner = {"host": "elsewhere", "pid": 7, "started": 1.0, "namespace": "", "key": "k"} | changes
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(owner))
+    when = (folder / name).stat().st_mtime - renewed_s_ago
+    os.utime(folder / name, (when, when))
+
+
+def test_a_lease_that_is_not_renewed_expires_and_one_that_is_does_not(folder):
+    dead(folder, "long ago", leases.EXPIRES_S + 1)
+    dead(folder, "just now", leases.EXPIRES_S - 10)
+    with Leases(folder) as held:
+        assert held.take(["long ago", "just now"]) == ["long ago"]
+        assert held.others(["just now"])["just now"][0].host == "elsewhere"
+
+
+def test_a_lease_of_a_process_here_that_has_ended_is_free_at_once(folder):
+    host, namespace = leases._here()
+    dead(folder, "a", 0, host=host, namespace=namespace, pid=2**22 + 7)
+    dead(folder, "b", 0, host=host, namespace=namespace, pid=os.getpid())  # a number that has come again
+    dead(folder, "c", 0, host=host, namespace="of a container", pid=2**22 + 7)
+    with Leases(folder) as held:
+        assert held.take(["a", "b", "c"]) == ["a", "b"]
+
+
+def test_holding_renews_and_waiting_ends_once_that_is_seen(folder):
+    with Leases(folder, renewed_s=0.05) as one, Leases(folder, expires_s=0.5, renewed_s=0.05) as other:
+        one.take(["a"])
+        taken_at, until = (folder / "a").stat().st_mtime_ns, time.monotonic() + 10
+        while (folder / "a").stat().st_mtime_ns == taken_at:
+            assert time.monotonic() < until, "never renewed"
+            time.sleep(0.02)
+        dead(folder, "b", 0.2)
+        known = other.until_known(["a", "b"])
+        assert {name: owner.pid for name, owner in known.items()} == {"a": os.getpid()}
+        assert other.take(["a", "b"]) == ["b"]
+
+
+def test_what_another_has_put_in_a_leases_place_is_put_back(folder):
+    dead(folder, "a", 0)
+    read = leases._read(folder / "a")
+    dead(folder, "a", 0, key="another")
+    assert not leases._removed(folder / "a", read)
+    assert json.loads((folder / "a").read_text())["key"] == "another"
+
+
+def test_who_trains_what_is_said_in_one_line():
+    one, other = (leases.Owner(host, 7, 0.0, "", "") for host in ("here", "there"))
+    assert leases.told({"a": one, "b": one}, 17) == "2 runs are being trained by here:7, 17 are left"
+    assert leases.told({"a": one, "b": other}, 1) == (
+        "1 run is being trained by here:7, 1 run is being trained by there:7, 1 is left")
+
+
+def test_a_file_is_changed_by_one_process_at_a_time_even_after_one_was_killed(tmp_path):
+    path = tmp_path / ".plan.lock"
+    host, namespace = leases._here()
+    dead(tmp_path, path.name, 0, host=host, namespace=namespace, pid=2**22 + 7)
+    with leases.exclusively(path):
+        assert not leases._created(path, "another")
+    assert not path.exists()
