@@ -16,6 +16,7 @@ from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs, pooling
 from harness.records.folder import CHOSEN_AGAIN
+from harness.records.reading import FormError
 from harness.training import cohort, cost, environment, memory, probe, stopping
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, smaller
@@ -209,7 +210,7 @@ class _Cohort:
 
     def prepare(self) -> None:
         """Compiles what the cohort is most likely to train with."""
-        if self.launch.folder.layouts().get(self._key) is None:
+        if _layouts(self.launch.folder).get(self._key) is None:
             self.trainer.prepare(self.runs, self.launch.devices, self.launch.parallel)
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
@@ -295,12 +296,8 @@ class _Cohort:
 
     def _chosen(self) -> probe.Choice:
         """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
-        if (kept := self.launch.folder.layouts().get(self._key)) is not None:
-            try:
-                return probe.Choice(Layout(**kept["layout"]), kept["why"])
-            except (KeyError, TypeError) as error:
-                raise records.RecordError(f"{self.launch.folder.path / 'layouts.json'} has another form ({error}); "
-                                          f"{CHOSEN_AGAIN}") from None
+        if (kept := _layouts(self.launch.folder).get(self._key)) is not None:
+            return kept
         self.watcher.compiling(())
         try:
             choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
@@ -319,6 +316,18 @@ class _Cohort:
         """Names the cohort on this machine."""
         what = cohort.signature(self.runs[0].config), len(self.runs), self.launch.parallel, self.launch.devices
         return configs.config_hash({"cohort": repr(what), "machine": self.recorder.machine.device})[:16]
+
+
+def _layouts(folder: records.Folder) -> dict[str, probe.Choice]:
+    """Reads the layouts chosen on this machine, by the cohort's key.
+
+    Raises:
+      records.RecordError: if one of them is none.
+    """
+    try:
+        return {key: probe.kept(stored) for key, stored in folder.layouts().items()}
+    except FormError as error:
+        raise records.RecordError(f"{folder.path / 'layouts.json'} {error}; {CHOSEN_AGAIN}") from None
 
 
 def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher,
@@ -341,7 +350,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
 
 def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
     """Refuses now what would be refused after hours of training, and says what tables will mark."""
-    launch.folder.layouts()
+    _layouts(launch.folder)
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
     wanted = {run.run_id for members, _ in cohorts for run in members}
     kept = [record for run_id, record in launch.folder.records().items() if run_id not in wanted]  # or it is retried
