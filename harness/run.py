@@ -38,13 +38,18 @@ such signal ends it at once, and the last checkpoints stay. A run that fails is 
 traceback beside the record, and the others train; --retry trains it again, and moves what it left to set_aside/. A
 record that cannot be written, as on a full disk, is tried again every ten seconds until it is or you stop.
 
+--replay=results/kmnist_mlp/runs/RUN/record.json trains that run again as it was, in the layout that it had, into a
+temporary folder or --results_dir, and says "equal" or what differs first.
+
 Exit codes: 0 all runs are recorded and at least one has not diverged; 75 stopped while it trained, with everything
-saved: run me again; 1 some run failed, all diverged, or the command could not be carried out; 2 a flag is wrong; 128
-and a signal's number: ended at once by it, as before training and after, where there is nothing to save.
+saved: run me again; 1 some run failed, all diverged, a replay differs, or the command could not be carried out; 2 a
+flag is wrong; 128 and a signal's number: ended at once by it, as before training and after, where there is nothing to
+save.
 """
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
@@ -59,7 +64,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import filelock
 from absl import flags
 from rich.console import Console
-from rich.table import Table
 
 import ablations
 from ablations import design as designs
@@ -67,16 +71,19 @@ from ablations import lookup, own_code
 from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
-from harness import cli, data, records
+from harness import cli, data, records, replay
 from harness.analysis import looks
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.progress import audience, dry_run
 from harness.progress.clock import Clock
 from harness.records import leftovers, pooling
+from harness.records.alone import alone_in
 from harness.records.files import check_writable
 from harness.training import checkpoint, cost, environment, estimate, executor, keeping, planning, scoring, stopping
 from harness.training.failure import complaint
+from harness.training.layout import asked_for
+from harness.training.replay import Replay
 from models.keras_weights import WeightsError
 from models.precision import PRECISIONS
 
@@ -125,6 +132,11 @@ KEEP_WEIGHTS = flags.DEFINE_enum(
 STORE_LOGITS = flags.DEFINE_bool(
     "store_logits", False, "Keep each run's logits on the test set, in half precision, with its predictions; without "
     "it they are kept where a metric of the ablation's own asks for them.")
+LAYOUT = flags.DEFINE_string(
+    "layout", None, "Layout that all runs train in, in the words of a record's placement.layouts, such as \"2 devices, "
+    "one run on each\"; without it the fastest one is found out.")
+REPLAY = flags.DEFINE_string(
+    "replay", None, "Train the run of this record.json again, into a temporary folder or --results_dir, and compare.")
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False,
     "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
@@ -177,8 +189,15 @@ def main() -> None:
     """Carries out the command."""
     console = Console()
     if LIST.value:
-        _print_list(console)
-        return
+        dry_run.show_all(console)
+    elif REPLAY.value:
+        replay.replay(REPLAY.value, console, functools.partial(_carry_out, console))
+    else:
+        _carry_out(console)
+
+
+def _carry_out(console: Console, wanted: Replay | None = None) -> None:
+    """Trains the ablations named, or of one of them the run that is wanted again."""
     names = [name for text in ABLATION.value for name in text.split(",")]
     if not names:
         raise cli.UsageError("--ablation=FILE.py or --ablation=NAME is needed (see --list), such as",
@@ -190,6 +209,8 @@ def main() -> None:
     devices = DEVICES.value or present
     with environment.numerics():
         all_asked = [_asked(study, devices, console) for study in map(lookup.find, dict.fromkeys(names))]
+        if wanted is not None:
+            all_asked = [dataclasses.replace(one, runs=[wanted.run_of(one.runs)]) for one in all_asked]
         _one_after_another(all_asked)
 
 
@@ -273,7 +294,7 @@ def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, clock = asked.study.name, Clock()
     trained = [record for stage in _stages(asked) for record in _trained(stage, clock)]
-    if DRY_RUN.value:
+    if DRY_RUN.value or REPLAY.value:
         return
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
     from harness import report  # its pictures and statistics take seconds to import
@@ -305,7 +326,7 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
                              "pmap" if PARALLEL.value == "pmap" else "jit",
                              varied=asked.study.ablation.varied, provenance=asked.provenance,
                              keep_weights=KEEP_WEIGHTS.value, store_logits=STORE_LOGITS.value or need_logits(
-                                 asked.study.ablation.metrics.values()))
+                                 asked.study.ablation.metrics.values()), layout=asked_for(LAYOUT.value, asked.devices))
     if DRY_RUN.value:
         if absent:
             _foretell(launch, absent, found, costs, console)
@@ -334,21 +355,15 @@ def _derived(study: Study) -> Study:
         settings["epochs"] = EPOCHS.value
     if PRECISION.value not in (None, study.ablation.base.precision):
         settings["precision"] = PRECISION.value
-    seeds = study.ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
+    seeds = study.ablation.seeds if SEEDS.value is None else designs.seeds(SEEDS.value)
     return lookup.overridden(study, settings, seeds[:1] if SMOKE.value else seeds, smoke=SMOKE.value)
-
-
-def _seeds(texts: list[str]) -> tuple[int, ...]:
-    if not all(text.isascii() and text.isdecimal() for text in texts):
-        raise cli.UsageError(f"--seeds={','.join(texts)} must be whole numbers of at least 0, such as 0,1,2")
-    return tuple(map(int, texts))
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
            work: Mapping[str, int], clock: Clock) -> list[records.RunRecord]:
     folder = launch.folder
     folder.path.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
+    with alone_in(folder):
         leftovers.remove(folder.path)
         _write_plan(asked)
         # Another process may have finished some while this one waited for its data.
@@ -364,22 +379,12 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
             raise StoppedError("stopped; run the same command again to go on from here") from None
 
 
-@contextlib.contextmanager
-def _alone_in(folder: records.Folder) -> Iterator[None]:
-    try:
-        with filelock.FileLock(folder.path / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise cli.UsageError(f"another process is training {folder.ablation} in {folder.path}: wait for it or stop it"
-                             ) from None
-
-
 def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
               costs: Mapping[str, records.Cost], console: Console) -> None:
     """Tells what training would take, and fails where it would."""
     found = inputs.with_weights(found, [run.config for run in absent], WEIGHTS_DIR.value)
     if (launch.folder.path / ".lock").exists():
-        with _alone_in(launch.folder):
+        with alone_in(launch.folder):
             pass
     dry_run.foretell(launch, absent, found, costs, [RESULTS_DIR.value, records.SHIPPED_RESULTS], console)
 
@@ -387,13 +392,6 @@ def _foretell(launch: executor.Launch, absent: list[Run], found: Mapping[Hashabl
 def _write_plan(asked: Asked) -> None:
     asked.folder.write_plan(planning.plan(asked.study, asked.planned, asked.provenance, asked.rule),
                             asked.study.sources)
-
-
-def _print_list(console: Console) -> None:
-    table = Table("ablation", "runs", "question", box=None)
-    for name, ablation in ablations.ABLATIONS.items():
-        table.add_row(name, str(len(ablation.runs())), ablation.question)
-    console.print(table, highlight=False)
 
 
 if __name__ == "__main__":

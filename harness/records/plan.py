@@ -175,7 +175,7 @@ def checked(plan: Plan) -> Plan:
             raise FormError(f"has a claim about {claim.metric} that cannot be held against anything")
         if not all(abs(value) < math.inf for value in (claim.value or 0, claim.within)):
             raise FormError(f"has a claim about {claim.metric} with a figure that is none")
-    for rule in filter(None, (plan.stopping, plan.fixed and plan.fixed.stopping)):
-        if rule.step < 1 or not 0 <= rule.within < math.inf:
+    for rule in (plan.stopping, plan.fixed.stopping if plan.fixed else None):
+        if rule and (rule.step < 1 or not 0 <= rule.within < math.inf):
             raise FormError("has a rule that adds no seeds")
     return plan

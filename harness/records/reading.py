@@ -6,7 +6,7 @@ import datetime
 import functools
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.records.configs import config_hash
@@ -27,33 +27,34 @@ def structured(kind: type[Kind], stored: Mapping[str, Any]) -> Kind:
       FormError: naming the field.
     """
     try:
-        found: Kind = _reader(kind)(stored)
+        found: Kind = _reader_of(typing.cast(Hashable, kind))(stored)
     except FormError as error:
         raise FormError(f"has another form: {error}") from None
     return found
 
 
 @functools.cache
-def _reader(annotated: Any) -> Callable[[Any], Any]:
+def _reader_of(annotated: Hashable) -> Callable[[Any], Any]:
     """Makes the function that reads JSON of a type."""
     origin, arguments = typing.get_origin(annotated), typing.get_args(annotated)
     if annotated is Any:
         return lambda value: value
     if annotated is float:
         return number
-    if dataclasses.is_dataclass(annotated):
+    if isinstance(annotated, type) and dataclasses.is_dataclass(annotated):
         return functools.partial(_dataclass, annotated, {
-            name: _reader(kind) for name, kind in typing.get_type_hints(annotated).items()})
+            name: _reader_of(kind) for name, kind in typing.get_type_hints(annotated).items()})
     if origin in (types.UnionType, typing.Union):
-        return functools.partial(_one_of, [_reader(kind) for kind in arguments if kind is not type(None)],
+        return functools.partial(_one_of, [_reader_of(kind) for kind in arguments if kind is not type(None)],
                                  type(None) in arguments)
     if origin is tuple:
-        return functools.partial(_several, tuple, _reader(arguments[0]), None if ... in arguments else len(arguments))
+        length = None if ... in arguments else len(arguments)
+        return functools.partial(_several, tuple, _reader_of(arguments[0]), length)
     if origin is dict:
-        return functools.partial(_several, dict, _reader(arguments[1]), None)
+        return functools.partial(_several, dict, _reader_of(arguments[1]), None)
     if origin is typing.Literal:
         return functools.partial(_choice, arguments)
-    return functools.partial(_exactly, annotated)
+    return functools.partial(_exactly, typing.cast(type[Any], annotated))
 
 
 def _dataclass(kind: type[Any], readers: Mapping[str, Callable[[Any], Any]], value: Any) -> Any:
@@ -85,7 +86,7 @@ def _several(kind: type[Any], read: Callable[[Any], Any], length: int | None, va
     if not isinstance(value, Mapping if kind is dict else list | tuple) or length not in (None, len(value)):
         wanted = "object" if kind is dict else "list" if length is None else f"list of {length}"
         raise FormError(f"{value!r:.80} is no {wanted}")
-    return {name: read(one) for name, one in value.items()} if kind is dict else tuple(map(read, value))
+    return {name: read(one) for name, one in value.items()} if isinstance(value, Mapping) else tuple(map(read, value))
 
 
 def _choice(choices: Sequence[Any], value: Any) -> Any:

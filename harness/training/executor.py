@@ -50,6 +50,7 @@ class Launch:
       provenance: where the ablation is written.
       keep_weights: see `recording.Recorder`.
       store_logits: whether all scores of the test set are kept with the predictions.
+      layout: that all train in; None has the fastest one found out.
     """
 
     question: str
@@ -63,6 +64,7 @@ class Launch:
     provenance: records.Provenance = records.Provenance()
     keep_weights: str = "none"
     store_logits: bool = False
+    layout: Layout | None = None
 
     def machine(self) -> records.Environment:
         """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
@@ -210,7 +212,7 @@ class _Cohort:
 
     def prepare(self) -> None:
         """Compiles what the cohort is most likely to train with."""
-        if _layouts(self.launch.folder).get(self._key) is None:
+        if self.launch.layout is None and _layouts(self.launch.folder).get(self._key) is None:
             self.trainer.prepare(self.runs, self.launch.devices, self.launch.parallel)
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
@@ -296,6 +298,8 @@ class _Cohort:
 
     def _chosen(self) -> probe.Choice:
         """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
+        if self.launch.layout is not None:
+            return probe.Choice(self.launch.layout, "given by --layout")
         if (kept := _layouts(self.launch.folder).get(self._key)) is not None:
             return kept
         self.watcher.compiling(())
@@ -341,7 +345,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
             read = found[inputs.key(members[0].config)]
             trainer = Trainer(read.examples, launch.save_every_s, lambda: bool(stop), launch.device_memory,
                               read.backbone, read.weights.sha256 if read.weights else "", machine,
-                              keeps_logits=launch.store_logits, tell=watcher.told)
+                              keeps_logits=launch.store_logits, tell=watcher.told, compacts=launch.layout is None)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
                                 watcher.told, launch.provenance, launch.keep_weights)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
