@@ -169,7 +169,8 @@ def _write_overview(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, 
         files[claimed] = findings.claims(entries).encode()
         if readme.is_file():
             files[readme] = findings.filled(readme.read_text(encoding="utf-8"), entries).encode()
-    changed = {path: content for path, content in files.items() if not (path.is_file() and path.read_bytes() == content)}
+    changed = {path: content for path, content in files.items()
+               if not (path.is_file() and path.read_bytes() == content)}
     written = [path for path, content in changed.items() if writer.write(path, content)]
     return written if index in changed else [index, *written]
 

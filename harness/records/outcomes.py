@@ -8,7 +8,7 @@ from harness.records.reading import FormError
 from harness.records.record import RunRecord
 
 # What reports read; logits, which may be kept beside them, are the ablation's own metrics'.
-REPORTED = ("predicted", "label", "probability", "rank")
+REPORTED = ("predicted", "label", "probability", "rank", "tta_predicted")
 REMEDY = ("the run counts without its predictions; delete the file, or put a copy in its place, or move the run's "
           "folder away to train it again")
 
