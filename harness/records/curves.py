@@ -1,6 +1,7 @@
 """A run's learning curve: how it is read, and what of it must fit the run's record."""
 
 import csv
+import io
 import itertools
 import math
 import pathlib
@@ -8,7 +9,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from harness.records.files import refuse_pointer
+from harness.records.files import Digests, content
 from harness.records.reading import FormError
 from harness.records.record import RunRecord
 
@@ -18,15 +19,17 @@ REMEDY = "the run counts without its curve; put a copy in its place, or move the
 _ROUNDING = 1e-6
 
 
-def read(path: pathlib.Path) -> pd.DataFrame:
+def read(path: pathlib.Path, digests: Digests | None = None) -> pd.DataFrame:
     """Reads a curve, with `CURVE_COLUMNS`; every number as it was written.
+
+    Args:
+      digests: see `files.content`.
 
     Raises:
       OSError, ValueError, csv.Error: if that cannot be.
     """
-    refuse_pointer(path)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
+    text = content(path, digests).decode("utf-8-sig")
+    header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     if lacking := set(CURVE_COLUMNS) - set(header):
         raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
     if ragged := [row for row in rows if len(row) != len(header)]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import math
@@ -13,7 +14,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,8 +28,12 @@ _TEMPORARY = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.tmp")
 _ABANDONED_S = 60.0
 # The first line of what Git LFS puts in a file's place.
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_IS_POINTER = "is a Git LFS pointer and not the file itself: run git lfs pull"
 _DEEPEST = 50
 REMEDY = "move the run's folder away to have it trained again"
+
+
+Digests = MutableMapping[pathlib.Path, str]
 
 
 class RecordError(Exception):
@@ -157,19 +162,38 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(as_json(value), indent=1, allow_nan=False) + "\n").encode()
 
 
-def read_arrays(path: pathlib.Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def content(path: pathlib.Path, digests: Digests | None = None) -> bytes:
+    """Reads a file whole.
+
+    Args:
+      digests: where to note the sha256 of what was read.
+
+    Raises:
+      PointerError: if it is a pointer of Git LFS.
+    """
+    found = path.read_bytes()
+    if digests is not None:
+        digests[path] = hashlib.sha256(found).hexdigest()
+    if found.startswith(_POINTER):
+        raise PointerError(_IS_POINTER)
+    return found
+
+
+def read_arrays(path: pathlib.Path, names: Collection[str] | None = None, digests: Digests | None = None
+                ) -> dict[str, np.ndarray]:
     """Reads an npz file.
 
     Args:
       names: of the arrays to read, as far as they are there; None reads all.
+      digests: see `content`.
 
     Raises:
       OSError, ValueError: in words of one's own, if it is missing or damaged.
     """
-    refuse_pointer(path)
+    file = io.BytesIO(content(path, digests))
     try:
         # What numpy reads of an archive itself is not held against the archive's checksums.
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             members = {pathlib.PurePosixPath(member).stem: member for member in archive.namelist()}
             return {name: np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
                     for name, member in members.items() if names is None or name in names}
@@ -182,22 +206,23 @@ def refuse_pointer(path: pathlib.Path) -> None:
     """Raises PointerError if a file is a pointer of Git LFS, which stands where the file itself was not fetched."""
     with open(path, "rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
-            raise PointerError("is a Git LFS pointer and not the file itself: run git lfs pull")
+            raise PointerError(_IS_POINTER)
 
 
-def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY) -> dict[str, Any]:
+def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY, digests: Digests | None = None
+              ) -> dict[str, Any]:
     """Reads an object that has the required names, and no number or depth that nothing here ever writes.
 
     Args:
       remedy: what its reader may do about a damaged file.
+      digests: see `content`.
 
     Raises:
       DamagedFileError: naming the file and what is wrong with it.
     """
     try:
-        refuse_pointer(path)
         # An editor may have put a byte order mark before it.
-        value = json.loads(path.read_text("utf-8-sig"), parse_constant=_refuse_number)
+        value = json.loads(content(path, digests).decode("utf-8-sig"), parse_constant=_refuse_number)
         _check_values(value)
     except PointerError as error:
         raise DamagedFileError(path, str(error)) from None

@@ -22,6 +22,7 @@ from harness.records.configs import as_json
 from harness.records.files import (
     REMEDY,
     DamagedFileError,
+    Digests,
     RecordError,
     json_bytes,
     read_arrays,
@@ -46,11 +47,16 @@ CHOSEN_AGAIN = "move the file away to have layouts chosen again, which may chang
 
 
 class Folder:
-    """One ablation's folder below the results folder."""
+    """One ablation's folder below the results folder.
+
+    Attributes:
+      digests: sha256 of each file that was read, as it was then.
+    """
 
     def __init__(self, results_dir: str | os.PathLike[str], ablation: str):
         self.path = pathlib.Path(results_dir).resolve() / ablation
         self.ablation = ablation
+        self.digests: dict[pathlib.Path, str] = {}
 
     @property
     def results_dir(self) -> pathlib.Path:
@@ -172,7 +178,7 @@ class Folder:
         path = self.path / "plan.json"
         if not path.exists():
             return None
-        stored = read_json(path, ("question", "factors", "runs"), _WRITTEN_AGAIN)
+        stored = read_json(path, ("question", "factors", "runs"), _WRITTEN_AGAIN, self.digests)
         return _as(Plan, {"ablation": self.ablation} | stored, path, checked_plan)
 
     def layouts(self) -> dict[str, Any]:
@@ -202,11 +208,11 @@ class Folder:
     def record(self, run_id: str) -> RunRecord | None:
         """Reads a run's record, whatever its schema; None while it is unfinished."""
         path = self.run(run_id) / "record.json"
-        return read_record(path) if path.exists() else None
+        return read_record(path, self.digests) if path.exists() else None
 
     def records(self) -> dict[str, RunRecord]:
         """Reads all records, by run_id in its order."""
-        return {run_id: read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
+        return {run_id: read_record(self.run(run_id) / "record.json", self.digests) for run_id in self.recorded()}
 
     def recorded(self) -> list[str]:
         """Lists the runs that have a record, in order."""
@@ -220,7 +226,7 @@ class Folder:
         """Reads a run's learning curve, with `CURVE_COLUMNS`."""
         path = self.run(run_id) / "curve.csv"
         try:
-            return curves.read(path)
+            return curves.read(path, self.digests)
         except (OSError, ValueError, csv.Error) as error:
             raise DamagedFileError(path, f"cannot be read: {error}", curves.REMEDY) from None
 
@@ -228,7 +234,7 @@ class Folder:
         """Reads a run's test predictions, or those arrays of them that are named."""
         path = self.run(run_id) / "predictions.npz"
         try:
-            return read_arrays(path, names)
+            return read_arrays(path, names, self.digests)
         except (OSError, ValueError) as error:
             raise DamagedFileError(path, f"cannot be read: {error}", outcomes.REMEDY) from None
 
@@ -263,7 +269,7 @@ class Folder:
         if not path.exists():
             return None
         try:
-            return read_arrays(path)
+            return read_arrays(path, digests=self.digests)
         except (OSError, ValueError) as error:
             raise DamagedFileError(path, f"cannot be read: {error}", "delete it to do without its pictures") from None
 
@@ -296,13 +302,16 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
     return list(found.values()), hidden
 
 
-def read_record(path: pathlib.Path) -> RunRecord:
+def read_record(path: pathlib.Path, digests: Digests | None = None) -> RunRecord:
     """Reads a record wherever it lies, whatever its schema.
+
+    Args:
+      digests: see `files.content`.
 
     Raises:
       RecordError: if it cannot be read.
     """
-    stored = read_json(path, _REQUIRED)
+    stored = read_json(path, _REQUIRED, digests=digests)
     try:
         return reading.checked(reading.structured(RunRecord, schemas.migrated(stored)))
     except (schemas.SchemaError, reading.FormError) as error:
