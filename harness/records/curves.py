@@ -48,20 +48,22 @@ def check(record: RunRecord, curve: pd.DataFrame) -> None:
     """
     if len(curve) != record.epochs_trained:
         raise FormError(f"has {len(curve)} epochs, and the run has trained {record.epochs_trained}")
-    if not np.array_equal(curve["epoch"], np.arange(1, len(curve) + 1)):
+    epochs, *values = curve.to_numpy(dtype=float).T
+    if not np.array_equal(epochs, np.arange(1, len(curve) + 1)):
         raise FormError("does not have each epoch once, in order")
     if record.status == "done":  # a run that diverged ends in what is no number
-        for name in CURVE_COLUMNS[1:]:
-            values, highest = curve[name].to_numpy(), 1.0 if name.endswith("accuracy") else math.inf
-            if not np.all((values >= 0) & (values <= highest) & np.isfinite(values)):
+        for name, of_name in zip(CURVE_COLUMNS[1:], values, strict=True):
+            highest = 1.0 if name.endswith("accuracy") else math.inf
+            if not (of_name.min() >= 0 and of_name.max() <= highest and of_name.max() < math.inf):  # no nan is
                 raise FormError(f"has a {name.replace('_', ' ')} that is none")
 
 
 def contradiction(record: RunRecord, curve: pd.DataFrame) -> str | None:
     """Says where a curve that passes `check` and the record's scores tell of different runs."""
+    values = curve.to_numpy(dtype=float)
     for scores in filter(None, (record.best, record.last)):
-        for name in CURVE_COLUMNS[1:]:
-            here, there = float(curve[name].iloc[scores.epoch - 1]), getattr(scores, name)
+        for name, here in zip(CURVE_COLUMNS[1:], values[scores.epoch - 1, 1:].tolist(), strict=True):
+            there = getattr(scores, name)
             if not math.isclose(here, there, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
                 return (f"has {name} = {there} of epoch {scores.epoch}, and its curve.csv {here}: one of the two was "
                         "changed")
