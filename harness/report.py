@@ -112,10 +112,16 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
         writer.failed.clear()
     if lines:
         console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
-    if wrong := [*dict.fromkeys(map(str, (*damaged, *failed))), *filter(None, [writer.line()])]:
-        more = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
-        raise ReportError("; ".join(wrong[:_TOLD]) + more)
+    _refuse([*map(str, (*damaged, *failed)), *filter(None, [writer.line()])])
     return paths
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    """Raises ReportError if anything is wrong, each once."""
+    told = list(dict.fromkeys(wrong))
+    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    if told:
+        raise ReportError("; ".join(told[:_TOLD]) + more)
 
 
 _TOLD = 10
