@@ -201,3 +201,14 @@ def _excluded(factors: Mapping[str, Factor], exclude: Condition | Sequence[Condi
 
 def _named(labels: Labels) -> str:
     return ",".join(f"{factor}={label}" for factor, label in labels.items()) or "baseline"
+
+
+def seeds(texts: Sequence[str]) -> tuple[int, ...]:
+    """Reads seeds as a command has them.
+
+    Raises:
+      SpecError: if one is no whole number of at least 0.
+    """
+    if not all(text.isascii() and text.isdecimal() for text in texts):
+        raise SpecError(f"--seeds={','.join(texts)} must be whole numbers of at least 0, such as 0,1,2")
+    return tuple(map(int, texts))

@@ -58,6 +58,13 @@ def ablate() -> None:
     runpy.run_module(there[command], run_name="__main__", alter_sys=True)
 
 
+class StoppedError(UsageError):
+    """The user has stopped the command; what it was at is saved, and it may be given again."""
+
+    exit_code = getattr(os, "EX_TEMPFAIL", 75)
+    leaves_work = True
+
+
 def run(main: Callable[..., None], *expected: type[Exception], takes_names: bool = False) -> None:
     """Runs a command's main function and exits.
 

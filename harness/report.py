@@ -26,6 +26,7 @@ Another view of the same records is printed, and written to table files with the
   python -m harness.report --select=last                                   scores after the last epoch
 """
 
+import contextlib
 import pathlib
 import signal
 import sys
@@ -51,6 +52,7 @@ from harness.reporting import findings
 from harness.reporting.export import exporters
 from harness.reporting.page import index as page_index
 from harness.reporting.tables import report as tables
+from harness.reporting.writing import Writer
 
 Reported = tuple[page_index.Entry, list[pathlib.Path]]
 
@@ -76,8 +78,9 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
       The files written.
 
     Raises:
-      ReportError: if there are no records, or none of an ablation named; at the end, if some cannot be reported.
-      harness.records.RecordError: if a record cannot be read.
+      ReportError: if there are no records, or none of an ablation named; at the end, if some cannot be reported, if
+        files were set apart as damaged, or if files could not be written where they may be.
+      harness.records.RecordError: if nothing of the one ablation can be read.
       harness.records.pooling.MixtureError: if records in one table do not belong together.
       harness.analysis.cells.ViewError: if no cell is the view's baseline.
     """
@@ -85,8 +88,15 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     if view.baseline is not None and len(folders) > 1:
         raise ReportError(f"--baseline={view.baseline} needs --ablation=NAME, one of: "
                           f"{', '.join(folder.ablation for folder in folders)}")
+    writer, damaged = Writer(), list[Exception]()
+
     def reported(folder: records.Folder) -> Reported:
-        return _report(Loaded(folder), console, view, full=full, pdf=pdf, pages_alone=_is(folder.results_dir, kept))
+        loaded = Loaded(folder)
+        try:
+            return _report(loaded, console, view, writer, full=full, pdf=pdf,
+                           pages_alone=_is(folder.results_dir, kept))
+        finally:
+            damaged.extend(loaded.damaged)
 
     paths, summed_up, failed = _one_by_one(folders, reported)
     if failed and len(folders) == 1:
@@ -94,14 +104,27 @@ def report(results_dirs: Sequence[str], names: Sequence[str], console: Console, 
     lines = [_hidden(folder) for folder in hidden]
     if view == View():
         for results_dir in dict.fromkeys(folder.results_dir for folder in folders):
-            paths += _write_overview(results_dir, summed_up, pages_alone=_is(results_dir, kept))
+            paths += _write_overview(results_dir, summed_up, writer, pages_alone=_is(results_dir, kept))
         if len(folders) > 1:
             lines += [f"All of them: {_short(path)}" for path in paths if path.name == "index.html"]
+    if writer.failed and writer.is_refused and not pdf:  # what was asked for is printed
+        lines += [writer.line()]
+        writer.failed.clear()
     if lines:
         console.print(rich.text.Text("\n".join([*lines, ""])), soft_wrap=True)
-    if failed:
-        raise ReportError("; ".join(map(str, failed)))
+    _refuse([*map(str, (*damaged, *failed)), *filter(None, [writer.line()])])
     return paths
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    """Raises ReportError if anything is wrong, each once."""
+    told = list(dict.fromkeys(wrong))
+    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    if told:
+        raise ReportError("; ".join(told[:_TOLD]) + more)
+
+
+_TOLD = 10
 
 
 def _one_by_one(folders: Sequence[records.Folder], reported: Callable[[records.Folder], Reported]
@@ -142,38 +165,29 @@ def _is(results_dir: pathlib.Path, kept: str | None) -> bool:
     return kept is not None and results_dir == pathlib.Path(kept).resolve()
 
 
-def _write_overview(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, page_index.Entry], *, pages_alone: bool
-                    ) -> list[pathlib.Path]:
+def _write_overview(results_dir: pathlib.Path, summed_up: Mapping[pathlib.Path, page_index.Entry], writer: Writer, *,
+                    pages_alone: bool) -> list[pathlib.Path]:
     """Writes the page over all ablations of a results folder, claims.md, and the tables of a README.md with marks."""
     entries = [summed_up.get(folder.path) or _entry(folder) for folder in records.find([results_dir])[0]]
     index, readme, claimed = (results_dir / name for name in ("index.html", "README.md", "claims.md"))
-    files = {index: page_index.index_page(entries).decode()}
+    files = {index: page_index.index_page(entries)}
     if not pages_alone:
-        files[claimed] = findings.claims(entries)
+        files[claimed] = findings.claims(entries).encode()
         if readme.is_file():
-            files[readme] = findings.filled(readme.read_text(encoding="utf-8"), entries)
-    written = [path for path, text in files.items()
-               if text and not (path.is_file() and path.read_text(encoding="utf-8") == text)]
-    for path in written:
-        records.write_atomic(path, files[path].encode())
-    if files.get(claimed) == "":  # of earlier records
-        claimed.unlink(missing_ok=True)
-    return [index, *(path for path in written if path != index)]
+            files[readme] = findings.filled(readme.read_text(encoding="utf-8"), entries).encode()
+    changed = {path: content for path, content in files.items()
+               if not (path.is_file() and path.read_bytes() == content)}
+    written = [path for path, content in changed.items() if writer.write(path, content)]
+    return written if index in changed else [index, *written]
 
 
-def _report(loaded: Loaded, console: Console, view: View, *, full: bool, pdf: bool, pages_alone: bool
-            ) -> tuple[page_index.Entry, list[pathlib.Path]]:
+def _report(loaded: Loaded, console: Console, view: View, writer: Writer, *, full: bool, pdf: bool, pages_alone: bool
+            ) -> Reported:
+    loaded.refuse_ruins()
     table, files = contents.contents(loaded, view, pdf=pdf, pages_alone=pages_alone)
-    paths = []
-    for name, content in files.items():
-        path = loaded.folder.path / name
-        if pages_alone and path.suffix != ".html":
-            continue
-        if content.strip():
-            records.write_atomic(path, content)
-            paths.append(path)
-        else:  # of earlier records
-            path.unlink(missing_ok=True)
+    paths = [path for name, content in files.items()  # without content, it goes: it was of earlier records
+             if (path := loaded.folder.path / name).suffix == ".html" or not pages_alone
+             if writer.write(path, content)]
     kind, name = ("Page", "report.html") if view == View() else ("Table", ".md")
     where = [f"{kind}: {_short(path)}" for path in paths if path.name.endswith(name)]
     tables.show(table, console, where, full=full)
@@ -189,7 +203,9 @@ def _entry(folder: records.Folder) -> page_index.Entry:
         claimed = {claim.metric for claim in loaded.plan.claims} if loaded.plan else set()
         # What is listed of an ablation does not depend on which one was asked for.
         predictions = loaded.predictions if claimed & set(claims.FROM_PREDICTIONS) else None
-        table = summarize.summarize(folder.ablation, loaded.plan, loaded.records, predictions=predictions)
+        loaded.refuse_ruins()
+        table = summarize.summarize(folder.ablation, loaded.plan, loaded.records, predictions=predictions,
+                                    apart=loaded.apart)
         return page_index.Entry(folder.ablation, table, loaded.records, has_page, where)
     except (records.RecordError, pooling.MixtureError) as error:
         return page_index.Entry(folder.ablation, None, {}, has_page, where, str(error))
@@ -197,7 +213,12 @@ def _entry(folder: records.Folder) -> page_index.Entry:
 
 def _own_metrics(folders: Sequence[records.Folder]) -> tuple[str, ...]:
     """Lists the metrics of their own that ablations have values of."""
-    return tuple(sorted({name for folder in folders for run_id in folder.recorded() for name in folder.scores(run_id)}))
+    found: set[str] = set()
+    for folder in folders:
+        for run_id in folder.recorded():
+            with contextlib.suppress(records.RecordError):  # which the report names
+                found |= folder.scores(run_id).keys()
+    return tuple(sorted(found))
 
 
 def _short(path: pathlib.Path) -> str:

@@ -41,12 +41,17 @@ record that cannot be written, as on a full disk, is tried again every ten secon
 On a cluster: --executor=ray, --executor=slurm, --shard=I/N or --distributed; see harness/executors/README.md. Any
 number of launches may share a results folder: each trains what no other does.
 
+--replay=results/kmnist_mlp/runs/RUN/record.json trains that run again as it was, in the layout that it had, into a
+temporary folder or --results_dir, and says "equal" or what differs first.
+
 Exit codes: 0 all runs are recorded and at least one has not diverged; 75 stopped while it trained, with everything
-saved, or other launches train the rest: run me again; 1 some run failed, all diverged, or the command could not be
-carried out; 2 a flag is wrong; 128 and a signal's number: ended at once by it, as before training and after.
+saved, or other launches train the rest: run me again; 1 some run failed, all diverged, a replay differs, or the command
+could not be carried out; 2 a flag is wrong; 128 and a signal's number: ended at once by it, as before training and
+after.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
@@ -60,7 +65,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from absl import flags
 from rich.console import Console
-from rich.table import Table
 
 import ablations
 from ablations import design as designs
@@ -68,16 +72,19 @@ from ablations import lookup, own_code
 from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
-from harness import cli, cluster, data, records
+from harness import cli, cluster, data, records, replay
 from harness.analysis import looks
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.executors import sharing, worker
+from harness.progress import dry_run
 from harness.progress.clock import Clock
 from harness.records import leftovers, pooling
 from harness.records.files import check_writable
 from harness.training import checkpoint, cost, environment, executor, keeping, planning, processes, scoring, stopping
 from harness.training.failure import complaint
+from harness.training.layout import asked_for
+from harness.training.replay import Replay
 from models.keras_weights import WeightsError
 from models.precision import PRECISIONS
 
@@ -126,6 +133,11 @@ KEEP_WEIGHTS = flags.DEFINE_enum(
 STORE_LOGITS = flags.DEFINE_bool(
     "store_logits", False, "Keep each run's logits on the test set, in half precision, with its predictions; without "
     "it they are kept where a metric of the ablation's own asks for them.")
+LAYOUT = flags.DEFINE_string(
+    "layout", None, "Layout that all runs train in, in the words of a record's placement.layouts, such as \"2 devices, "
+    "one run on each\"; without it the fastest one is found out.")
+REPLAY = flags.DEFINE_string(
+    "replay", None, "Train the run of this record.json again, into a temporary folder or --results_dir, and compare.")
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False,
     "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
@@ -135,13 +147,6 @@ EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, 
             checkpoint.CheckpointError, environment.DeviceError, pooling.MixtureError, WeightsError,
             executor.BrokenError, *cluster.ERRORS)
 _RETRIED = tuple(status for status in records.STATUSES if status != "done")
-
-
-class StoppedError(cli.UsageError):
-    """The user has stopped the command; what it was at is saved, and it may be given again."""
-
-    exit_code = getattr(os, "EX_TEMPFAIL", 75)
-    leaves_work = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,8 +183,15 @@ def main() -> None:
     """Carries out the command."""
     console = Console()
     if LIST.value:
-        _print_list(console)
-        return
+        dry_run.show_all(console)
+    elif REPLAY.value:
+        replay.replay(REPLAY.value, console, functools.partial(_carry_out, console))
+    else:
+        _carry_out(console)
+
+
+def _carry_out(console: Console, wanted: Replay | None = None) -> None:
+    """Trains the ablations named, or of one of them the run that is wanted again."""
     names = [name for text in ABLATION.value for name in text.split(",")]
     if not names:
         raise cli.UsageError("--ablation=FILE.py or --ablation=NAME is needed (see --list), such as",
@@ -195,6 +207,8 @@ def main() -> None:
     console = console if processes.is_first() else Console(quiet=True)
     with environment.numerics():
         all_asked = [_asked(study, devices, console) for study in map(lookup.find, dict.fromkeys(names))]
+        if wanted is not None:
+            all_asked = [dataclasses.replace(one, runs=[wanted.run_of(one.runs)]) for one in all_asked]
         _one_after_another(all_asked)
 
 
@@ -210,7 +224,7 @@ def _one_after_another(all_asked: list[Asked]) -> None:
         try:
             _launch(asked)
         except Exception as error:
-            if len(all_asked) == 1 or isinstance(error, StoppedError):
+            if len(all_asked) == 1 or isinstance(error, cli.StoppedError):
                 raise
             failed.append(asked.study.name)
             cli.tell(error, f"{asked.study.name}: ", EXPECTED)
@@ -278,7 +292,7 @@ def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, clock = asked.study.name, Clock()
     trained = [record for stage in _stages(asked) for record in _trained(stage, clock)]
-    if DRY_RUN.value or not processes.is_first():
+    if DRY_RUN.value or REPLAY.value or not processes.is_first():
         return
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
     from harness import report  # its pictures and statistics take seconds to import
@@ -291,7 +305,7 @@ def _launch(asked: Asked) -> None:
         raise cli.UsageError(wrong)
     left = [] if cluster.SHARD.value else executor.missing(asked.runs, asked.folder)  # other parts are others'
     if others := sharing.elsewhere(asked.folder, left):
-        raise StoppedError(f"{others}; run the same command again when that is over")
+        raise cli.StoppedError(f"{others}; run the same command again when that is over")
 
 
 def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
@@ -323,7 +337,8 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
                              varied=asked.study.ablation.varied, provenance=asked.provenance,
                              keep_weights=KEEP_WEIGHTS.value, store_logits=STORE_LOGITS.value or need_logits(
                                  asked.study.ablation.metrics.values()),
-                             wanted=wanted if cluster.SHARD.value or cluster.EXECUTOR.value != "local" else frozenset())
+                             wanted=wanted if cluster.SHARD.value or cluster.EXECUTOR.value != "local" else frozenset(),
+                             layout=asked_for(LAYOUT.value, asked.devices))
     if DRY_RUN.value:
         if absent:
             found = inputs.with_weights(found, configs, WEIGHTS_DIR.value)
@@ -353,14 +368,8 @@ def _derived(study: Study) -> Study:
         settings["epochs"] = EPOCHS.value
     if PRECISION.value not in (None, study.ablation.base.precision):
         settings["precision"] = PRECISION.value
-    seeds = study.ablation.seeds if SEEDS.value is None else _seeds(SEEDS.value)
+    seeds = study.ablation.seeds if SEEDS.value is None else designs.seeds(SEEDS.value)
     return lookup.overridden(study, settings, seeds[:1] if SMOKE.value else seeds, smoke=SMOKE.value)
-
-
-def _seeds(texts: list[str]) -> tuple[int, ...]:
-    if not all(text.isascii() and text.isdecimal() for text in texts):
-        raise cli.UsageError(f"--seeds={','.join(texts)} must be whole numbers of at least 0, such as 0,1,2")
-    return tuple(map(int, texts))
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
@@ -378,19 +387,12 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
         return cluster.train(launch, still_absent, found, costs, source, clock, asked.console,
                              verbose=VERBOSE.value, tensorboard=TENSORBOARD.value)
     except stopping.StoppedError:
-        raise StoppedError("stopped; run the same command again to go on from here") from None
+        raise cli.StoppedError("stopped; run the same command again to go on from here") from None
 
 
 def _write_plan(asked: Asked) -> None:
     asked.folder.write_plan(planning.plan(asked.study, asked.planned, asked.provenance, asked.rule),
                             asked.study.sources)
-
-
-def _print_list(console: Console) -> None:
-    table = Table("ablation", "runs", "question", box=None)
-    for name, ablation in ablations.ABLATIONS.items():
-        table.add_row(name, str(len(ablation.runs())), ablation.question)
-    console.print(table, highlight=False)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from harness.analysis.looks import Looked
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Verdict
 from harness.records import Cost, Layer, Plan, RunRecord, Timing
+from harness.records.loaded import Apart
 
 METRICS = (*scores.RECORDED, *scores.NAMES)
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
@@ -126,6 +127,7 @@ class Summary:
       plan: what was planned; None where nobody knows.
       predictions: how many runs' test predictions are known; None where they were not asked for.
       looked: what was decided at which number of seeds, where seeds were added until it was; else None.
+      apart: what beside these records counts nowhere.
     """
 
     ablation: str
@@ -140,6 +142,7 @@ class Summary:
     plan: Plan | None
     predictions: int | None
     looked: Looked | None = None
+    apart: Apart = Apart()
 
     @property
     def leaves_out(self) -> bool:

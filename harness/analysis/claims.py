@@ -13,13 +13,15 @@ import numpy as np
 from harness.analysis import predictions as outcomes
 from harness.analysis.classes import class_scores
 from harness.analysis.compare import Predictions
+from harness.analysis.scores import RECORDED
 from harness.analysis.stats import Estimate, estimate, paired_difference
-from harness.records import DatasetFacts, PlannedClaim, RunRecord
+from harness.records import Cost, DatasetFacts, PlannedClaim, RunRecord
 
 Verdict = Literal["holds", "does not hold", "cannot tell", "not measured", "not auditable"]
 PREDICTED = ("macro_precision", "macro_recall", "macro_f1", "predicted_count_deviation", "confusion_share",
              "confusion_rank")
 FROM_PREDICTIONS = (*PREDICTED, "smallest_test_class")
+_HELD = ("layer_parameters", "layer_outputs", "layer_held", "pixels_held", "activations_held", "numbers_held")
 # The data set's own training images include those held out for validation here.
 _OF_DATA: Mapping[str, Callable[[DatasetFacts], int]] = {
     "images": lambda data: data.train_examples + data.validation_examples + data.test_examples,
@@ -157,6 +159,8 @@ def _values(claim: PlannedClaim, records: Sequence[RunRecord], predictions: Mapp
 
 def _read(claim: PlannedClaim, record: RunRecord, predictions: Predictions | None) -> float | None:
     metric, of = claim.metric, claim.of
+    if not _is_known(metric, len(of)):  # a plan that another version, or nobody, has written
+        return None
     if metric.endswith(("_loss", "_accuracy")):
         return getattr(record.last if claim.state == "last" else record.best, metric)
     if metric == "epochs_trained":
@@ -170,6 +174,16 @@ def _read(claim: PlannedClaim, record: RunRecord, predictions: Predictions | Non
     if metric.startswith("layer_") or metric.endswith("_held"):
         return _held(metric, of, record)
     return getattr(record.cost, metric)
+
+
+def _is_known(metric: str, of: int) -> bool:
+    if metric.endswith(("_loss", "_accuracy")):
+        return metric in RECORDED
+    if metric.startswith("confusion_"):
+        return of == 2 if metric == "confusion_rank" else metric in PREDICTED and of > 0 and of % 2 == 0
+    costs = [field.name for field in dataclasses.fields(Cost)]
+    known = (*_OF_DATA, *FROM_PREDICTIONS, *_HELD, "epochs_trained", *costs)
+    return metric in known and (of > 0 or not metric.startswith("layer_"))
 
 
 def _predicted(metric: str, of: Sequence[str], classes: Sequence[str], predictions: Predictions) -> float | None:

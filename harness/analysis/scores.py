@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from harness.analysis import predictions as outcomes
-from harness.analysis.classes import class_scores
 from harness.analysis.stats import Estimate, estimate
 from harness.records import RunRecord, Scores
 
@@ -57,7 +56,9 @@ def balanced_accuracy(run: Predictions, classes: Sequence[str]) -> float | None:
 
 def macro_f1(run: Predictions, classes: Sequence[str]) -> float | None:
     """Gives the mean over classes of the harmonic mean of precision and recall: see `classes.class_scores`."""
-    return class_scores([run], classes)[-2].f1
+    matrix = outcomes.confusion(label=run["label"], predicted=run["predicted"], classes=len(classes))
+    held = matrix.sum(axis=1) + matrix.sum(axis=0)
+    return float(np.mean(2 * np.diagonal(matrix)[held > 0] / held[held > 0])) if held.any() else None
 
 
 def calibration_error(run: Predictions, classes: Sequence[str]) -> float | None:

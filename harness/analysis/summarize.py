@@ -5,7 +5,6 @@ Pure. Text from records is passed on as it is; whoever renders it makes it inert
 
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,12 +18,13 @@ from harness.analysis.scores import LOG_LOSS, RECORDED, estimated
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Scores, Verdict, decide
 from harness.records import STATUSES, Cost, Plan, PlannedRun, RunRecord, Stopping, Timing
+from harness.records.loaded import Apart
 from harness.records.pooling import refuse_mixtures, unlike
 
 
 def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord], view: View | None = None,
               predictions: Mapping[str, Predictions] | None = None,
-              more: Mapping[str, Mapping[str, float]] | None = None) -> Summary:
+              more: Mapping[str, Mapping[str, float]] | None = None, apart: Apart | None = None) -> Summary:
     """Sums up an ablation.
 
     Args:
@@ -34,6 +34,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
       view: what to show; None means test accuracy of the best validation epoch against the planned baseline.
       predictions: run_id -> "predicted" and "label", int [test example], of the runs where they are known.
       more: run_id -> name -> score that the record does not have, of the runs where it is known.
+      apart: what beside these records counts nowhere.
 
     Raises:
       harness.records.pooling.MixtureError: if a cell's records, or cells that are compared, differ in what must agree.
@@ -51,22 +52,24 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     rule = plan.stopping if plan else None
     baselines = _baselines(view, plan, cells, labels)
     done, predicted = _by_cell(cells, records, predictions or {})
+    counts = _counts(planned, records)
     scores = _by_seed(done, _values(records, more or {}, view))
     verdict = decide(scores, baselines, -1 if view.lower_is_better else 1, rule)
     comparisons = _comparisons(scores, predicted, done, baselines, verdict)
     rows = tuple(
         CellRow(cell=cell, label=labels[cell], labels=cells[cell], is_baseline=baselines.get(cell) == cell,
                 baseline=None if baselines.get(cell) == cell else baselines.get(cell),
-                runs=_count(cell, planned, records), **_scores(done[cell], scores[cell], view),
+                runs=counts[cell], **_scores(done[cell], scores[cell], view),
                 **_against(cell, comparison, verdict), **_costs(done[cell]), mixed=tuple(unlike(done[cell])))
         for cell, comparison in zip(cells, comparisons, strict=True))
     by_cells = functools.partial(_sums, done, baselines, scores)
     summary = Summary(
-        ablation, plan.question if plan else next(iter(records.values())).question, view, factors, rows, verdict,
+        ablation, plan.question if plan else next((one.question for one in records.values()), ""), view, factors,
+        rows, verdict,
         _looked_at(_effects(plan, factors, cells, scores, by_cells), rule),
         claims.check(plan.claims if plan else (), cells, done, predicted),
         records, plan, None if predictions is None else len(predictions),
-        looks.look(rule, plan.comparisons, records) if plan and rule else None)
+        looks.look(rule, plan.comparisons, records) if plan and rule else None, apart or Apart())
     return dataclasses.replace(summary, rows=_by_worth(summary)) if summary.leaves_out else summary
 
 
@@ -240,11 +243,16 @@ def _levels(plan: Plan | None, factors: Sequence[str]) -> dict[str, tuple[str, .
     return {name: plan.factors[name] for name in factors}
 
 
-def _count(cell: str, planned: Mapping[str, PlannedRun], records: Mapping[str, RunRecord]) -> dict[str, int]:
-    here = [run_id for run_id, run in planned.items() if run.cell == cell]
-    status = Counter(record.status for record in records.values() if record.cell == cell)
-    return {"planned": len(here)} | {name: status[name] for name in STATUSES} | {
-        "missing": sum(run_id not in records for run_id in here)}
+def _counts(planned: Mapping[str, PlannedRun], records: Mapping[str, RunRecord]) -> dict[str, dict[str, int]]:
+    """Counts what became of each cell's runs: cell -> status -> number."""
+    cells = dict.fromkeys(run.cell for runs in (planned, records) for run in runs.values())
+    found = {cell: dict.fromkeys(("planned", *STATUSES, "missing"), 0) for cell in cells}
+    for run_id, run in planned.items():
+        found[run.cell]["planned"] += 1
+        found[run.cell]["missing"] += run_id not in records
+    for record in records.values():
+        found[record.cell][record.status] += 1
+    return found
 
 
 def _cost(records: Sequence[RunRecord]) -> Cost | None:

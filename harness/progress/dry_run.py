@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import ablations
 from ablations.spec import Run
 from harness.data.inputs import Inputs
 from harness.records import Cost
@@ -125,3 +126,11 @@ def _table(cells: Sequence[CellEstimate], columns: int) -> Table:
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f}"
+
+
+def show_all(console: Console) -> None:
+    """Prints every shipped ablation with its question and number of runs."""
+    table = Table("ablation", "runs", "question", box=None)
+    for name, ablation in ablations.ABLATIONS.items():
+        table.add_row(name, str(len(ablation.runs())), ablation.question)
+    console.print(table, highlight=False)

@@ -8,7 +8,7 @@ from rich.live import Live
 
 from harness.progress import screen
 from harness.progress.status import Reader
-from harness.records import Folder
+from harness.records import Folder, RecordError
 
 
 def watch(folders: Sequence[Folder], console: Console, every_s: float = 1.0,
@@ -16,12 +16,15 @@ def watch(folders: Sequence[Folder], console: Console, every_s: float = 1.0,
     """Shows sweeps until all their runs are recorded or the user stops it; once, where there is no terminal.
 
     Raises:
-      harness.records.RecordError: if a file cannot be read, naming it.
+      harness.records.RecordError: at the end, if files could not be read, naming them.
     """
     watches = [Reader(folder) for folder in folders]
 
+    damaged: list[str] = []
+
     def look() -> tuple[bool, Group]:
         sweeps = [one.read(time.time()) for one in watches]
+        damaged[:] = [line for sweep in sweeps for line in sweep.damaged]
         lines = max(1, (console.height - 1) // len(sweeps) - screen.AROUND)
         over = all(sweep.recorded == len(sweep.runs) for sweep in sweeps)
         return over, Group(*(screen.draw(sweep, console.width, lines) for sweep in sweeps))
@@ -29,11 +32,19 @@ def watch(folders: Sequence[Folder], console: Console, every_s: float = 1.0,
     over, shown = look()
     if over or not console.is_terminal:
         console.print(shown)
-        return
+    else:
+        _until_over(look, shown, console, lambda: pause(every_s))
+    if damaged:
+        raise RecordError("; ".join(damaged))
+
+
+def _until_over(look: Callable[[], tuple[bool, Group]], shown: Group, console: Console, wait: Callable[[], None]
+                ) -> None:
+    over = False
     try:
         with Live(shown, console=console, auto_refresh=False) as live:
             while not over:
-                pause(every_s)
+                wait()
                 over, shown = look()
                 live.update(shown, refresh=True)
     except KeyboardInterrupt:

@@ -17,8 +17,8 @@ from harness.progress.status import ACTIVE, STATES, RunState, Sweep, duration
 from harness.records.narrow import cut, distinct, paragraph
 from harness.records.text import printable
 
-_STYLES = {"training": "bold", "compiling": "cyan", "broken off": "yellow", "error": "red", "oom": "red",
-           "diverged": "red", "done": "green", "waiting": "dim", "missing": "dim"}
+_STYLES = {"training": "bold", "compiling": "cyan", "broken off": "yellow", "damaged": "red", "error": "red",
+           "oom": "red", "diverged": "red", "done": "green", "waiting": "dim", "missing": "dim"}
 _BAR, _GAP, _HEAD_BAR = 10, 2, 24
 _LEAST_NAME = 12
 # Rows that are not runs: question, bar, news, an empty one, two of headers, what does not fit.
@@ -51,6 +51,9 @@ def draw(sweep: Sweep, width: int, lines: int, *, active_alone: bool = False) ->
     title = Text(cut(printable(f"{sweep.ablation}: {sweep.question}" if sweep.question else sweep.ablation), width))
     title.stylize("bold", 0, min(len(title), len(printable(sweep.ablation))))
     news = [Text(sweep.news, "yellow")] if sweep.news and sweep.recorded < len(sweep.runs) else []
+    if sweep.damaged:
+        news.append(Text(cut(printable(f"{len(sweep.damaged)} damaged: {sweep.damaged[0]}"), width), "red"))
+        lines -= 1
     # The latest ends first; Python's sort keeps the plan's order otherwise.
     ordered = sorted(sweep.runs, key=lambda run: run.ended_at, reverse=True)
     ordered.sort(key=lambda run: STATES.index(run.state))

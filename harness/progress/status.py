@@ -3,16 +3,22 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import psutil
 
-from harness.records import STATUSES, Folder, Progress, RecordError, RunProgress, RunRecord
+from harness.records import STATUSES, Folder, Plan, Progress, RecordError, RunProgress, RunRecord
+
+_Read = TypeVar("_Read")
 
 STALE_S = 300.0
+DAMAGED = "damaged"
 # The order of the rows: what happens now, what went wrong, what has just ended, what is to come.
-STATES = ("training", "compiling", "starting", "broken off", "error", "oom", "diverged", "done", "waiting", "missing")
+STATES = ("training", "compiling", "starting", "broken off", DAMAGED, "error", "oom", "diverged", "done", "waiting",
+          "missing")
 ACTIVE = ("training", "compiling", "starting")
 _LONGEST_S = 100 * 365 * 86_400.0
 
@@ -23,7 +29,8 @@ class RunState:
 
     Attributes:
       state: one of `STATES`: "missing" has no record and is in no launch; "broken off" was in training when its process
-        ended, and goes on from its last checkpoint when the command is given again.
+        ended, and goes on from its last checkpoint when the command is given again; "damaged" has a record that cannot
+        be read.
       train_loss, validation_loss, validation_accuracy: of the latest epoch, and of a run that is done of its best one.
       test_accuracy: of a run that is done.
       left_s: estimated seconds to its end; None if nothing tells.
@@ -57,6 +64,7 @@ class Sweep:
       examples_per_s: of all runs in training together.
       left_s: estimated seconds until this launch has trained all its runs; None if nothing tells.
       compiling_s: for how long programs have been compiling; None if none are.
+      damaged: a line for each file that cannot be read.
     """
 
     ablation: str
@@ -66,11 +74,12 @@ class Sweep:
     examples_per_s: float
     left_s: float | None
     compiling_s: float | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def recorded(self) -> int:
-        """Counts the runs that have a record."""
-        return sum(run.state in STATUSES for run in self.runs)
+        """Counts the runs that have a record, one that cannot be read included."""
+        return sum(run.state in (*STATUSES, DAMAGED) for run in self.runs)
 
 
 class Reader:
@@ -86,24 +95,37 @@ class Reader:
         Args:
           now: seconds since 1970.
 
-        Raises:
-          harness.records.RecordError: if a file cannot be read, naming it.
+        What is damaged is named, and is as if it were not there.
         """
-        plan = self._folder.plan()
-        progress = gathered(self._folder)
-        planned = [run.run_id for run in plan.runs] if plan else []
-        for run_id in planned:
-            if run_id not in self._recorded and (record := self._folder.record(run_id)) is not None:
-                self._recorded[run_id] = _recorded(run_id, record)
+        damaged: list[str] = []
+        plan = _whole(self._folder.plan, damaged)
+        progress = _whole(functools.partial(gathered, self._folder), damaged)
+        recorded = self._read_records(plan, damaged)
+        planned = [run.run_id for run in plan.current().runs] if plan else [*recorded, *(
+            run_id for run_id in (progress.runs if progress else ()) if run_id not in recorded)]
         question = plan.question if plan else ""
         if progress is None:
-            runs = tuple(self._recorded.get(run_id, RunState(run_id, "missing")) for run_id in planned)
-            return Sweep(self._folder.ablation, question, runs, "no process has trained here yet", 0.0, None)
+            runs = tuple(recorded.get(run_id, RunState(run_id, "missing")) for run_id in planned)
+            return Sweep(self._folder.ablation, question, runs, "no process has trained here yet", 0.0, None,
+                         damaged=tuple(damaged))
         over = is_over(progress)
-        runs = tuple(self._recorded.get(run_id) or _unrecorded(run_id, progress, now, alive=not over)
-                     for run_id in planned)
+        runs = tuple(recorded.get(run_id) or _unrecorded(run_id, progress, now, alive=not over) for run_id in planned)
         return dataclasses.replace(launched(self._folder.ablation, question, progress, now, runs, alive=not over),
-                                   news=_news(progress, now, over=over))
+                                   news=_news(progress, now, over=over), damaged=tuple(damaged))
+
+    def _read_records(self, plan: Plan | None, damaged: list[str]) -> dict[str, RunState]:
+        """Reads the records that are new, of the runs that are known of, else of all."""
+        known = [run.run_id for run in plan.runs] if plan else self._folder.recorded()
+        ruined = {}
+        for run_id in known:
+            if run_id in self._recorded:
+                continue
+            before = len(damaged)
+            if (record := _whole(functools.partial(self._folder.record, run_id), damaged)) is not None:
+                self._recorded[run_id] = _recorded(run_id, record)
+            elif len(damaged) > before:
+                ruined[run_id] = RunState(run_id, DAMAGED)
+        return self._recorded | ruined
 
 
 def gathered(folder: Folder) -> Progress | None:
@@ -162,10 +184,19 @@ def launched(ablation: str, question: str, progress: Progress, now: float, runs:
 def latest(folders: Sequence[Folder]) -> Folder:
     """Finds the folder whose progress was stated last; the last one where there is no progress at all."""
     def written(folder: Folder) -> float:
-        progress = gathered(folder)
+        progress = _whole(functools.partial(gathered, folder), [])
         return progress.written if progress else 0.0
 
     return max(folders, key=written)
+
+
+def _whole(read: Callable[[], _Read], damaged: list[str]) -> _Read | None:
+    """Reads a file; where it is damaged, adds what is to be said of it."""
+    try:
+        return read()
+    except RecordError as error:
+        damaged.append(str(error))
+        return None
 
 
 def _recorded(run_id: str, record: RunRecord) -> RunState:

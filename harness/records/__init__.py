@@ -1,9 +1,9 @@
 """What runs leave behind: its form, its place on disk, and what of it may share a table. Imports no other room."""
 
+from harness.records.curves import CURVE_COLUMNS
 from harness.records.fields import columns
 from harness.records.files import RecordError, write_atomic
 from harness.records.folder import (
-    CURVE_COLUMNS,
     OWN_RESULTS,
     SHIPPED_RESULTS,
     Folder,

@@ -15,14 +15,23 @@ _FILES = ("archives", "prepared")
 
 def commands(run_id: str, record: RunRecord) -> list[str]:
     """Writes the commands that train one run again by its own code, into a folder where it has no record yet."""
-    name, *named = record.ablation.split(",")  # records from before there was a field of it have overrides here alone
-    settings = [f"{path}={_typed(value)}" for path, value in record.overrides.items()] or named
-    arguments = [f"--ablation={record.origin or name}", *(f"--set={setting}" for setting in settings),
-                 f"--seeds={record.seed}", f"--only={run_id}", f"--results_dir={_RESULTS}",
-                 *(f"--{flag}=DIR" for flag in folders(record))]
+    flags = [*arguments(run_id, record), f"--results_dir={_RESULTS}", *(f"--{flag}=DIR" for flag in folders(record))]
     commit = record.environment.git_commit or ""
     return [*([f"git checkout {commit}"] if re.fullmatch("[0-9a-f]{7,64}", commit) else []),
-            " ".join(["python -m harness.run", *map(shlex.quote, arguments)])]
+            " ".join(["python -m harness.run", *map(shlex.quote, flags)])]
+
+
+def arguments(run_id: str, record: RunRecord, origin: str | None = None) -> list[str]:
+    """Lists the flags that say which run it is, and how it lay on the devices when it began.
+
+    Args:
+      origin: the ablation's file, if it lies elsewhere than the record says.
+    """
+    name, *named = record.ablation.split(",")  # records from before there was a field of it have overrides here alone
+    settings = [f"{path}={_typed(value)}" for path, value in record.overrides.items()] or named
+    return [f"--ablation={origin or record.origin or name}", *(f"--set={setting}" for setting in settings),
+            f"--seeds={record.seed}", f"--only={run_id}",
+            *(f"--layout={layout}" for layout in (record.placement.layouts if record.placement else ())[:1])]
 
 
 def folders(record: RunRecord) -> list[str]:

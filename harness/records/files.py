@@ -2,31 +2,55 @@
 
 import contextlib
 import errno
+import hashlib
+import io
 import json
+import math
 import os
 import pathlib
 import platform
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, BinaryIO
 
 import numpy as np
 import psutil
 
 from harness.records.configs import as_json
+from harness.records.text import shortened
 
 _HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40] or "here"
 _TEMPORARY = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.tmp")
 _ABANDONED_S = 60.0
 # The first line of what Git LFS puts in a file's place.
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_IS_POINTER = "is a Git LFS pointer and not the file itself: run git lfs pull"
+_DEEPEST = 50
 REMEDY = "move the run's folder away to have it trained again"
+
+
+Digests = MutableMapping[pathlib.Path, str]
 
 
 class RecordError(Exception):
     """A record that cannot be read or may not be written; the message is one line."""
+
+
+class DamagedFileError(RecordError):
+    """A file that is there and not whole, or at odds with another.
+
+    Attributes:
+      path: the file.
+      about: what is wrong with it and what its reader may do, the rest of the sentence.
+    """
+
+    def __init__(self, path: pathlib.Path, problem: str, remedy: str = ""):
+        self.path, self.about = path, "; ".join(filter(None, (shortened(problem), remedy)))
+        super().__init__(f"{path} {self.about}")
 
 
 class PointerError(ValueError):
@@ -138,39 +162,91 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(as_json(value), indent=1, allow_nan=False) + "\n").encode()
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads an npz file; raises what numpy does where it is missing or damaged."""
-    refuse_pointer(path)
-    # numpy leaves a file that it opened itself open if it is damaged.
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-        return dict(stored)
+def content(path: pathlib.Path, digests: Digests | None = None) -> bytes:
+    """Reads a file whole.
+
+    Args:
+      digests: where to note the sha256 of what was read.
+
+    Raises:
+      PointerError: if it is a pointer of Git LFS.
+    """
+    found = path.read_bytes()
+    if digests is not None:
+        digests[path] = hashlib.sha256(found).hexdigest()
+    if found.startswith(_POINTER):
+        raise PointerError(_IS_POINTER)
+    return found
+
+
+def read_arrays(path: pathlib.Path, names: Collection[str] | None = None, digests: Digests | None = None
+                ) -> dict[str, np.ndarray]:
+    """Reads an npz file.
+
+    Args:
+      names: of the arrays to read, as far as they are there; None reads all.
+      digests: see `content`.
+
+    Raises:
+      OSError, ValueError: in words of one's own, if it is missing or damaged.
+    """
+    file = io.BytesIO(content(path, digests))
+    try:
+        # What numpy reads of an archive itself is not held against the archive's checksums.
+        with zipfile.ZipFile(file) as archive:
+            members = {pathlib.PurePosixPath(member).stem: member for member in archive.namelist()}
+            return {name: np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
+                    for name, member in members.items() if names is None or name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, TypeError, SyntaxError,
+            KeyError, OverflowError, MemoryError) as error:  # a bit has flipped anywhere in it
+        raise ValueError(str(error) or type(error).__name__) from None
 
 
 def refuse_pointer(path: pathlib.Path) -> None:
     """Raises PointerError if a file is a pointer of Git LFS, which stands where the file itself was not fetched."""
     with open(path, "rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
-            raise PointerError("is a Git LFS pointer and not the file itself: run git lfs pull")
+            raise PointerError(_IS_POINTER)
 
 
-def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY) -> dict[str, Any]:
-    """Reads an object that has the required names.
+def read_json(path: pathlib.Path, required: Iterable[str], remedy: str = REMEDY, digests: Digests | None = None
+              ) -> dict[str, Any]:
+    """Reads an object that has the required names, and no number or depth that nothing here ever writes.
 
     Args:
       remedy: what its reader may do about a damaged file.
+      digests: see `content`.
 
     Raises:
-      RecordError: naming the file and what is wrong with it.
+      DamagedFileError: naming the file and what is wrong with it.
     """
     try:
-        refuse_pointer(path)
-        value = json.loads(path.read_text("utf-8-sig"))  # an editor may have put a byte order mark before it
+        # An editor may have put a byte order mark before it.
+        value = json.loads(content(path, digests).decode("utf-8-sig"), parse_constant=_refuse_number)
+        _check_values(value)
     except PointerError as error:
-        raise RecordError(f"{path} {error}") from None
+        raise DamagedFileError(path, str(error)) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{path} cannot be read: {error}; {remedy}") from None
+        raise DamagedFileError(path, f"cannot be read: {error}", remedy) from None
     if not isinstance(value, dict):
-        raise RecordError(f"{path} is no object; {remedy}")
+        raise DamagedFileError(path, "is no object", remedy)
     if lacking := [name for name in required if name not in value]:
-        raise RecordError(f"{path} lacks {', '.join(lacking)}; {remedy}")
+        raise DamagedFileError(path, f"lacks {', '.join(lacking)}", remedy)
     return value
+
+
+def _refuse_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON's")
+
+
+def _check_values(value: Any) -> None:
+    """Refuses numbers that became infinite, and depths that functions cannot follow."""
+    level, depth = [value], 0
+    while level:
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        if any(isinstance(one, float) and not math.isfinite(one) for one in level):
+            raise ValueError("it holds a number beyond all that a float can be")
+        level = [part for one in level if isinstance(one, dict | list)
+                 for part in (one.values() if isinstance(one, dict) else one)]
+        depth += 1

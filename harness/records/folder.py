@@ -3,33 +3,35 @@
 A record is whole or absent: it is written last, to a temporary file that is then renamed.
 """
 
+import csv
 import dataclasses
 import itertools
 import json
 import os
 import pathlib
 import shutil
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.records import kept, leases, reading, schemas
+from harness.records import curves, kept, leases, outcomes, reading, schemas
 from harness.records import sources as copies
 from harness.records.configs import as_json
 from harness.records.files import (
     REMEDY,
+    DamagedFileError,
+    Digests,
     RecordError,
     json_bytes,
     read_arrays,
     read_json,
-    refuse_pointer,
     write_arrays,
     write_atomic,
 )
 from harness.records.plan import Plan
+from harness.records.plan import checked as checked_plan
 from harness.records.progress import Progress
 from harness.records.progress import checked as checked_progress
 from harness.records.reading import Kind
@@ -42,15 +44,19 @@ OWN_RESULTS = "my_results"
 SHIPPED_RESULTS = "results"
 
 CHOSEN_AGAIN = "move the file away to have layouts chosen again, which may change the last digits of runs under way"
-CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 class Folder:
-    """One ablation's folder below the results folder."""
+    """One ablation's folder below the results folder.
+
+    Attributes:
+      digests: sha256 of each file that was read, as it was then.
+    """
 
     def __init__(self, results_dir: str | os.PathLike[str], ablation: str):
         self.path = pathlib.Path(results_dir).resolve() / ablation
         self.ablation = ablation
+        self.digests: dict[pathlib.Path, str] = {}
 
     @property
     def results_dir(self) -> pathlib.Path:
@@ -178,8 +184,8 @@ class Folder:
         path = self.path / "plan.json"
         if not path.exists():
             return None
-        return _as(Plan, {"ablation": self.ablation} | read_json(
-            path, ("question", "factors", "runs"), _WRITTEN_AGAIN), path)
+        stored = read_json(path, ("question", "factors", "runs"), _WRITTEN_AGAIN, self.digests)
+        return _as(Plan, {"ablation": self.ablation} | stored, path, checked_plan)
 
     def layouts(self) -> dict[str, Any]:
         """Reads the layouts chosen for cohorts on this machine, by the cohort's key; a resumed run needs the same."""
@@ -211,10 +217,7 @@ class Folder:
         path = self._progress(of)
         if not path.exists():
             return None
-        try:
-            return checked_progress(_as(Progress, read_json(path, (), _WRITTEN_AGAIN), path))
-        except reading.FormError as error:
-            raise RecordError(f"{path} {error}; {_WRITTEN_AGAIN}") from None
+        return _as(Progress, read_json(path, (), _WRITTEN_AGAIN), path, checked_progress)
 
     def keep_progress(self, progress: Progress, of: str = "") -> None:
         """States how far this launch is, or this process beside it."""
@@ -234,11 +237,11 @@ class Folder:
     def record(self, run_id: str) -> RunRecord | None:
         """Reads a run's record, whatever its schema; None while it is unfinished."""
         path = self.run(run_id) / "record.json"
-        return read_record(path) if path.exists() else None
+        return read_record(path, self.digests) if path.exists() else None
 
     def records(self) -> dict[str, RunRecord]:
         """Reads all records, by run_id in its order."""
-        return {run_id: read_record(self.run(run_id) / "record.json") for run_id in self.recorded()}
+        return {run_id: read_record(self.run(run_id) / "record.json", self.digests) for run_id in self.recorded()}
 
     def recorded(self) -> list[str]:
         """Lists the runs that have a record, in order."""
@@ -252,23 +255,29 @@ class Folder:
         """Reads a run's learning curve, with `CURVE_COLUMNS`."""
         path = self.run(run_id) / "curve.csv"
         try:
-            refuse_pointer(path)
-            return pd.read_csv(path, usecols=list(CURVE_COLUMNS))
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{path} cannot be read: {error}") from None
+            return curves.read(path, self.digests)
+        except (OSError, ValueError, csv.Error) as error:
+            raise DamagedFileError(path, f"cannot be read: {error}", curves.REMEDY) from None
 
-    def predictions(self, run_id: str) -> dict[str, np.ndarray]:
-        """Reads a run's test predictions."""
-        return read_arrays(self.run(run_id) / "predictions.npz")
+    def predictions(self, run_id: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Reads a run's test predictions, or those arrays of them that are named."""
+        path = self.run(run_id) / "predictions.npz"
+        try:
+            return read_arrays(path, names, self.digests)
+        except (OSError, ValueError) as error:
+            raise DamagedFileError(path, f"cannot be read: {error}", outcomes.REMEDY) from None
 
     def scores(self, run_id: str) -> dict[str, float]:
         """Reads what the ablation's own metrics made of a run's test predictions: name -> value."""
         path = self.run(run_id) / "scores.json"
         if not path.exists():
             return {}
-        stored = read_json(path, (), "delete it and run the ablation again to have it written anew")
-        return {name: float(value) for name, value in stored.items()
-                if isinstance(value, int | float) and not isinstance(value, bool)}
+        remedy = "delete it and run the ablation again to have it written anew"
+        stored = read_json(path, (), remedy)
+        try:
+            return {name: reading.number(value) for name, value in stored.items()}
+        except reading.FormError as error:
+            raise DamagedFileError(path, f"has a value that is none: {error}", remedy) from None
 
     def keep_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
         """Keeps them beside the run's record."""
@@ -289,9 +298,9 @@ class Folder:
         if not path.exists():
             return None
         try:
-            return read_arrays(path)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise RecordError(f"{path} cannot be read: {error}; delete it to do without its pictures") from None
+            return read_arrays(path, digests=self.digests)
+        except (OSError, ValueError) as error:
+            raise DamagedFileError(path, f"cannot be read: {error}", "delete it to do without its pictures") from None
 
 
 def ablations_in(results_dir: str | os.PathLike[str]) -> list[str]:
@@ -322,17 +331,20 @@ def find(results_dirs: Iterable[str | os.PathLike[str]]) -> tuple[list[Folder], 
     return list(found.values()), hidden
 
 
-def read_record(path: pathlib.Path) -> RunRecord:
+def read_record(path: pathlib.Path, digests: Digests | None = None) -> RunRecord:
     """Reads a record wherever it lies, whatever its schema.
+
+    Args:
+      digests: see `files.content`.
 
     Raises:
       RecordError: if it cannot be read.
     """
-    stored = read_json(path, _REQUIRED)
+    stored = read_json(path, _REQUIRED, digests=digests)
     try:
         return reading.checked(reading.structured(RunRecord, schemas.migrated(stored)))
     except (schemas.SchemaError, reading.FormError) as error:
-        raise RecordError(f"{path} {error}; {REMEDY}") from None
+        raise DamagedFileError(path, str(error), REMEDY) from None
 
 
 _WRITTEN_AGAIN = "move the file away to have it written again"
@@ -340,8 +352,8 @@ _REQUIRED = tuple(field.name for field in dataclasses.fields(RunRecord)
                   if field.default is field.default_factory is dataclasses.MISSING)
 
 
-def _as(kind: type[Kind], stored: Mapping[str, Any], path: pathlib.Path) -> Kind:
+def _as(kind: type[Kind], stored: Mapping[str, Any], path: pathlib.Path, checked: Callable[[Kind], Kind]) -> Kind:
     try:
-        return reading.structured(kind, stored)
+        return checked(reading.structured(kind, stored))
     except reading.FormError as error:
-        raise RecordError(f"{path} {error}; {_WRITTEN_AGAIN}") from None
+        raise DamagedFileError(path, str(error), _WRITTEN_AGAIN) from None

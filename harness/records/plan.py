@@ -4,7 +4,13 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
+
+from harness.records.reading import FormError
+
+_KINDS, _STATES = ("about", "at_least", "at_most"), ("last", "best_validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +136,46 @@ class Plan:
     fixed: Fixed | None = None
 
     def joined_by(self, earlier: "Plan", *, has_results: bool) -> "Plan":
-        """Keeps what of an earlier plan this one has not: its runs, and what was fixed before there were results."""
-        known = {run.run_id for run in self.runs}
+        """Keeps what of an earlier plan this one has not: runs, and what was fixed before there were results.
+
+        Runs of cells that the ablation no longer has are not planned any more.
+        """
+        known, cells = {run.run_id for run in self.runs}, {run.cell for run in self.runs}
         return dataclasses.replace(
-            self, runs=(*self.runs, *(run for run in earlier.runs if run.run_id not in known)),
+            self, runs=(*self.runs, *(
+                run for run in earlier.runs if run.run_id not in known and run.cell in cells)),
             comparisons=earlier.comparisons | self.comparisons if self.comparisons else {},
             stopping=self.stopping or earlier.stopping,
             fixed=earlier.fixed or self.fixed if has_results else self.fixed or earlier.fixed)
+
+    def current(self) -> "Plan":
+        """Leaves out the runs of levels that the ablation has had and no longer has."""
+        runs = tuple(run for run in self.runs if self._has(run.labels))
+        cells = {run.cell for run in runs}
+        return dataclasses.replace(self, runs=runs, comparisons={
+            cell: base for cell, base in self.comparisons.items() if {cell, base} <= cells})
+
+    def _has(self, labels: Mapping[str, str]) -> bool:
+        return all(level in self.factors.get(name, ()) for name, level in labels.items())
+
+
+def checked(plan: Plan) -> Plan:
+    """Checks what types cannot say.
+
+    Raises:
+      FormError: naming the field.
+    """
+    if empty := [name for name, levels in plan.factors.items() if not levels]:
+        raise FormError(f"has no level of {empty[0]}")
+    for run in plan.runs:
+        if not 0 <= run.seed < 2**63:
+            raise FormError(f"has a seed of {run.run_id} that is none")
+    for claim in plan.claims:
+        if claim.kind not in _KINDS or claim.state not in _STATES or (claim.value is None and not claim.unaudited):
+            raise FormError(f"has a claim about {claim.metric} that cannot be held against anything")
+        if not all(abs(value) < math.inf for value in (claim.value or 0, claim.within)):
+            raise FormError(f"has a claim about {claim.metric} with a figure that is none")
+    for rule in (plan.stopping, plan.fixed.stopping if plan.fixed else None):
+        if rule and (rule.step < 1 or not 0 <= rule.within < math.inf):
+            raise FormError("has a rule that adds no seeds")
+    return plan

@@ -67,7 +67,7 @@ def kind(record: RunRecord) -> dict[str, str]:
     settings = {f"jax's {name}": value or "none" for name, value in machine.numerics.items()}
     return {"training code": (machine.training_code or "")[:12]
             or f"commit {(machine.git_commit or 'unknown')[:12]}{dirty}",
-            **{name: machine.packages.get(name, "unknown") for name in _VERSIONS},
+            **{name: machine.packages.get(name, "unknown") for name in _VERSIONS}, "Python": machine.python,
             "settings of jax": "recorded" if settings else "not recorded", **settings,
             LAYOUT: "; then ".join(record.placement.layouts) if record.placement else "unknown"}
 

@@ -26,8 +26,11 @@ def migrated(record: Mapping[str, Any]) -> dict[str, Any]:
     if schema not in range(1, SCHEMA + 1):
         raise SchemaError(f"has schema {schema!r}, and this version of the harness reads 1 to {SCHEMA}")
     current = dict(record)
-    for step in _STEPS[schema - 1:]:
-        current = step(current)
+    try:
+        for step in _STEPS[schema - 1:]:
+            current = step(current)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise SchemaError(f"has not the form of schema {schema}: {type(error).__name__}: {error}") from None
     return current | {"schema": SCHEMA}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from harness.analysis import scores
 from harness.analysis.cells import MARK, CellRow, Summary
 from harness.records import STATUSES, BackboneFacts, Environment, RunRecord
+from harness.records.loaded import Apart
 from harness.records.pooling import unlike
 from harness.reporting import planned
 from harness.reporting.answer import headline
@@ -29,6 +30,7 @@ def caption(summary: Summary) -> tuple[str, ...]:
         *_backbone_sentences(everything),
         *_environment_sentences(everything),
         *_mixture_sentences(rows, [record for record in everything if record.status == "done"]),
+        *apart_sentences(summary.apart),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
     )
 
@@ -39,6 +41,7 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     done = [record for record in everything if record.status == "done"]
     baseline = _baseline_sentence(summary)
     return (
+        *apart_sentences(summary.apart),
         *planned.afterwards(summary),
         *([_coverage(summary)] if any(row.runs["done"] < row.runs["planned"] for row in rows) else []),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
@@ -52,6 +55,24 @@ _SELECTED = {
     "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
     "last": "Scores are those of the state after the last epoch, whatever the validation set says of it",
 }
+
+
+def apart_sentences(apart: Apart) -> list[str]:
+    """Names what lies beside the records and is in no number."""
+    removed = "; ".join(f"{cell}: {_runs(number)}" for cell, number in apart.removed.items())
+    files = "; ".join(apart.damaged[:_NAMED])
+    more = f"; and {len(apart.damaged) - _NAMED} more" if len(apart.damaged) > _NAMED else ""
+    number = f"{len(apart.damaged)} damaged file{'s' * (len(apart.damaged) > 1)}"
+    return [*([f"Warning: {number} counted nowhere: {files}{more}."] if apart.damaged else []),
+            *([f"Not in the table: runs of cells that the ablation no longer has, {removed}. Put their levels back "
+               "into it to have them count."] if apart.removed else [])]
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' * (number != 1)}"
+
+
+_NAMED = 5
 
 
 def _data_sentences(records: Iterable[RunRecord]) -> list[str]:

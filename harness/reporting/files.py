@@ -33,7 +33,8 @@ def contents(loaded: Loaded, view: View, *, pdf: bool = False, pages_alone: bool
     """
     found = loaded.records
     more = scores.of_runs(found, loaded.predictions, loaded.scores)
-    table = summarize.summarize(loaded.folder.ablation, loaded.plan, found, view, loaded.predictions, more)
+    table = summarize.summarize(loaded.folder.ablation, loaded.plan, found, view, loaded.predictions, more,
+                                loaded.apart)
     # Any other view gets names of its own: it must not pass for the table that belongs to the records.
     suffix = _suffix(view)
     files = {f"table{suffix}.md": report.markdown(table), f"table{suffix}.csv": report.csv(table),

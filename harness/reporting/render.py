@@ -5,6 +5,7 @@ pandas and tabulate pad Markdown's cells and escape nothing in them.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 
@@ -62,7 +63,7 @@ class Table:
     lead: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def rows(self) -> tuple[tuple[str, ...], ...]:
         """The text of [row][column], for what prints it."""
         return tuple(tuple(cell.text for cell in row) for row in self.cells)

@@ -17,6 +17,7 @@ from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs, pooling
 from harness.records.folder import CHOSEN_AGAIN
+from harness.records.reading import FormError
 from harness.training import cohort, cost, environment, memory, probe, processes, stopping
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, smaller
@@ -52,6 +53,7 @@ class Launch:
       keep_weights: see `recording.Recorder`.
       store_logits: whether all scores of the test set are kept with the predictions.
       wanted: run_ids of all that are to be trained, where several processes share in that; else empty.
+      layout: that all train in; None has the fastest one found out.
     """
 
     question: str
@@ -66,6 +68,7 @@ class Launch:
     keep_weights: str = "none"
     store_logits: bool = False
     wanted: frozenset[str] = frozenset()
+    layout: Layout | None = None
 
     def machine(self) -> records.Environment:
         """Describes the machine and the code that trains, also the user's where a configuration holds objects of it."""
@@ -215,7 +218,7 @@ class _Cohort:
 
     def prepare(self) -> None:
         """Compiles what the cohort is most likely to train with."""
-        if self.launch.folder.layouts().get(self._key) is None:
+        if self.launch.layout is None and _layouts(self.launch.folder).get(self._key) is None:
             self.trainer.prepare(self.runs, self.launch.devices, self.launch.parallel)
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
@@ -303,8 +306,10 @@ class _Cohort:
         """Reads which layout the cohort trains in here, or finds it out and keeps it: a resumed run must not change."""
         if processes.several():  # which must not depend on what one of them measures
             return probe.Choice(Layout(1, self.launch.devices), "all devices of all processes train one run")
-        if (kept := self.launch.folder.layouts().get(self._key)) is not None:
-            return self._as_kept(kept)
+        if self.launch.layout is not None:
+            return probe.Choice(self.launch.layout, "given by --layout")
+        if (kept := _layouts(self.launch.folder).get(self._key)) is not None:
+            return kept
         self.watcher.compiling(())
         try:
             choice = self.trainer.choose(self.runs, self.launch.devices, self.launch.parallel)
@@ -316,20 +321,30 @@ class _Cohort:
 
     def _keep(self, choice: probe.Choice, *, replaces: bool = False) -> probe.Choice:
         """Keeps a choice, and gives the one that counts."""
-        return self._as_kept(self.launch.folder.keep_layout(self._key, configs.as_json(choice), replaces=replaces))
-
-    def _as_kept(self, kept: Mapping[str, Any]) -> probe.Choice:
-        try:
-            return probe.Choice(Layout(**kept["layout"]), kept["why"])
-        except (KeyError, TypeError) as error:
-            raise records.RecordError(f"{self.launch.folder.path / 'layouts.json'} has another form ({error}); "
-                                      f"{CHOSEN_AGAIN}") from None
+        return _as_kept(self.launch.folder, self.launch.folder.keep_layout(
+            self._key, configs.as_json(choice), replaces=replaces))
 
     @property
     def _key(self) -> str:
         """Names the cohort on this machine."""
         what = cohort.signature(self.runs[0].config), len(self.runs), self.launch.parallel, self.launch.devices
         return configs.config_hash({"cohort": repr(what), "machine": self.recorder.machine.device})[:16]
+
+
+def _layouts(folder: records.Folder) -> dict[str, probe.Choice]:
+    """Reads the layouts chosen on this machine, by the cohort's key.
+
+    Raises:
+      records.RecordError: if one of them is none.
+    """
+    return {key: _as_kept(folder, stored) for key, stored in folder.layouts().items()}
+
+
+def _as_kept(folder: records.Folder, stored: Mapping[str, Any]) -> probe.Choice:
+    try:
+        return probe.kept(stored)
+    except FormError as error:
+        raise records.RecordError(f"{folder.path / 'layouts.json'} {error}; {CHOSEN_AGAIN}") from None
 
 
 def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], watcher: Watcher,
@@ -343,7 +358,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
             read = found[inputs.key(members[0].config)]
             trainer = Trainer(read.examples, launch.save_every_s, lambda: processes.any_of(bool(stop)),
                               launch.device_memory, read.backbone, read.weights.sha256 if read.weights else "", machine,
-                              keeps_logits=launch.store_logits, tell=watcher.told)
+                              keeps_logits=launch.store_logits, tell=watcher.told, compacts=launch.layout is None)
             recorder = Recorder(launch.question, launch.folder, together, read, machine, trainer.start,
                                 watcher.told, launch.provenance, launch.keep_weights, launch.wanted)
             cohorts.append((members, _Cohort(launch, together, trainer, recorder, watcher)))
@@ -352,7 +367,7 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
 
 def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
     """Refuses now what would be refused after hours of training, and says what tables will mark."""
-    launch.folder.layouts()
+    _layouts(launch.folder)
     intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
     wanted = {run.run_id for members, _ in cohorts for run in members}
     # One of many processes does not read what all others have recorded.

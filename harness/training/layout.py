@@ -1,8 +1,10 @@
 """How the runs of a cohort lie on the devices. Pure."""
 
 import dataclasses
-from typing import Literal
+import re
+from typing import Literal, get_args
 
+from ablations.spec import SpecError
 from models.convolution import Form
 
 Parallel = Literal["jit", "pmap"]
@@ -42,6 +44,41 @@ class Layout:
         spread = f" on every {self.data}, batches split" if self.data > 1 else " on each" if self.runs > 1 else ""
         return f"{devices}, {each}{spread}" + (", by pmap" if self.parallel == "pmap" else "") + (
             f", convolutions by {self.form}" if self.form else "")
+
+
+_TEXT = re.compile(
+    r"([1-9]\d{0,5}) devices?, (?:one run|([1-9]\d{0,5}) runs under vmap)(?: on every ([1-9]\d{0,5}), batches split|"
+    r" on each)?(, by pmap)?(?:, convolutions by (\w+))?")
+
+
+def asked_for(text: str | None, devices: int) -> Layout | None:
+    """Reads a layout as it is written in a record; None where none is asked for.
+
+    Raises:
+      SpecError: if there is no layout of that name, or it needs more devices than there are.
+    """
+    layout = None if text is None else parsed(text)
+    if layout is not None and layout.devices > devices:
+        raise SpecError(f"--layout={text} needs {layout.devices} devices, and there are {devices}; on a CPU "
+                        f"--devices={layout.devices} makes them")
+    return layout
+
+
+def parsed(text: str) -> Layout:
+    """Reads a layout as it is written in a record.
+
+    Raises:
+      SpecError: if there is no layout of that name.
+    """
+    if found := _TEXT.fullmatch(text):
+        devices, members, data, pmap, form = found.groups(default="")
+        parallel: Parallel = "pmap" if pmap else "jit"
+        forms = {name: name for name in get_args(Form)}
+        layout = Layout(int(devices) // int(data or 1), int(data or 1), int(members or 1), parallel, forms.get(form))
+        if str(layout) == text:
+            return layout
+    raise SpecError(f'no layout is called "{text}"; a record names its own under placement.layouts, such as "2 '
+                    'devices, one run on each"')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from harness.records.reading import FormError, structured
 from harness.training.layout import Layout
 from harness.training.programs import Programs, is_out_of_memory
 
@@ -29,6 +30,21 @@ class Choice:
 
     layout: Layout
     why: str
+
+
+def kept(stored: Any) -> Choice:
+    """Reads a choice as `layouts.json` keeps it.
+
+    Raises:
+      FormError: if it is none.
+    """
+    if not isinstance(stored, Mapping):
+        raise FormError("has another form: a layout is no object")
+    choice = structured(Choice, stored)
+    layout = choice.layout
+    if not all(0 < number < 2**31 for number in (layout.runs, layout.data, layout.members)):
+        raise FormError(f"has a layout of {layout}")
+    return choice
 
 
 def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Callable[[Layout], Programs],

@@ -96,18 +96,19 @@ class Trainer:
       machine: what a checkpoint belongs to; None is this process's.
       keeps_logits: whether the outcome on the test set has them.
       tell: is given a line where a checkpoint cannot be written or read.
+      compacts: whether fewer runs than there are slots for go on in another layout.
     """
 
     def __init__(self, dataset: Dataset, save_every_s: float = 30.0, stop_requested: Callable[[], bool] = bool,
                  device_memory: Callable[[int], int | None] = lambda devices: None, backbone: Backbone | None = None,
                  weights: str = "", machine: Environment | None = None, *, keeps_logits: bool = False,
-                 tell: Callable[[str], None] = print):
+                 tell: Callable[[str], None] = print, compacts: bool = True):
         self.dataset = dataset
         self.save_every_s = save_every_s
         self.stop_requested = stop_requested
         self.device_memory = device_memory
         self.backbone, self.weights, self.machine = backbone, weights, machine
-        self.keeps_logits, self.tell = keeps_logits, tell
+        self.keeps_logits, self.tell, self.compacts = keeps_logits, tell, compacts
         # Of several processes none gives a call up: the others would wait for it.
         self._calls = Calls(bool if processes.several() else stop_requested)
         self._built: Programs | None = None
@@ -224,7 +225,7 @@ class Trainer:
                 slots.append(self._calls.made(functools.partial(self._member, run, checkpoints(run))))
                 watcher.starting(slots[-1].as_started())
             waiting = [run for run in waiting if all(run is not member.run for member in slots)]
-            if not waiting:
+            if not waiting and self.compacts:
                 layout = compacted(layout, len(slots))
             watcher.compiling([member.run for member in slots])
             before, programs = programs, self.programs(layout, slots[0].run)

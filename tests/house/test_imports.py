@@ -21,7 +21,7 @@ ROOMS = {
     "reporting": {"analysis", "records"},
     "benchmark": {"training", "data", "reporting", "records"},
 }
-DOORS = {"run.py", "cluster.py", "report.py", "bench.py", "predict.py", "cli.py", "__init__.py"}
+DOORS = {"run.py", "cluster.py", "replay.py", "report.py", "bench.py", "predict.py", "cli.py", "__init__.py"}
 
 
 def modules(house=None):

@@ -65,7 +65,8 @@ def test_twelve_runs_are_told_apart_on_a_terminal(tmp_path, width, height):
     levels = ["batch_norm before the activation", "batch_norm behind it", "dropout", "none"]
     runs = [synthetic.record({"network": "convolutional, three blocks", "regularizer": level}, seed, 0.9)
             for level in levels for seed in range(3)]
-    folder = synthetic.write(tmp_path, synthetic.plan({"network": [], "regularizer": levels}, runs), *runs[:5])
+    factors = {"network": ["convolutional, three blocks"], "regularizer": levels}
+    folder = synthetic.write(tmp_path, synthetic.plan(factors, runs), *runs[:5])
     training = RunProgress("training", 3, 8, 10.0, 5.0)
     folder.keep_progress(progress(runs={synthetic.run_id(run): training for run in runs}))
     terminal = Terminal(width, height)

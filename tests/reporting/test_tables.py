@@ -15,7 +15,8 @@ from undrawn import undrawn
 
 from ablations.claim import Claim
 from harness.analysis.summarize import summarize
-from harness.records import BackboneFacts, Layer, RecordError
+from harness.records import BackboneFacts, Layer
+from harness.report import ReportError
 from harness.reporting import rounded
 from harness.reporting.render import printable
 from harness.reporting.tables import report
@@ -216,7 +217,7 @@ def test_predictions_without_classes_are_left_out_and_said_to_be(tmp_path):
 def test_damaged_predictions_are_named(tmp_path):
     file = next(write_eventful(tmp_path).glob("runs/norm=no,drop=0,*/predictions.npz"))
     file.write_bytes(b"PK")
-    with pytest.raises(RecordError, match=re.escape(str(file))):
+    with pytest.raises(ReportError, match=re.escape(str(file))):
         render(tmp_path)
 
 

@@ -28,7 +28,8 @@ def inputs(folder: Folder) -> str:
     for root, paths in ((house, sources), (folder.path, [path for name in _FILES
                                                          for path in sorted(folder.path.glob(name))])):
         for path in paths:
-            digest.update(f"{path.relative_to(root)} {_digest(path.read_bytes())}\n".encode())
+            own = folder.digests.get(path) or _digest(path.read_bytes())
+            digest.update(f"{path.relative_to(root)} {own}\n".encode())
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.analysis import predictions
 from harness.analysis.cells import CellRow, Summary, ranked
-from harness.records import DatasetFacts, RecordError, RunRecord
+from harness.records import DatasetFacts, RunRecord
 from harness.records.loaded import Arrays, Loaded
 from harness.reporting import answer
 from harness.reporting.figures.style import short
@@ -35,7 +35,10 @@ class Material:
         """Gives the done runs of each cell, the lowest seed first."""
         runs = sorted((run for run, record in self.found.items() if record.status == "done"),
                       key=lambda run: self.found[run].seed)
-        return {row.cell: [run for run in runs if self.found[run].cell == row.cell] for row in self.summary.rows}
+        found: dict[str, list[str]] = {row.cell: [] for row in self.summary.rows}
+        for run in runs:
+            found[self.found[run].cell].append(run)
+        return found
 
     def accuracy(self, run: str) -> float:
         """Gives the test accuracy of a done run."""
@@ -46,7 +49,8 @@ class Material:
     @functools.cached_property
     def curves(self) -> dict[str, list[pd.DataFrame]]:
         """Reads the learning curves of each cell's done runs."""
-        return {cell: [self.loaded.curves[run] for run in runs] for cell, runs in self.done.items()}
+        return {cell: [self.loaded.curves[run] for run in runs if run in self.loaded.curves]
+                for cell, runs in self.done.items()}
 
     @functools.cached_property
     def ranked(self) -> list[CellRow]:
@@ -86,10 +90,7 @@ class Material:
 
     def usable(self, run: str) -> Arrays | None:
         """Reads a run's predictions; None where labels are missing or do not fit."""
-        try:
-            stored = self.loaded.predictions.get(run)
-        except RecordError:  # a picture does without it
-            return None
+        stored = self.loaded.predictions.get(run)
         if not stored or {"predicted", "label", "probability"} - stored.keys():
             return None
         try:

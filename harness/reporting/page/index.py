@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from harness.analysis.cells import Summary
 from harness.records import RunRecord
+from harness.reporting.captions import apart_sentences
 from harness.reporting.page import cells
 from harness.reporting.page.shell import render
 from harness.reporting.render import DASH
@@ -52,7 +53,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "name": entry.ablation,
         "address": f"{quote(entry.ablation, safe='')}/report.html" if entry.has_page else None,
         "question": entry.summary.question if entry.summary else entry.problem,
-        "answer": cells.answer(entry.summary) if entry.summary else [],
+        "answer": [*cells.answer(entry.summary), *apart_sentences(entry.summary.apart)] if entry.summary else [],
         "readable": entry.summary is not None,
         "command": None if entry.has_page or not entry.summary else shlex.join(
             ["python", "-m", "harness.report", f"--results_dir={entry.results_dir}", f"--ablation={entry.ablation}"]),

@@ -38,7 +38,9 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
     """
     ordered = sorted(found.items(), key=lambda item: (cells[item[1].cell], item[1].seed))
     records = {run_id: as_json(record) for run_id, record in ordered}
-    parts = {(run_id, name): part for run_id, record in records.items() for name, part in _parts(record).items()}
+    written: dict[str, dict[str, Any]] = {}
+    parts = {(run_id, name): part for run_id, record in records.items()
+             for name, part in _parts(record, written).items()}
     shared, where = intern(parts)
     return {
         "runs": [{
@@ -64,18 +66,30 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
     }
 
 
-def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes the parts that recur: as rows of name and text, layers as a table."""
-    parts: dict[str, Any] = {name: (plainly if name == "config" else told)(record[name])
-                             for name in _SHARED if record.get(name) is not None}
-    if record.get("cost"):
-        cost = dict(record["cost"])
-        layers = [told(layer) for layer in cost.pop("layers")]
-        parts["cost"] = told(cost)
-        if layers:
-            parts["layers"] = {"headers": [name for name, _ in layers[0]],
-                               "rows": [[text for _, text in layer] for layer in layers]}
+def _parts(record: Mapping[str, Any], written: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Writes the parts that recur: as rows of name and text, layers as a table.
+
+    Args:
+      written: those of other runs, by what they say, as many runs have the same.
+    """
+    parts: dict[str, Any] = {}
+    for name in _SHARED:
+        if record.get(name) is not None:
+            says = f"{name} {record[name]!r}"
+            if says not in written:
+                written[says] = _part(name, record[name])
+            parts |= written[says]
     return parts
+
+
+def _part(name: str, value: Any) -> dict[str, Any]:
+    if name != "cost":
+        return {name: (plainly if name == "config" else told)(value)}
+    cost = dict(value)
+    layers = [told(layer) for layer in cost.pop("layers")]
+    table = {"headers": [name for name, _ in layers[0]],
+             "rows": [[text for _, text in layer] for layer in layers]} if layers else None
+    return {"cost": told(cost)} | ({"layers": table} if table else {})
 
 
 def _advice(record: RunRecord) -> list[str]:
@@ -89,7 +103,7 @@ def _advice(record: RunRecord) -> list[str]:
 
 def _curve(curve: pd.DataFrame) -> list[list[float | None]]:
     """Rounds a curve to what can be seen: [column after epoch][epoch], None where a value is not finite."""
-    columns = np.round(curve[list(CURVE_COLUMNS[1:])].to_numpy(dtype=float).T, _DIGITS)
+    columns = np.round(curve.to_numpy(dtype=float).T[1:], _DIGITS)
     if np.isfinite(columns).all():
         return columns.tolist()
     return [[value if math.isfinite(value) else None for value in column] for column in columns.tolist()]

@@ -1,0 +1,82 @@
+"""A recorded run that is to be trained again: found by its record, told in flags, held against its configuration."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from ablations.spec import Run
+from harness.records import Folder, RecordError, RunRecord, again, replayed
+from harness.records.configs import as_json, config_differences
+from harness.records.files import in_home
+from harness.records.folder import read_record
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """A recorded run.
+
+    Attributes:
+      folder: of the run.
+    """
+
+    folder: pathlib.Path
+    record: RunRecord
+
+    @property
+    def run_id(self) -> str:
+        """Names the run."""
+        return f"{self.record.cell},seed={self.record.seed}".replace(" ", "_")
+
+    def arguments(self) -> list[str]:
+        """Lists the flags that train the run again: an ablation's file is looked for where it was, then from here."""
+        file, colon, name = self.record.origin.partition(":")
+        if not file.endswith(".py") or len(self.folder.parents) < 4:
+            return again.arguments(self.run_id, self.record)
+        there = self.folder.parents[3] / file
+        return again.arguments(self.run_id, self.record, f"{there if there.is_file() else file}{colon}{name}")
+
+    def run_of(self, runs: Sequence[Run]) -> Run:
+        """Finds the run among an ablation's.
+
+        Raises:
+          RecordError: if the ablation has it no longer, or with another configuration.
+        """
+        found = next((run for run in runs if run.run_id == self.run_id), None)
+        if found is None:
+            raise RecordError(f"{self.folder} cannot be trained again: its ablation no longer has {self.run_id}; check "
+                              "out the commit of the record")
+        if changes := config_differences(self.record.config, as_json(found.config)):
+            raise RecordError(f"{self.folder} cannot be trained again: its ablation now says {'; '.join(changes)}; "
+                              "check out the commit of the record")
+        return found
+
+    def refuse_recorded(self, results_dir: str) -> None:
+        """Raises RecordError where the run is recorded already."""
+        if (self._again(results_dir) / "record.json").exists():
+            raise RecordError(f"{self._again(results_dir)} is recorded already, and nothing is overwritten: give "
+                              "another --results_dir")
+
+    def compared(self, results_dir: str) -> replayed.Outcome:
+        """Holds the run as it was trained again into a results folder against its record."""
+        return replayed.compare(self.folder, self._again(results_dir))
+
+    def _again(self, results_dir: str) -> pathlib.Path:
+        return Folder(results_dir, self.record.ablation).run(self.run_id)
+
+
+def find(path: str) -> Replay:
+    """Finds a recorded run by its record.json or its folder.
+
+    Raises:
+      RecordError: if there is no record that can be read, or the run has come to no numbers.
+    """
+    file = in_home(path).resolve()
+    file = file / "record.json" if file.is_dir() else file
+    if not file.is_file():
+        raise RecordError(f"--replay={path}: there is no such record; give a run's record.json, such as "
+                          "results/kmnist_mlp/runs/RUN/record.json")
+    record = read_record(file)
+    if record.status not in ("done", "diverged"):
+        raise RecordError(f"--replay={path}: the run is recorded as {record.status} and has no numbers to be compared; "
+                          f"train it again with --retry={record.status}")
+    return Replay(file.parent, record)

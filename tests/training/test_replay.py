@@ -1,0 +1,140 @@
+"""A recorded run trained again: the same layout, the same numbers, or what differs first."""
+
+import dataclasses
+import itertools
+
+import commands
+import numpy as np
+import pytest
+import synthetic
+from place import ROOT
+
+from ablations.spec import SpecError
+from harness import records
+from harness.records import again, configs, replayed
+from harness.training import layout, replay
+from harness.training.layout import Layout
+
+RUN = synthetic.record({"a": "x"}, 0, 0.9)
+ID = synthetic.run_id(RUN)
+LAYOUTS = [Layout(runs, data, members, parallel, form) for runs, data, members, parallel, form in itertools.product(
+    (1, 2, 12), (1, 4), (1, 16), ("jit", "pmap"), (None, "winograd"))]
+
+
+@pytest.mark.parametrize("one", LAYOUTS, ids=str)
+def test_a_layout_is_read_as_it_is_written(one):
+    assert layout.parsed(str(one)) == one
+
+
+@pytest.mark.parametrize("text", [
+    "", "fast", "0 devices, one run", "2 device, one run on each", "1 device, one run on each",
+    "3 devices, one run on every 2, batches split", "1 device, one run, convolutions by x",
+    f"{9**9} devices, one run on each"])
+def test_another_text_is_no_layout(text):
+    with pytest.raises(SpecError, match="no layout is called"):
+        layout.parsed(text)
+
+
+def test_a_layout_needs_its_devices():
+    assert layout.asked_for(None, 1) is None
+    with pytest.raises(SpecError, match="needs 2 devices, and there are 1; on a CPU --devices=2 makes them"):
+        layout.asked_for("2 devices, one run on each", 1)
+
+
+def test_the_command_of_a_record_names_its_first_layout():
+    placement = records.Placement(("2 devices, one run on each", "1 device, one run"), "", 1, 0, 0)
+    told = again.commands(ID, dataclasses.replace(RUN, placement=placement))[1]
+    assert "'--layout=2 devices, one run on each'" in told
+
+
+@pytest.fixture
+def original(tmp_path):
+    return synthetic.write(tmp_path / "before", None, RUN, with_predictions=True).run(ID)
+
+
+def trained(tmp_path, curve=None, arrays=None, **changes):
+    """Writes a run as if it had been trained again."""
+    changed, folder = dataclasses.replace(RUN, **changes), records.Folder(tmp_path / "now", "made_up")
+    folder.write(ID, changed, synthetic.curve(RUN) if curve is None else curve,
+                 synthetic.predictions(RUN) if arrays is None else arrays)
+    return folder.run(ID)
+
+
+def test_the_same_numbers_are_equal_whatever_time_they_took(original, tmp_path):
+    timing = dataclasses.replace(RUN.timing, train_s=1e3)
+    found = replayed.compare(original, trained(tmp_path, timing=timing, finished_at="2026-01-01T00:00:00"))
+    assert found == replayed.Outcome(True, "equal: 8 epochs and 10,000 test predictions, to the last digit")
+
+
+def test_the_first_number_that_differs_is_named_and_what_else_is_not_as_it_was(original, tmp_path):
+    curve = synthetic.curve(RUN)
+    curve.loc[2:, "validation_loss"] *= 1 + 1e-6
+    machine = dataclasses.replace(RUN.environment, packages={"jax": "0.12.0"}, device="another")
+    found = replayed.compare(original, trained(tmp_path, curve, environment=machine))
+    assert not found.is_equal
+    assert found.line.startswith("different: validation_loss of epoch 3, ")
+    assert "alike to 6 digits" in found.line
+    assert "jax: 0.10.2 -> 0.12.0" in found.line
+    assert "another" in found.line
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"status": "diverged"}, "status, done and diverged"),
+    ({"last": dataclasses.replace(RUN.last, test_accuracy=0.5)}, "last.test_accuracy, 0.896 and 0.5"),
+    ({"arrays": synthetic.predictions(RUN) | {"probability": np.full(10_000, 0.5, np.float16)}},
+     "probability of 10000 test examples, the first is 0: 0.89")])
+def test_status_scores_and_predictions_are_compared_too(original, tmp_path, changes, told):
+    found = replayed.compare(original, trained(tmp_path, **changes))
+    assert not found.is_equal
+    assert told in found.line
+
+
+def test_a_run_is_found_by_record_or_folder_and_one_without_numbers_is_refused(original, tmp_path):
+    assert replay.find(str(original)) == replay.find(str(original / "record.json"))
+    with pytest.raises(records.RecordError, match="there is no such record"):
+        replay.find(str(tmp_path))
+    failed = synthetic.write(tmp_path / "failed", None, synthetic.record({"a": "x"}, 0, None, status="oom")).run(ID)
+    with pytest.raises(records.RecordError, match="recorded as oom and has no numbers"):
+        replay.find(str(failed))
+
+
+def test_what_the_ablation_no_longer_says_is_not_trained():
+    folder = records.Folder(ROOT / records.SHIPPED_RESULTS, "kmnist_mlp")
+    wanted = replay.find(str(folder.run(folder.recorded()[0])))
+    from ablations import get
+
+    runs = get("kmnist_mlp").runs()
+    assert wanted.run_of(runs).run_id == folder.recorded()[0]
+    with pytest.raises(records.RecordError, match="no longer has"):
+        wanted.run_of(runs[1:] if runs[0].run_id == wanted.run_id else runs[:1])
+    config = wanted.record.config | {"batch_size": 1}
+    changed = dataclasses.replace(wanted.record, config=config, config_hash=configs.config_hash(config))
+    with pytest.raises(records.RecordError, match="its ablation now says batch_size: 1 -> "):
+        dataclasses.replace(wanted, record=changed).run_of(runs)
+
+
+def test_nothing_is_trained_over(original, tmp_path):
+    wanted = replay.find(str(original))
+    trained(tmp_path)
+    with pytest.raises(records.RecordError, match="nothing is overwritten"):
+        wanted.refuse_recorded(str(tmp_path / "now"))
+
+
+@pytest.mark.slow
+def test_a_replay_trains_the_record_again_and_fails_where_a_digit_differs(tmp_path):
+    only = ["--ablation=quickstart", "--epochs=2", "--seeds=3", "--only=network=mlp,regularizer=batch_norm,"]
+    before = commands.here().run("harness.run", *only, f"--results_dir={tmp_path}/before")
+    assert before.returncode == 0, before.stderr
+    [record] = (tmp_path / "before").rglob("record.json")
+    equal = commands.here().run("harness.run", f"--replay={record}", f"--results_dir={tmp_path}/now")
+    assert equal.returncode == 0, equal.stderr
+    assert equal.stdout.splitlines()[-1].startswith("equal: 2 epochs and ")
+    again = commands.here().run("harness.run", f"--replay={record}", f"--results_dir={tmp_path}/now")
+    assert again.returncode == 1
+    assert "nothing is overwritten" in again.stderr
+    curve = record.with_name("curve.csv")
+    rows = curve.read_text().splitlines()
+    curve.write_text("\n".join([rows[0], f"1,9.25,{rows[1].split(',', 2)[2]}", *rows[2:]]))
+    different = commands.here().run("harness.run", f"--replay={record}")
+    assert different.returncode == 1
+    assert different.stderr.startswith("error: different: train_loss of epoch 1, 9.25 and ")
