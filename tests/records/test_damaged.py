@@ -14,7 +14,7 @@ from undrawn import undrawn
 from harness import records
 from harness.analysis.summarize import summarize
 from harness.progress.status import Reader
-from harness.records import curves, files, outcomes
+from harness.records import configs, curves, files, outcomes
 from harness.records.files import REMEDY
 from harness.records.loaded import Loaded
 from harness.records.reading import FormError
@@ -105,6 +105,18 @@ VALUES = [
     (("schema",), 99), (("placement",), 7), (("backbone",), "none"), (("overrides",), [])]
 
 
+def nested(whole):
+    """Nests a configuration deep, with the hash that it then has."""
+    stored = json.loads(whole)
+    stored["config"]["more"] = json.loads(DEEP)
+    return json.dumps(stored | {"config_hash": configs.config_hash(stored["config"])}).encode()
+
+
+def test_what_is_nested_deep_is_refused_whatever_its_hash(damage):
+    assert_named(read := Loaded(damage(f"runs/{BAD}/record.json", nested)), f"runs/{BAD}/record.json", REMEDY)
+    assert BAD not in read.records
+
+
 @pytest.mark.parametrize("content", [*WHOLE_FILES, *(put(*path, value=value) for path, value in VALUES)], ids=[
     *(repr(content[:8]) for content in WHOLE_FILES),
     *(f"{'.'.join(path)}={str(value)[:20]}" for path, value in VALUES)])
@@ -121,6 +133,7 @@ def test_a_damaged_record_is_a_missing_run(damage, content):
 
 def assert_named(loaded, path, remedy):
     """In one line, with its own remedy."""
+    assert loaded.records
     [about] = loaded.apart.damaged
     assert about.startswith(f"{path} ")
     assert about.endswith(remedy)
