@@ -1,6 +1,7 @@
 """What a summary consists of: a row per cell, effects, claims, and what they answer."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 from harness.analysis import scores
@@ -143,6 +144,24 @@ class Summary:
     predictions: int | None
     looked: Looked | None = None
     apart: Apart = Apart()
+
+    @functools.cached_property
+    def by_cell(self) -> dict[str, CellRow]:
+        """Gives the rows by their cells."""
+        return {row.cell: row for row in self.rows}
+
+    @functools.cached_property
+    def levels(self) -> dict[str, set[str]]:
+        """Gives the levels that the rows have of each factor."""
+        return {name: {row.labels[name] for row in self.rows if name in row.labels} for name in self.factors}
+
+    @functools.cached_property
+    def runs(self) -> dict[str, list[str]]:
+        """Gives the runs that each cell has records of."""
+        found: dict[str, list[str]] = {row.cell: [] for row in self.rows}
+        for run_id, record in self.records.items():
+            found[record.cell].append(run_id)
+        return found
 
     @property
     def leaves_out(self) -> bool:

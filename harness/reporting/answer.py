@@ -198,7 +198,7 @@ def named(row: CellRow, summary: Summary) -> str:
 
 def level(factor: str, label: str, summary: Summary) -> str:
     """Names a level within a sentence, with its factor where a bare 0.1 or none would be lost."""
-    same = [name for name in summary.factors if any(row.labels.get(name) == label for row in summary.rows)]
+    same = [name for name, levels in summary.levels.items() if label in levels]
     clear = label[:1].isalpha() and label not in _BARE and len(same) < 2
     return shortened(printable(label if clear else f"{factor}={label}"))
 
@@ -266,8 +266,7 @@ def _together(summary: Summary) -> str:
 
 def parts(one: Together, summary: Summary) -> tuple[str, str]:
     """Names two changes: cells by their rows, levels by their factors."""
-    rows = {row.cell: row for row in summary.rows}
-    first, second = (named(rows[part], summary) if isinstance(part, str) else level(*part, summary)
+    first, second = (named(summary.by_cell[part], summary) if isinstance(part, str) else level(*part, summary)
                      for part in one.parts)
     return first, second
 

@@ -63,8 +63,7 @@ def _names(summary: Summary, values: Values) -> list[str]:
 
 
 def _of_cell(row: CellRow, summary: Summary, values: Values, names: list[str]) -> dict[str, Estimate]:
-    here = [values[run_id] for run_id, record in summary.records.items()
-            if record.cell == row.cell and run_id in values]
+    here = [values[run_id] for run_id in summary.runs[row.cell] if run_id in values]
     return {name: scores.estimated([of_run[name] for of_run in here if name in of_run], name) for name in names}
 
 
