@@ -80,6 +80,6 @@ def get(name: str) -> Ablation:
         return ABLATIONS[name]
     close = difflib.get_close_matches(name, ABLATIONS, 3)
     close += [other for other in ABLATIONS if name and name in other and other not in close]
-    hint = f"; did you mean {' or '.join(close[:3])}?" if close else ""
+    hint = f"; did you mean {' or '.join(close[:2])}?" if close else ""
     raise UnknownAblationError(f'no ablation "{name}"{hint}',
                                (*close, *(other for other in ABLATIONS if other not in close)))

@@ -92,6 +92,9 @@ SHORTER = {
     "bench --scaling": (TIMED, "scaling.png"),
     "bench --report_only": ((), "results/bench/amd_epyc_2_cores/table.md"),
 }
+# Of these another one is fast that differs in little.
+SLOW = ("bench --scaling", "bench --precision=float32,bfloat16", "bench --grid=1,4,16,64",
+        "run --ablation=fashion_mlp --seeds=0,1", "run --ablation=fashion_mlp --epochs=5")
 NEEDS_DATA = [command for command in SHORTER if re.match("run --ablation=(fashion|cifar10)", command)]
 
 
@@ -141,8 +144,9 @@ def test_every_command_is_run_here():
 
 
 @pytest.mark.parametrize("command", [
-    pytest.param(command, marks=[pytest.mark.real_data, pytest.mark.skipif(
-        not DATA, reason="HARNESS_DATA_DIR names no folder of data sets")] if command in NEEDS_DATA else [])
+    pytest.param(command, marks=[*([pytest.mark.real_data, pytest.mark.skipif(
+        not DATA, reason="HARNESS_DATA_DIR names no folder of data sets")] if command in NEEDS_DATA else []),
+        *([pytest.mark.slow] if command in SLOW else [])])
     for command in dict.fromkeys([*stated(), *SHORTER])])
 def test_a_command_does_what_is_said_of_it(clone, command):
     added, expected = SHORTER[command]

@@ -183,9 +183,8 @@ def mixed_pictures(place):
         PIL.Image.fromarray(pixels).convert(mode).save(place / name / f"{number}.{end}")
 
 
-@pytest.mark.parametrize(("example", "only"), [
-    ("own_pictures", "fit=pad"),
-    pytest.param("residual_network", "batch_norm=with,", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("example", "only"), [("own_pictures", "fit=pad"), ("residual_network", "batch_norm=with,")])
 def test_an_example_trains_from_an_installed_wheel_elsewhere(example, only, installed, tmp_path):
     shutil.copy(ROOT / "ablations" / "examples" / f"{example}.py", tmp_path)
     mixed_pictures(tmp_path / "pictures")

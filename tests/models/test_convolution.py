@@ -53,7 +53,7 @@ def test_values_and_gradients_equal_those_of_lax(shape, channels, filters, size,
     assert_equals_lax(shape, channels, filters, size, padding, stride, window, form)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("form", ["lax", "patches", "blocked"])
 def test_of_several_kernels_at_once_each_is_its_own(form, channels):
     """As under the vmap of a cohort."""

@@ -43,7 +43,7 @@ SMALL = [
 ]
 IDS = ["cnn", "cnn_strided", "mlp", "resnet", "wide_resnet", "vit"]
 # What takes tens of seconds to compile is left to the slow tests.
-CASES = [pytest.param(*case, id=name, marks=[pytest.mark.slow] * ("resnet" in name))
+CASES = [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name not in ("cnn", "mlp")))
          for case, name in zip(SMALL, IDS, strict=True)]
 
 

@@ -184,6 +184,7 @@ def test_a_hundred_classes_and_colour_images_and_a_convolution(tmp_path, unrende
     assert "its 32 units" in drawn["filters"].caption
 
 
+@pytest.mark.slow
 def test_hostile_names_are_inert_in_pictures_and_captions(tmp_path):
     data = dataclasses.replace(synthetic.DATASET, class_names=tuple(HOSTILE))
     runs = [costing(synthetic.record({"a": label}, 0, 0.5 + 0.01 * place, dataset=data), 1000 * (1 + place))

@@ -179,7 +179,7 @@ def test_a_record_without_weights_says_how_to_have_them(study, tmp_path):
     shutil.copytree(study / "my_results" / "colours", folder)
     (folder / "runs" / RUN / kept.WEIGHTS).unlink()
     command = (r"train it again: python -m harness\.run --ablation=colours\.py --seeds=0 --only=network=shipped,seed=0 "
-               r"--results_dir=again$")
+               r"'--layout=.+' --results_dir=again$")
     with pytest.raises(KeptError, match=command):
         harness.load(folder / "runs" / RUN)
     shutil.copytree(folder / "runs" / RUN, tmp_path / "of another name")

@@ -57,7 +57,7 @@ def assert_close_to_solo(config, layout, rates):
 
 @pytest.mark.parametrize("config", [
     pytest.param(MLP, id="mlp"), pytest.param(CNN, id="cnn", marks=pytest.mark.slow),
-    pytest.param(NORM, id="batch_norm"), pytest.param(DROPOUT, id="dropout")])
+    pytest.param(NORM, id="batch_norm", marks=pytest.mark.slow), pytest.param(DROPOUT, id="dropout")])
 def test_a_run_with_a_device_to_itself_equals_its_solo_run(config):
     """Bit for bit with the same program and nobody beside it; closely with a program for a single run."""
     rates = (0.1, 0.2, 0.05)
@@ -68,7 +68,7 @@ def test_a_run_with_a_device_to_itself_equals_its_solo_run(config):
 
 
 @pytest.mark.parametrize("config", [
-    pytest.param(MLP, id="mlp"), pytest.param(NORM, id="batch_norm"),
+    pytest.param(MLP, id="mlp"), pytest.param(NORM, id="batch_norm", marks=pytest.mark.slow),
     pytest.param(AUGMENTED, id="augmented", marks=pytest.mark.slow),
     pytest.param(CNN, id="cnn", marks=pytest.mark.slow), pytest.param(DROPOUT, id="dropout", marks=pytest.mark.slow)])
 def test_several_runs_on_a_device_equal_their_solo_runs(config):
@@ -109,7 +109,8 @@ def test_a_run_of_any_family_trains_alike_alone_beside_another_and_with_its_batc
 
 
 @pytest.mark.parametrize("layout", [
-    pytest.param(Layout(3), marks=pytest.mark.slow), Layout(2, members=2), Layout(1, data=4)], ids=str)
+    pytest.param(Layout(3), marks=pytest.mark.slow), Layout(2, members=2),
+    pytest.param(Layout(1, data=4), marks=pytest.mark.slow)], ids=str)
 def test_pmap_trains_as_jit_does(layout):
     assert_close_to_solo(NORM, dataclasses.replace(layout, parallel="pmap"), (0.1, 0.2, 0.05)[:layout.slots])
 

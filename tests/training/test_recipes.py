@@ -29,10 +29,11 @@ def grid(base=RECIPE, seeds=(0, 1)):
     return Ablation("Why?", base, factors, design="one_at_a_time", seeds=seeds)
 
 
-def fitted(dataset, chosen, folder, stop=lambda: False):
-    trainer = fit.Trainer(dataset, 1e9, stop)
+def fitted(dataset, chosen, folder, stop_after=1e9):
+    listener = Listener()
+    trainer = fit.Trainer(dataset, 1e9, lambda: len(listener.seen) >= stop_after)
     return {member.run.run_id: member for member in trainer.fit(
-        chosen, lambda run: folder / run.run_id, Layout(1, members=len(chosen)), Listener())}
+        chosen, lambda run: folder / run.run_id, Layout(1, members=len(chosen)), listener)}
 
 
 def test_a_grid_over_all_traced_values_of_a_recipe_and_seeds_compiles_once(tmp_path, dataset):
@@ -57,7 +58,7 @@ def test_a_resumed_run_with_an_average_equals_an_uninterrupted_one(tmp_path, dat
     chosen = Ablation("Why?", config, seeds=(0, 1)).runs()
     straight = fitted(dataset, chosen, tmp_path / "straight")
     with pytest.raises(StoppedError):
-        fitted(dataset, chosen, tmp_path / "stopped", lambda: True)
+        fitted(dataset, chosen, tmp_path / "stopped", stop_after=1)
     resumed = fitted(dataset, chosen, tmp_path / "stopped")
     for run in chosen:
         one, other = straight[run.run_id], resumed[run.run_id]

@@ -39,7 +39,8 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("config", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("config", [
+    pytest.param(MLP, id="mlp"), pytest.param(CNN, id="cnn", marks=pytest.mark.slow)])
 def test_a_run_does_not_depend_on_who_trains_beside_it(tmp_path, dataset, config):
     both = runs(config, rates=(0.01, 0.1))
     together = fitted(dataset, both, tmp_path / "together")
