@@ -381,8 +381,9 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
         _write_plan(asked)
     # Another process may have finished some while this one waited for its data.
     still_absent = executor.missing(absent, folder, RETRY.value)
-    source = worker.Source(asked.study.origin or asked.study.name.partition(",")[0], str(pathlib.Path.cwd()),
-                           DATA_DIR.value or os.environ.get("TFDS_DATA_DIR"), SKIP_UNREADABLE.value, WEIGHTS_DIR.value)
+    source = worker.Source(asked.study.origin or asked.study.name.partition(",")[0], asked.study.overrides,
+                           str(pathlib.Path.cwd()), DATA_DIR.value or os.environ.get("TFDS_DATA_DIR"),
+                           SKIP_UNREADABLE.value, WEIGHTS_DIR.value)
     try:
         return cluster.train(launch, still_absent, found, costs, source, clock, asked.console,
                              verbose=VERBOSE.value, tensorboard=TENSORBOARD.value)

@@ -145,7 +145,7 @@ def schedule(number: int = 1000) -> None:
         work = {run.run_id: 1 for run in runs}
         listeners = audience.gather(launch, runs, FOUND, work, Clock(), Console(file=io.StringIO()), verbose=False,
                                     tensorboard=False)
-        source, seen = worker.Source("quickstart", str(pathlib.Path.cwd())), []
+        source, seen = worker.Source("quickstart", {}, str(pathlib.Path.cwd())), []
 
         def make(piece):
             seen.append((time.monotonic(), process.memory_info().rss / 2**20))

@@ -4,18 +4,18 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from ablations import lookup, own_code
-from ablations.spec import Run
+from ablations.spec import Run, SpecError
 from harness.data import inputs
 from harness.executors.sharing import Shared
 from harness.progress.file import ProgressFile
 from harness.progress.tally import Tally
+from harness.records import configs
 from harness.records.leases import Leases
 from harness.training import cost, environment, estimate, executor, stopping
 from harness.training.executor import Launch
@@ -27,12 +27,14 @@ class Source:
     """Where a worker finds what the launch has found.
 
     Attributes:
-      ablation: as the command names it; its file is loaded before anything of its classes is.
+      ablation: as the command names it.
+      overrides: path -> value that the command sets in every run.
       cwd: the folder that relative paths begin at.
       data_dir, skip_unreadable, weights_dir: as `data.inputs` has them.
     """
 
     ablation: str
+    overrides: Mapping[str, Any]
     cwd: str
     data_dir: str | None = None
     skip_unreadable: bool = False
@@ -41,11 +43,14 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A piece of a launch, as it is sent to a worker.
+    """A piece of a launch, as it is sent to a worker: names, from which the worker expands the ablation as it was here.
 
     Attributes:
-      pickled: the launch and the runs to train.
-      run_ids: theirs.
+      launch: without its planned runs.
+      planned: run_ids of all planned runs of the cohort.
+      seeds: theirs.
+      run_ids: of the runs to train.
+      hashes: of these runs' configurations.
       devices: how many the worker uses; None means all that it sees.
       memory_share: of a GPU's memory, where workers share one.
       takes_leases: whether the worker keeps other launches off; else the launch that sends the job does.
@@ -54,8 +59,11 @@ class Job:
     """
 
     source: Source
-    pickled: bytes
+    launch: Launch
+    planned: tuple[str, ...]
+    seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
+    hashes: tuple[str, ...]
     devices: int | None = None
     memory_share: float = 1.0
     takes_leases: bool = False
@@ -85,9 +93,10 @@ def job(launch: Launch, runs: Sequence[Run], together: Sequence[Run], source: So
       together: all planned runs of the cohort.
       how: further fields of the job.
     """
-    part = dataclasses.replace(launch, planned=tuple(together),
-                               wanted=launch.wanted & {run.run_id for run in together})
-    return Job(source, pickle.dumps((part, tuple(runs))), tuple(run.run_id for run in runs), **how)
+    planned = tuple(run.run_id for run in together)
+    return Job(source, dataclasses.replace(launch, planned=(), wanted=launch.wanted & set(planned)), planned,
+               tuple(dict.fromkeys(run.seed for run in together)), tuple(run.run_id for run in runs),
+               tuple(map(_hash, runs)), **how)
 
 
 def work(job: Job) -> Outcome:
@@ -105,20 +114,20 @@ def work(job: Job) -> Outcome:
 
 def _work(job: Job, told: list[str]) -> None:
     devices = _configured(job.devices, job.memory_share)
-    _loaded(job.source.ablation)
-    launch, runs = pickle.loads(job.pickled)  # noqa: S301 -- from the launch itself
-    launch = dataclasses.replace(launch, devices=devices)
     retried = dict(job.retried)
-    absent = [run for run in runs if (record := launch.folder.record(run.run_id)) is None
-              or record.finished_at == retried.get(run.run_id)]
-    if not absent:
+    absent_ids = [run_id for run_id in job.run_ids if (record := job.launch.folder.record(run_id)) is None
+                  or record.finished_at == retried.get(run_id)]
+    if not absent_ids:
         return
+    runs = _expanded(job)
+    absent = [runs[run_id] for run_id in absent_ids]
+    launch = dataclasses.replace(job.launch, devices=devices, planned=[runs[run_id] for run_id in job.planned])
     with environment.numerics(), contextlib.ExitStack() as stack:
-        configs = [run.config for run in absent]
-        environment.refuse_precisions({config.precision for config in configs})
-        found = inputs.load_datasets(configs, job.source.data_dir, skip_unreadable=job.source.skip_unreadable,
+        read = [run.config for run in absent]
+        environment.refuse_precisions({config.precision for config in read})
+        found = inputs.load_datasets(read, job.source.data_dir, skip_unreadable=job.source.skip_unreadable,
                                      tell=told.append)
-        found = inputs.complete(found, configs, job.source.weights_dir, devices, Console(quiet=True))
+        found = inputs.complete(found, read, job.source.weights_dir, devices, Console(quiet=True))
         work = estimate.epoch_work(absent, found, cost.measure_all(absent, found))
         tally = Tally(absent, work, estimate.epochs(absent, found))
         watchers: list[Watcher] = [tally, _Lines(told),
@@ -154,16 +163,36 @@ def _configured(devices: int | None, memory_share: float) -> int:
     return devices or present
 
 
+def _expanded(job: Job) -> dict[str, Run]:
+    """Expands the ablation as the launch did: run_id -> run.
+
+    Raises:
+      SpecError: if that gives other configurations, since its file was edited after the launch began.
+    """
+    study = _loaded(job.source.ablation)
+    ablation = dataclasses.replace(study.ablation, seeds=job.seeds,
+                                   overrides={**study.ablation.overrides, **job.source.overrides})
+    runs = {run.run_id: run for run in ablation.runs()}
+    there = [_hash(runs[name]) if name in runs else None for name in job.run_ids]
+    if not set(job.planned) <= runs.keys() or there != list(job.hashes):
+        raise SpecError(f"{job.source.ablation} was edited while it trained: give the command again")
+    return runs
+
+
 @functools.cache
-def _loaded(ablation: str) -> None:
-    """Loads an ablation's own file, whose classes a pickled configuration names."""
-    own_code.use(lookup.find(ablation).code)
+def _loaded(ablation: str) -> lookup.Study:
+    """Finds an ablation, once in a process, and has its own code importable."""
+    study = lookup.find(ablation)
+    own_code.use(study.code)
+    return study
+
+
+def _hash(run: Run) -> str:
+    return configs.config_hash(configs.as_json(run.config))
 
 
 def _sendable(error: Exception) -> Exception:
-    """Gives an error that can be sent to another process."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 -- what was just written
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    """Gives an error that the launch can read: those of the user's classes are told in words."""
+    if type(error).__module__.partition(".")[0] in ("builtins", "harness", "ablations", "models"):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,63 @@
+"""What a worker makes of a job, before it trains."""
+
+import pytest
+
+from ablations import lookup
+from ablations.spec import SpecError
+from harness import records
+from harness.executors import worker
+from harness.records import configs
+from harness.training import cohort
+from harness.training.executor import Launch
+
+OWN = """import dataclasses
+from ablations.spec import Ablation, Factor, RunConfig
+from models import MLPConfig
+
+@dataclasses.dataclass(frozen=True)
+class Mine(MLPConfig):
+    pass
+
+ABLATION = Ablation("Why?", RunConfig(dataset="digits", model=Mine(hidden=(4,)), validation_size=200),
+                    {"rate": Factor("optimizer.learning_rate", {"low": 0.01, "high": 0.1})})
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Is a job of one run of an ablation of the user's own, overridden and with other seeds."""
+    worker._loaded.cache_clear()
+    (tmp_path / "mine.py").write_text(OWN)
+    study = lookup.overridden(lookup.find(str(tmp_path / "mine.py")), {"epochs": 2, "model.hidden": (3,)}, (7, 9))
+    runs = study.ablation.runs()
+    source = worker.Source(str(tmp_path / "mine.py"), study.overrides, str(tmp_path))
+    launch = Launch("Why?", runs, records.Folder(tmp_path, "mine"), wanted=frozenset(run.run_id for run in runs))
+    yield runs, worker.job(launch, runs[1:2], cohort.partition(runs)[0], source)
+    worker._loaded.cache_clear()
+
+
+def test_a_job_is_names_and_the_worker_expands_the_ablation_as_the_launch_did(job):
+    runs, made = job
+    assert (made.run_ids, made.seeds, made.launch.planned) == ((runs[1].run_id,), (7, 9), ())
+    expanded = worker._expanded(made)
+    assert list(expanded) == [run.run_id for run in runs] == list(made.planned)
+    for run in runs:
+        assert configs.as_json(expanded[run.run_id].config) == configs.as_json(run.config)
+
+
+@pytest.mark.parametrize("edit", [("hidden=(4,)", "hidden=(4,), repeat=2"), ('"low": 0.01', '"lower": 0.01')],
+                         ids=["another configuration", "another name"])
+def test_a_file_that_was_edited_after_the_launch_began_is_refused_in_one_line(job, tmp_path, edit):
+    (tmp_path / "mine.py").write_text(OWN.replace(*edit))
+    outcome = worker.work(job[1])
+    assert isinstance(outcome.error, SpecError)
+    assert str(outcome.error) == f"{tmp_path / 'mine.py'} was edited while it trained: give the command again"
+
+
+def test_an_error_of_the_users_classes_is_told_in_words():
+    class MineError(Exception):
+        pass
+
+    assert repr(worker._sendable(MineError("no"))) == repr(RuntimeError("MineError: no"))
+    known = records.RecordError("no")
+    assert worker._sendable(known) is known
