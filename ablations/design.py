@@ -147,20 +147,29 @@ def _single_changes(factors: Mapping[str, Factor], baseline: dict[str, str], ref
         if leaves_out and len(of.labels) != 2:
             raise SpecError(f'factor "{factor}": leave_one_out needs two levels, with the component and without it, '
                             f"not {len(of.labels)}; one_at_a_time takes any number")
-        under = {} if of.exists(baseline) else {parent: as_tuple(levels)[0] for parent, levels in of.under.items()}
+        under = _where_it_exists(factors, factor, baseline)
         found += [at_reference(factors, {**under, factor: label}, reference) for label in of.labels[1:]]
     return found
+
+
+def _where_it_exists(factors: Mapping[str, Factor], factor: str, baseline: Labels) -> dict[str, str]:
+    """Gives levels of the factors above a nested one that the baseline lacks, however many; nothing of any other."""
+    under = {} if factors[factor].exists(baseline) else {
+        parent: as_tuple(levels)[0] for parent, levels in factors[factor].under.items()}
+    above = [_where_it_exists(factors, parent, baseline) for parent in under]
+    return {parent: level for levels in above for parent, level in levels.items()} | under
 
 
 def _drawn(factors: Mapping[str, Factor], design: RandomCells, baseline: dict[str, str],
            excluded: Callable[[Labels], bool]) -> list[dict[str, str]]:
     draws = {factor: of.drawn(factor, design.seed) for factor, of in factors.items()}
-    found = [baseline]
+    found, known = [baseline], {tuple(baseline.items())}
     for _ in range(100 * design.n):
         chosen = {factor: next(draw) for factor, draw in draws.items()}
         labels = at_reference(factors, chosen, chosen.__getitem__)
-        if labels not in found and not excluded(labels):
+        if tuple(labels.items()) not in known and not excluded(labels):
             found.append(labels)
+            known.add(tuple(labels.items()))
         if len(found) > design.n:
             return found
     raise SpecError(f"there are only {len(found) - 1} different cells to draw, not {design.n}")

@@ -5,6 +5,7 @@ Calls no jax and opens no file.
 
 import dataclasses
 import difflib
+import functools
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -224,10 +225,9 @@ class Ablation:
             expected = len(runs) if kind == "runs" else len(runs) // len(self.seeds)
             if len(names) != expected:
                 raise SpecError(f"two {kind} have the same name: labels may not differ in spaces or in case alone")
-        cells = self._cells()
         for claim in self.claims:
             for what, labels in (("labels", claim.labels), ("over", claim.over or {})):
-                if not any(labels.items() <= cell.items() for cell in cells):
+                if not any(labels.items() <= cell.items() for cell in self._cells):
                     there = "; ".join(dict.fromkeys(run.cell for run in runs))
                     raise SpecError(f"a claim of {claim.source} has {what}={dict(labels)}, and no cell has these; "
                                     f"the cells are {there}")
@@ -239,19 +239,20 @@ class Ablation:
 
     def runs(self) -> list[Run]:
         """Expands the design into runs, cell by cell with all seeds of each."""
-        return [Run(labels, seed, self._config(labels)) for labels in self._cells() for seed in self.seeds]
+        return [Run(labels, seed, self._config(labels)) for labels in self._cells for seed in self.seeds]
 
     def comparisons(self) -> dict[str, str]:
         """Maps each cell's name to the one that it is compared with, a baseline to itself."""
-        pairs = designs.comparisons(self._cells(), self.factors, self.within, self._reference)
+        pairs = designs.comparisons(self._cells, self.factors, self.within, self._reference)
         return {cell_name(labels): cell_name(base) for labels, base in pairs}
 
     def levels(self) -> dict[str, tuple[str, ...]]:
-        """Lists each factor's levels, the reference level first; of a range those that were drawn."""
-        cells = self._cells()
-        return {name: factor.labels or tuple(dict.fromkeys(cell[name] for cell in cells if name in cell))
-                for name, factor in self.factors.items()}
+        """Lists each factor's levels, the reference level first; of a range those that were drawn, if any were."""
+        found = {name: factor.labels or tuple(dict.fromkeys(cell[name] for cell in self._cells if name in cell))
+                 for name, factor in self.factors.items()}
+        return {name: labels for name, labels in found.items() if labels}
 
+    @functools.cached_property
     def _cells(self) -> list[dict[str, str]]:
         return designs.cells(self.factors, self.design, self.exclude, self._reference)
 

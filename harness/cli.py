@@ -58,6 +58,12 @@ def ablate() -> None:
     runpy.run_module(there[command], run_name="__main__", alter_sys=True)
 
 
+class UnfinishedError(UsageError):
+    """Runs are left that others train, or trained and lost; the command may be given again."""
+
+    exit_code = getattr(os, "EX_TEMPFAIL", 75)
+
+
 class StoppedError(UsageError):
     """The user has stopped the command; what it was at is saved, and it may be given again."""
 
@@ -109,6 +115,21 @@ def value(text: str) -> object:
     except (ValueError, SyntaxError):
         return text
     return tuple(value) if isinstance(value, list) else value
+
+
+def settings(texts: Sequence[str]) -> dict[str, object]:
+    """Reads what --set gives: path -> value.
+
+    Raises:
+      UsageError: if one has another form.
+    """
+    found: dict[str, object] = {}
+    for setting in texts:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set={setting} needs the form path=value, such as optimizer.learning_rate=0.01")
+        found[path] = value(text)
+    return found
 
 
 def _said(error: Exception) -> str:

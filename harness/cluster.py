@@ -51,8 +51,11 @@ ERRORS = (on_ray.ClusterError, on_ray.LostError, on_slurm.SlurmError, shard.Shar
           processes.JoinError)
 
 
-def check(*, dry_run: bool) -> None:
+def check(*, dry_run: bool, own: Sequence[str]) -> None:
     """Checks flags before anything is loaded.
+
+    Args:
+      own: those given of --layout and --devices, which say how this process trains.
 
     Raises:
       cli.UsageError, on_slurm.SlurmError, shard.ShardError: if one is wrong.
@@ -65,6 +68,9 @@ def check(*, dry_run: bool) -> None:
             raise cli.UsageError(f"--slurm_set={setting} needs the form key=value, such as account=physics")
     if PRETEND_DEVICES.value and not dry_run:
         raise cli.UsageError("--pretend_devices belongs to --dry_run: there is nothing to train on")
+    for name in own:
+        if EXECUTOR.value != "local" or (DISTRIBUTED.value and name == "layout"):
+            raise cli.UsageError(f"--{name} is for a process that trains by itself: leave it out where others do")
     if EXECUTOR.value != "local" and not CPUS.value and not GPUS.value:
         raise cli.UsageError("--cpus_per_cohort=0 and no GPU: a task needs one of the two")
 

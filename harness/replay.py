@@ -13,6 +13,7 @@ from harness.training.replay import Replay, find
 # What the record says instead.
 _OF_THE_RECORD = ("ablation", "only", "seeds", "set", "layout", "epochs", "precision", "smoke", "until_decided",
                   "retry")
+_ELSEWHERE = ("shard", "executor", "distributed")
 
 
 def replay(path: str, console: Console, carry_out: Callable[[Replay], None]) -> None:
@@ -29,6 +30,8 @@ def replay(path: str, console: Console, carry_out: Callable[[Replay], None]) -> 
     chosen = flags.FLAGS
     if given := [name for name in _OF_THE_RECORD if chosen[name].present]:
         raise cli.UsageError(f"--replay takes this from the record: leave out --{' --'.join(given)}")
+    if given := [name for name in _ELSEWHERE if chosen[name].present]:
+        raise cli.UsageError(f"--replay trains in this process: leave out --{' --'.join(given)}")
     wanted = find(path)
     with contextlib.ExitStack() as kept:
         results_dir = (chosen.results_dir if chosen["results_dir"].present

@@ -201,7 +201,8 @@ def _entry(folder: records.Folder) -> page_index.Entry:
     try:
         loaded = Loaded(folder)
         claimed = {claim.metric for claim in loaded.plan.claims} if loaded.plan else set()
-        # What is listed of an ablation does not depend on which one was asked for.
+        # What is listed of an ablation does not depend on which one was asked for: runs that its files contradict are
+        # left out here too, and claims are read from predictions.
         predictions = loaded.predictions if claimed & set(claims.FROM_PREDICTIONS) else None
         loaded.refuse_ruins()
         table = summarize.summarize(folder.ablation, loaded.plan, loaded.records, predictions=predictions,

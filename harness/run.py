@@ -139,8 +139,7 @@ LAYOUT = flags.DEFINE_string(
 REPLAY = flags.DEFINE_string(
     "replay", None, "Train the run of this record.json again, into a temporary folder or --results_dir, and compare.")
 TENSORBOARD = flags.DEFINE_bool(
-    "tensorboard", False,
-    "Write TensorBoard's event files for the runs trained, into <results_dir>/<ablation>/tensorboard/.")
+    "tensorboard", False, "Write TensorBoard's event files of what is trained, below <results_dir>/<ablation>/.")
 
 # Errors that are the user's to mend, each with a one-line message.
 EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
@@ -199,7 +198,7 @@ def _carry_out(console: Console, wanted: Replay | None = None) -> None:
     if unknown := set(RETRY.value) - set(_RETRIED):
         raise cli.UsageError(f"--retry={','.join(RETRY.value)}: no run is recorded as {', '.join(sorted(unknown))}; "
                              "there are", _RETRIED)
-    cluster.check(dry_run=DRY_RUN.value)
+    cluster.check(dry_run=DRY_RUN.value, own=[flag.name for flag in (LAYOUT, DEVICES) if flag.value is not None])
     cluster.join()
     # Before a file is loaded, which may use jax.
     present = environment.configure(DEVICES.value, pretended=cluster.PRETEND_DEVICES.value)
@@ -218,7 +217,7 @@ def _one_after_another(all_asked: list[Asked]) -> None:
     Raises:
       cli.UsageError: at the end, if any failed.
     """
-    failed = []
+    failed, kinds = [], set[type[Exception]]()
     for asked in all_asked:
         own_code.use(asked.study.code)
         try:
@@ -227,9 +226,11 @@ def _one_after_another(all_asked: list[Asked]) -> None:
             if len(all_asked) == 1 or isinstance(error, cli.StoppedError):
                 raise
             failed.append(asked.study.name)
+            kinds.add(type(error))
             cli.tell(error, f"{asked.study.name}: ", EXPECTED)
     if failed:
-        raise cli.UsageError(f"{len(failed)} of {len(all_asked)} ablations failed: {'; '.join(failed)}")
+        kind = cli.UnfinishedError if kinds == {cli.UnfinishedError} else cli.UsageError
+        raise kind(f"{len(failed)} of {len(all_asked)} ablations failed: {'; '.join(failed)}")
 
 
 def _asked(study: Study, devices: int, console: Console) -> Asked:
@@ -256,8 +257,8 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
                          console: Console) -> Asked:
-    if given := [flag.name for flag in (ONLY, SMOKE, cluster.SHARD) if flag.value]:
-        raise cli.UsageError(f"--until_decided needs all cells: leave out --{given[0]}")
+    if given := [flag.name for flag in (ONLY, SMOKE, cluster.SHARD, cluster.DISTRIBUTED) if flag.value]:
+        raise cli.UsageError(f"--until_decided looks at all cells, in one process: leave out --{given[0]}")
     if len(study.ablation.comparisons()) < 2:
         raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
     try:
@@ -291,7 +292,12 @@ def _stages(asked: Asked) -> Iterator[Asked]:
 def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, clock = asked.study.name, Clock()
-    trained = [record for stage in _stages(asked) for record in _trained(stage, clock)]
+    trained, known = list[records.RunRecord](), dict[str, records.RunRecord | None]()
+    for stage in _stages(asked):
+        trained += _trained(stage, clock)
+        known |= {run.run_id: asked.folder.record(run.run_id) for run in stage.runs}
+        if None in known.values():  # a look at what is there would decide too early
+            break
     if DRY_RUN.value or REPLAY.value or not processes.is_first():
         return
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
@@ -300,12 +306,11 @@ def _launch(asked: Asked) -> None:
     report.report([RESULTS_DIR.value], [name], asked.console, full=FULL.value)
     if trained:
         asked.tell(clock.line())
-    known = [record for run in asked.runs if (record := asked.folder.record(run.run_id)) is not None]
-    if wrong := complaint(known, asked.folder):
+    if wrong := complaint([record for record in known.values() if record], asked.folder):
         raise cli.UsageError(wrong)
-    left = [] if cluster.SHARD.value else executor.missing(asked.runs, asked.folder)  # other parts are others'
-    if others := sharing.elsewhere(asked.folder, left):
-        raise cli.StoppedError(f"{others}; run the same command again when that is over")
+    if left := [run for run in asked.runs if known.get(run.run_id, run) is None and not cluster.SHARD.value]:
+        others = sharing.elsewhere(asked.folder, left) or f"{len(left)} runs are left"
+        raise cli.UnfinishedError(f"{others}; run the same command again when others have ended")
 
 
 def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
@@ -317,12 +322,13 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
     cluster.refuse(configs)
     if absent:
         check_writable(folder.path)
-    counted = asked.runs if cluster.SHARD.value else absent  # a part follows from all runs, whatever is recorded
+    # A part follows from all runs, whatever is recorded.
+    counted = asked.runs if cluster.SHARD.value and absent else absent
     found = inputs.load_datasets([run.config for run in counted], DATA_DIR.value,
                                  skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
     costs = cost.measure_all(counted, found, tell)
     wanted = frozenset(run.run_id for run in absent)
-    if cluster.SHARD.value:
+    if counted is not absent:
         absent = cluster.own_part(counted, absent, found, costs)
         configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
@@ -358,12 +364,7 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
 
 def _derived(study: Study) -> Study:
     """Applies the overriding flags."""
-    settings: dict[str, object] = {}
-    for setting in SET.value:
-        path, equals, text = setting.partition("=")
-        if not equals:
-            raise cli.UsageError(f"--set={setting} needs the form path=value, such as optimizer.learning_rate=0.01")
-        settings[path] = cli.value(text)
+    settings = cli.settings(SET.value)
     if EPOCHS.value is not None:
         settings["epochs"] = EPOCHS.value
     if PRECISION.value not in (None, study.ablation.base.precision):
@@ -374,13 +375,12 @@ def _derived(study: Study) -> Study:
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
            costs: Mapping[str, records.Cost], clock: Clock) -> list[records.RunRecord]:
-    folder = launch.folder
-    folder.path.mkdir(parents=True, exist_ok=True)
+    launch.folder.path.mkdir(parents=True, exist_ok=True)
     if processes.is_first():
-        leftovers.remove(folder.path)
+        leftovers.remove(launch.folder.path)
         _write_plan(asked)
     # Another process may have finished some while this one waited for its data.
-    still_absent = executor.missing(absent, folder, RETRY.value)
+    still_absent = executor.missing(absent, launch.folder, RETRY.value)
     source = worker.Source(asked.study.origin or asked.study.name.partition(",")[0], asked.study.overrides,
                            str(pathlib.Path.cwd()), DATA_DIR.value or os.environ.get("TFDS_DATA_DIR"),
                            SKIP_UNREADABLE.value, WEIGHTS_DIR.value)

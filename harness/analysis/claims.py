@@ -181,7 +181,7 @@ def _is_known(metric: str, of: int) -> bool:
         return metric in RECORDED
     if metric.startswith("confusion_"):
         return of == 2 if metric == "confusion_rank" else metric in PREDICTED and of > 0 and of % 2 == 0
-    costs = [field.name for field in dataclasses.fields(Cost)]
+    costs = [field.name for field in dataclasses.fields(Cost) if field.name != "layers"]
     known = (*_OF_DATA, *FROM_PREDICTIONS, *_HELD, "epochs_trained", *costs)
     return metric in known and (of > 0 or not metric.startswith("layer_"))
 

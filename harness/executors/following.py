@@ -16,12 +16,16 @@ class Followed:
         self._waiting = {run.run_id: run for run in runs}
         self.finished: list[records.RunRecord] = []
 
-    def look(self, ended: Iterable[str] = ()) -> None:
+    def look(self, ended: Iterable[str] = ()) -> list[tuple[Run, records.RunRecord]]:
         """Reads how far the workers are, and tells of runs that are recorded now.
 
         Args:
           ended: run_ids of jobs that have ended, whose records may be there.
+
+        Returns:
+          these runs, with their records.
         """
+        told = []
         under_way = {run_id: run for progress in status.working(self._folder) for run_id, run in progress.runs.items()
                      if run_id in self._waiting and run.state != "waiting"}
         recorded = [run_id for run_id, run in under_way.items() if run.state in records.STATUSES]
@@ -29,10 +33,13 @@ class Followed:
                                      if run.state not in records.STATUSES})
         for run_id in dict.fromkeys([*recorded, *ended]):
             if run_id in self._waiting and (record := self._folder.record(run_id)) is not None:
+                run = self._waiting.pop(run_id)
+                told.append((run, record))
                 self.finished.append(record)
-                self._listeners.finished(self._waiting.pop(run_id), record)
+                self._listeners.finished(run, record)
         if self._listeners.file:
             self._listeners.file.refresh()
+        return told
 
     @property
     def waiting(self) -> list[Run]:

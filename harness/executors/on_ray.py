@@ -16,6 +16,7 @@ from harness.executors.following import Followed
 from harness.executors.sharing import Shared
 from harness.training import stopping
 from harness.training.executor import BROKEN, BrokenError
+from harness.training.watcher import Watcher
 
 # How often a task is started again whose node or process has died. A run's own failure is a record, and no such death.
 RETRIES = 3
@@ -68,7 +69,7 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
         slots = _slots(ray.cluster_resources(), cluster)
         tell(f"Ray: {len(ray.nodes())} nodes, {slots} cohorts at once")
         tasks = _Tasks(ray, ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(worker.work),
-                       followed, tell)
+                       followed, turns, tell)
         waiting: list[Run] = list(absent)
         while waiting:
             queue = collections.deque(shard.pieces(waiting, work, slots))
@@ -85,7 +86,7 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
             if stop:
                 raise stopping.StoppedError
             lost = {run_id for ids in tasks.lost for run_id in ids}
-            waiting = turns.again([run for run in followed.waiting if run.run_id not in lost])
+            waiting = turns.again([run for run in followed.waiting if run.run_id not in lost], lambda: bool(stop))
         if tasks.lost:
             raise LostError(f"the processes of {len(tasks.lost)} tasks died {RETRIES + 1} times each, the first with "
                             f"{tasks.lost[0][0]}: its memory may not suffice; what they had saved stays")
@@ -101,9 +102,11 @@ class _Tasks:
       cancelled: whether those pending were told to stop.
     """
 
-    def __init__(self, ray: Any, remote: Any, followed: Followed, tell: Callable[[str], None]):
-        self._ray, self._remote, self._followed, self._tell = ray, remote, followed, tell
-        self._looked, self._alike = 0.0, list[str]()
+    def __init__(self, ray: Any, remote: Any, followed: Followed, turns: Watcher, tell: Callable[[str], None]):
+        self._ray, self._remote, self._followed, self._turns, self._tell = ray, remote, followed, turns, tell
+        self._looked = 0.0
+        self._cohorts: dict[str, str] = {}
+        self._broken: tuple[str, set[str]] | None = ("", set())
         self.pending: dict[Any, tuple[str, ...]] = {}
         self.lost: list[tuple[str, ...]] = []
         self.error: Exception | None = None
@@ -112,6 +115,7 @@ class _Tasks:
     def start(self, job: worker.Job) -> None:
         """Hands a job to Ray."""
         self.pending[self._remote.remote(job)] = job.run_ids
+        self._cohorts |= dict.fromkeys(job.run_ids, job.planned[0])
 
     def cancel(self) -> None:
         """Has those that train save what they have, and the others not begin."""
@@ -131,9 +135,9 @@ class _Tasks:
                 self._take(reference, run_ids)
                 ended += run_ids
         if ended or time.monotonic() - self._looked > _LOOK_S:
-            before = len(self._followed.finished)
-            self._followed.look(ended)
-            self._look_for_broken(self._followed.finished[before:])
+            for run, record in self._followed.look(ended):
+                self._turns.finished(run, record)
+                self._look_for_broken(record)
             self._looked = time.monotonic()
 
     def _take(self, reference: Any, run_ids: tuple[str, ...]) -> None:
@@ -150,16 +154,18 @@ class _Tasks:
             self._tell(line)
         self.error = self.error or outcome.error
 
-    def _look_for_broken(self, finished: Sequence[records.RunRecord]) -> None:
-        """Ends the launch where one run after another fails alike before its first step, in cohort after cohort."""
-        for record in finished:
-            alike = record.status == "error" and not record.epochs_trained
-            message = record.message.partition(" (not tried")[0]
-            self._alike = [*(self._alike if self._alike[:1] == [message] else []), message] if alike else []
-        if len(self._alike) >= BROKEN * 2 and len(self._alike) == len(self._followed.finished):
+    def _look_for_broken(self, record: records.RunRecord) -> None:
+        """Ends the launch if nothing has trained yet and cohort after cohort fails alike before its first step."""
+        message = record.message.partition(" (not tried")[0]
+        known, cohorts = self._broken or ("", set[str]())
+        if self._broken is None or record.status != "error" or record.epochs_trained or known not in ("", message):
+            self._broken = None  # something is sound, or it fails in many ways
+            return
+        self._broken = message, {*cohorts, self._cohorts.get(record.run_id, "")}
+        if len(self._broken[1]) >= BROKEN:
             self.error = self.error or BrokenError(
-                f"the first {len(self._alike)} runs failed alike before their first step, the last with: "
-                f"{self._alike[-1]}; mend that, and train them again with --retry=error")
+                f"the first {BROKEN} cohorts failed alike before their first step, the last with: {message}; mend "
+                "that, and train them again with --retry=error")
 
 
 def _slots(resources: Mapping[str, float], cluster: Cluster) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,10 +12,12 @@ from ablations.spec import Run
 from harness import records
 from harness.executors import extras, shard, worker
 from harness.executors.following import Followed
-from harness.training import stopping
+from harness.training import cohort, stopping
 
 # Slurm's own limit on the size of an array, where nobody has raised it.
 MOST_TASKS = 1000
+# Workers that few cohorts are cut up for: each piece loads the data and compiles anew.
+AT_LEAST = 4
 # How often a task may come to the end of its time and go on.
 TIMEOUTS = 50
 _LOOK_S = 2.0
@@ -50,7 +53,14 @@ class Task:
     """
 
     def __call__(self, jobs: Sequence[worker.Job]) -> list[worker.Outcome]:
-        return [worker.work(job) for job in jobs]
+        # Slurm's first word of a preemption. What submitit does at its own signal requeues the task; ending would not.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        outcomes = []
+        for job in jobs:
+            outcomes.append(worker.work(job))
+            if outcomes[-1].stopped:
+                break
+        return outcomes
 
     def checkpoint(self, jobs: Sequence[worker.Job]) -> Any:
         """Is submitit's hook: says what the requeued task is to do. Jobs whose runs are recorded take no time."""
@@ -115,14 +125,8 @@ def _followed(submitted: Sequence[Any], tasks: Sequence[Sequence[worker.Job]], f
 
 def _in_tasks(absent: Sequence[Run], work: Mapping[str, float]) -> list[list[list[Run]]]:
     """Gives each cohort, or piece of a large one, a task of its own; where there are too many, several share one."""
-    pieces = shard.pieces(absent, work, min(MOST_TASKS, len(absent)))
-    tasks: list[list[list[Run]]] = [[] for _ in range(min(MOST_TASKS, len(pieces)))]
-    load = [0.0] * len(tasks)
-    for piece in sorted(pieces, key=lambda piece: -sum(work[run.run_id] for run in piece)):
-        lightest = min(range(len(tasks)), key=load.__getitem__)
-        load[lightest] += sum(work[run.run_id] for run in piece)
-        tasks[lightest].append(piece)
-    return tasks
+    pieces = shard.pieces(absent, work, max(AT_LEAST, len(cohort.partition(absent)) // 2))
+    return shard.spread(pieces, work, min(MOST_TASKS, len(pieces)))
 
 
 def _parameters(batch: Batch, name: str, submitit: Any) -> dict[str, Any]:

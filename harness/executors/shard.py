@@ -34,14 +34,19 @@ def part(runs: Sequence[Run], work: Mapping[str, float], number: int, parts: int
       work: run_id -> what it costs, in any unit.
       number: which part, from 1.
     """
-    load = [0.0] * parts
-    wanted: set[str] = set()
-    for piece in sorted(pieces(runs, work, parts), key=lambda piece: -_cost(piece, work)):
+    mine = spread(pieces(runs, work, parts), work, parts)[number - 1]
+    wanted = {run.run_id for piece in mine for run in piece}
+    return [run for run in runs if run.run_id in wanted]
+
+
+def spread(pieces: Sequence[list[Run]], work: Mapping[str, float], parts: int) -> list[list[list[Run]]]:
+    """Gives each piece, the costliest first, to the part that has least to do so far."""
+    load, found = [0.0] * parts, [list[list[Run]]() for _ in range(parts)]
+    for piece in sorted(pieces, key=lambda piece: -_cost(piece, work)):
         lightest = min(range(parts), key=load.__getitem__)
         load[lightest] += _cost(piece, work)
-        if lightest == number - 1:
-            wanted |= {run.run_id for run in piece}
-    return [run for run in runs if run.run_id in wanted]
+        found[lightest].append(piece)
+    return found
 
 
 def pieces(runs: Sequence[Run], work: Mapping[str, float], workers: int) -> list[list[Run]]:

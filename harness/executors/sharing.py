@@ -1,11 +1,12 @@
 """Keeps launches that share a results folder off each other's runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ablations.spec import Run
 from harness import records
 from harness.records import leases
 from harness.records.leases import Leases
+from harness.training import stopping
 from harness.training.watcher import Watcher
 
 
@@ -42,11 +43,17 @@ class Shared(Watcher):
                 self._watcher.finished(run, record)
         return mine
 
-    def again(self, runs: Sequence[Run]) -> list[Run]:
-        """Gives those runs whose owner has ended; waits as long as that takes to tell."""
-        names = [run.run_id for run in runs if not self._is_recorded(run)]
-        known = self._leases.until_known(names)
-        return [run for run in runs if run.run_id in names and run.run_id not in known and not self._is_recorded(run)]
+    def again(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Run]:
+        """Gives those runs whose owner has ended; waits as long as that takes to tell.
+
+        Raises:
+          stopping.StoppedError: if the user asks to stop meanwhile.
+        """
+        left = [run for run in runs if not self._is_recorded(run)]
+        known = self._leases.until_known([run.run_id for run in left], stopped)
+        if stopped():
+            raise stopping.StoppedError
+        return [run for run in left if run.run_id not in known and not self._is_recorded(run)]
 
     def finished(self, run: Run, record: records.RunRecord) -> None:
         self._leases.release(run.run_id)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ablations import lookup, own_code
 from ablations.spec import Run, SpecError
+from harness import records
 from harness.data import inputs
 from harness.executors.sharing import Shared
 from harness.progress.file import ProgressFile
@@ -94,7 +95,9 @@ def job(launch: Launch, runs: Sequence[Run], together: Sequence[Run], source: So
       how: further fields of the job.
     """
     planned = tuple(run.run_id for run in together)
-    return Job(source, dataclasses.replace(launch, planned=(), wanted=launch.wanted & set(planned)), planned,
+    folder = records.Folder(launch.folder.results_dir, launch.folder.ablation)  # without what was read of it here
+    part = dataclasses.replace(launch, planned=(), folder=folder, wanted=launch.wanted & set(planned))
+    return Job(source, part, planned,
                tuple(dict.fromkeys(run.seed for run in together)), tuple(run.run_id for run in runs),
                tuple(map(_hash, runs)), **how)
 

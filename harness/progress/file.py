@@ -90,6 +90,7 @@ class ProgressFile(Watcher):
     def _another_trains(self) -> bool:
         with contextlib.suppress(RecordError):  # a damaged one is written anew
             progress = self._folder.progress()
-            return (progress is not None and not is_over(progress) and progress.pid != self._tally.progress.pid
+            return (progress is not None and not is_over(progress) and (progress.host, progress.pid)
+                    != (self._tally.progress.host, self._tally.progress.pid)
                     and time.time() - progress.written < STALE_S)
         return False

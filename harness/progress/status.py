@@ -4,13 +4,12 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import psutil
-
 from harness.records import STATUSES, Folder, Plan, Progress, RecordError, RunProgress, RunRecord
+from harness.records.files import has_ended
 
 _Read = TypeVar("_Read")
 
@@ -157,7 +156,8 @@ def working(folder: Folder) -> list[Progress]:
     found = []
     for name in folder.beside():
         with contextlib.suppress(RecordError):  # it has just been removed
-            if (progress := folder.progress(name)) is not None and not is_over(progress):
+            if ((progress := folder.progress(name)) is not None and not is_over(progress)
+                    and time.time() - progress.written < STALE_S):
                 found.append(progress)
     return found
 
@@ -226,15 +226,7 @@ def _under_way(run_id: str, run: RunProgress, waited_s: float) -> RunState:
 
 def is_over(progress: Progress) -> bool:
     """Whether the process that stated its progress is known to have ended; of another machine's, nothing is known."""
-    if progress.ended:
-        return True
-    if progress.host != socket.gethostname():
-        return False
-    try:
-        # Numbers of processes come again; their starts do not.
-        return abs(psutil.Process(progress.pid).create_time() - progress.process_started) > 1
-    except psutil.NoSuchProcess:
-        return True
+    return progress.ended or has_ended(progress.pid, progress.process_started, progress.host, progress.namespace)
 
 
 def _news(progress: Progress, now: float, *, over: bool) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import psutil
 from ablations.spec import Run
 from harness.progress.left import Pace, estimate
 from harness.records import STATUSES, Progress, RunProgress, RunRecord
+from harness.records.files import here
 from harness.training import cohort
 from harness.training.watcher import Compiled, Epoch, Started, Watcher
 
@@ -35,9 +35,10 @@ class Tally(Watcher):
         self._cohorts = {run.run_id: number for number, members in enumerate(together) for run in members}
         self._paces = [Pace(work[members[0].run_id]) for members in together]
         self._since = time.monotonic()
+        host, namespace = here()
         self.progress = Progress(
-            socket.gethostname(), os.getpid(), psutil.Process().create_time(), time.time(),
-            {run.run_id: RunProgress("waiting", 0, epochs[run.run_id]) for run in runs})
+            host, os.getpid(), psutil.Process().create_time(), time.time(),
+            {run.run_id: RunProgress("waiting", 0, epochs[run.run_id]) for run in runs}, namespace=namespace)
         self._began, self._all_work = time.monotonic(), self._work_left(self.progress.runs)
 
     def starting(self, started: Started) -> None:

@@ -27,11 +27,15 @@ def arguments(run_id: str, record: RunRecord, origin: str | None = None) -> list
     Args:
       origin: the ablation's file, if it lies elsewhere than the record says.
     """
+    return [*of_ablation(record, origin), f"--seeds={record.seed}", f"--only={run_id}",
+            *(f"--layout={layout}" for layout in (record.placement.layouts if record.placement else ())[:1])]
+
+
+def of_ablation(record: RunRecord, origin: str | None = None) -> list[str]:
+    """Lists the flags that say which ablation it is, with what a command changed of it; see `arguments`."""
     name, *named = record.ablation.split(",")  # records from before there was a field of it have overrides here alone
     settings = [f"{path}={_typed(value)}" for path, value in record.overrides.items()] or named
-    return [f"--ablation={origin or record.origin or name}", *(f"--set={setting}" for setting in settings),
-            f"--seeds={record.seed}", f"--only={run_id}",
-            *(f"--layout={layout}" for layout in (record.placement.layouts if record.placement else ())[:1])]
+    return [f"--ablation={origin or record.origin or name}", *(f"--set={setting}" for setting in settings)]
 
 
 def folders(record: RunRecord) -> list[str]:

@@ -26,7 +26,7 @@ def read(path: pathlib.Path, digests: Digests | None = None) -> pd.DataFrame:
       digests: see `files.content`.
 
     Raises:
-      OSError, ValueError, csv.Error: if that cannot be.
+      OSError, ValueError, OverflowError, csv.Error: if that cannot be.
     """
     text = content(path, digests).decode("utf-8-sig")
     header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]

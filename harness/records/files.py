@@ -2,14 +2,15 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
 import math
 import os
 import pathlib
-import platform
 import re
+import socket
 import tempfile
 import time
 import zipfile
@@ -23,7 +24,33 @@ import psutil
 from harness.records.configs import as_json
 from harness.records.text import shortened
 
-_HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40] or "here"
+
+@functools.cache
+def here() -> tuple[str, str]:
+    """Names the host, and the namespace of its processes that this one is in: containers of one host have their own."""
+    namespace = ""
+    with contextlib.suppress(OSError):
+        namespace = str(pathlib.Path("/proc/self/ns/pid").readlink())
+    return socket.gethostname(), namespace
+
+
+def has_ended(pid: int, started: float, host: str, namespace: str = "") -> bool:
+    """Whether a process is known to have ended; of one elsewhere nothing is known.
+
+    Args:
+      started: in seconds since 1970: numbers of processes come again, their starts do not.
+      namespace: see `here`; empty where it is not known.
+    """
+    if host != here()[0] or namespace not in ("", here()[1]):
+        return False
+    try:
+        return abs(psutil.Process(pid).create_time() - started) > 1
+    except psutil.NoSuchProcess:
+        return True
+
+
+# Within which the number of a process tells whether it is alive.
+_HERE = "-".join(re.sub("[^A-Za-z0-9]+", "-", name).strip("-")[-40:] for name in here())
 _TEMPORARY = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.tmp")
 _ABANDONED_S = 60.0
 # The first line of what Git LFS puts in a file's place.
@@ -106,7 +133,7 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
         raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     clear(path.parent)
-    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HERE}.{os.getpid()}.tmp")
     try:
         with _opened(temporary, path) as file:
             yield file
@@ -127,10 +154,10 @@ def clear(folder: pathlib.Path) -> None:
     """Removes temporary files of processes that are gone from here, and those that no other machine goes on with."""
     for path in folder.glob(".*.tmp"):
         named = _TEMPORARY.fullmatch(path.name)
-        if named is None or (named[1] == _HOST and psutil.pid_exists(int(named[2]))):
+        if named is None or (named[1] == _HERE and psutil.pid_exists(int(named[2]))):
             continue
         with contextlib.suppress(OSError):  # another process was first
-            if named[1] == _HOST or time.time() - path.stat().st_mtime > _ABANDONED_S:
+            if named[1] == _HERE or time.time() - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()
 
 

@@ -256,7 +256,7 @@ class Folder:
         path = self.run(run_id) / "curve.csv"
         try:
             return curves.read(path, self.digests)
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, OverflowError, csv.Error) as error:
             raise DamagedFileError(path, f"cannot be read: {error}", curves.REMEDY) from None
 
     def predictions(self, run_id: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:

@@ -6,21 +6,20 @@ renewed has expired and may be taken over. All times are the file system's own, 
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import pathlib
-import socket
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 
 import psutil
 
 from harness.records.configs import as_json
+from harness.records.files import has_ended, here
 
 # Attributes that NFS keeps in a client's memory may be a minute old.
 EXPIRES_S, RENEWED_S = 150.0, 15.0
@@ -50,12 +49,7 @@ class Owner:
 
     def has_ended(self) -> bool:
         """Whether the process is known to have ended; of one elsewhere nothing is known."""
-        if (self.host, self.namespace) != _here():
-            return False
-        try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) > 1
-        except psutil.NoSuchProcess:
-            return True
+        return has_ended(self.pid, self.started, self.host, self.namespace)
 
 
 UNKNOWN = Owner("unknown", 0, 0.0, "", "")
@@ -141,18 +135,21 @@ class Leases:
                 found[name] = held.owner, held.renewed
         return found
 
-    def until_known(self, names: Iterable[str]) -> dict[str, Owner]:
+    def until_known(self, names: Iterable[str], stopped: Callable[[], bool] = bool) -> dict[str, Owner]:
         """Waits until each lease of another process is seen to be renewed, or is over.
 
+        Args:
+          stopped: whether not to wait any longer; asked each second.
+
         Returns:
-          name -> owner, of those that are held by processes that live.
+          name -> owner, of those that are held by processes that live, as far as is known.
         """
         first = self.others(names)
         while True:
             there = self.others(first)
             known = {name: owner for name, (owner, renewed) in there.items()
-                     if (owner.host, owner.namespace) == _here() or renewed > first[name][1]}
-            if len(known) == len(there):
+                     if (owner.host, owner.namespace) == here() or renewed > first[name][1]}
+            if len(known) == len(there) or stopped():
                 return known
             time.sleep(min(1.0, self._renewed_s))
 
@@ -203,30 +200,23 @@ def told(owners: Mapping[str, Owner], left: int) -> str:
 def exclusively(path: pathlib.Path) -> Iterator[None]:
     """Keeps all other processes out, on NFS too, while a file is read, changed and written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text, since = _signed(), time.monotonic()
+    text, seen, since = _signed(), "", time.monotonic()
     while not _created(path, text):
         held = _read(path)
+        if held and held.text != seen:  # it has passed to another meanwhile
+            seen, since = held.text, time.monotonic()
         if held and (held.owner.has_ended() or time.monotonic() - since > _FORGOTTEN_S):
             _removed(path, held)
-            since = time.monotonic()
         time.sleep(0.01)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-
-
-@functools.cache
-def _here() -> tuple[str, str]:
-    """Names the host, and the namespace of its processes that this one is in."""
-    namespace = ""
-    with contextlib.suppress(OSError):
-        namespace = str(pathlib.Path("/proc/self/ns/pid").readlink())
-    return socket.gethostname(), namespace
+        if (mine := _read(path)) and mine.text == text:
+            path.unlink(missing_ok=True)
 
 
 def _signed() -> str:
-    host, namespace = _here()
+    host, namespace = here()
     return json.dumps(as_json(Owner(host, os.getpid(), psutil.Process().create_time(), namespace, uuid.uuid4().hex)))
 
 

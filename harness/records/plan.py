@@ -176,6 +176,8 @@ def checked(plan: Plan) -> Plan:
         if not all(abs(value) < math.inf for value in (claim.value or 0, claim.within)):
             raise FormError(f"has a claim about {claim.metric} with a figure that is none")
     for rule in (plan.stopping, plan.fixed.stopping if plan.fixed else None):
-        if rule and (rule.step < 1 or not 0 <= rule.within < math.inf):
+        if rule and (not 1 <= rule.step <= len(rule.seeds) or not 0 <= rule.within < math.inf):
             raise FormError("has a rule that adds no seeds")
+    if plan.fixed and plan.fixed.select not in _STATES:
+        raise FormError(f"has fixed scores of a state {plan.fixed.select!r:.80}")
     return plan

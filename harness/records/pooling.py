@@ -50,7 +50,7 @@ def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) ->
         return json.dumps(record.config.get("dataset"), sort_keys=True), record.config.get("validation_size")
 
     records, varied = list(records), set(varied)
-    if twice := [name for name, number in Counter(map(_name, records)).items() if number > 1]:
+    if twice := [name for name, number in Counter(record.run_id for record in records).items() if number > 1]:
         raise MixtureError(f"more than one record of {'; '.join(twice)}: move all but one out of runs/")
     _refuse(records, lambda record: record.cell, cells_differ)
     _refuse(records, data_named, _in(data))
@@ -95,13 +95,10 @@ def _refuse(records: Iterable[RunRecord], scope: Callable[[RunRecord], Any],
     for record in records:
         other = first.setdefault(scope(record), record)
         if changed := differ(other, record):
-            found.append(f"{_name(other)} and {_name(record)} differ in {', '.join(changed)}")
+            found.append(f"{other.run_id} and {record.run_id} differ in {', '.join(changed)}")
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise MixtureError("runs that do not belong together are neither averaged nor compared: "
                            f"{'; '.join(found[:3])}{more}. Keep one kind apart: train into another --results_dir, "
                            "or move its folders out of runs/")
 
-
-def _name(record: RunRecord) -> str:
-    return f"{record.cell},seed={record.seed}"

@@ -45,6 +45,7 @@ class Progress:
       ended: whether the launch is over.
       compiling_since: in seconds since 1970; None while nothing is being compiled.
       left_s: estimated seconds until all runs are trained; None before the first epoch.
+      namespace: of the process; see `files.here`.
     """
 
     host: str
@@ -55,6 +56,7 @@ class Progress:
     ended: bool = False
     compiling_since: float | None = None
     left_s: float | None = None
+    namespace: str = ""
 
 
 def checked(progress: Progress) -> Progress:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import math
 import types
 import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -115,7 +116,7 @@ def checked(record: RunRecord) -> RunRecord:
     if record.status == "done" and not (record.best and record.last):
         raise FormError("is done and has no scores")
     for name, value in _numbers(record, ""):
-        if not 0 <= value < _LARGEST:
+        if not 0 <= value < (_LARGEST if isinstance(value, int) else math.inf):
             raise FormError(f"has {name} = {value:.6g}, which is below 0 or beyond all that is counted")
     for name in ("best", "last"):
         if (scores := getattr(record, name)) is not None:
@@ -142,8 +143,8 @@ def _numbers(part: Any, path: str) -> Iterator[tuple[str, int | float]]:
 
 def _check_time(name: str, text: str) -> None:
     try:
-        datetime.datetime.fromisoformat(text)
-    except ValueError:
+        datetime.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
         raise FormError(f'has {name} = "{text}", which is no time') from None
 
 

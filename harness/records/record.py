@@ -271,3 +271,8 @@ class RunRecord:
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
     non_finite_gradients: int | None = None
     schema: int = SCHEMA
+
+    @property
+    def run_id(self) -> str:
+        """Names the run's folder, as it was when it was recorded."""
+        return f"{self.cell},seed={self.seed}".replace(" ", "_")

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -37,12 +38,16 @@ def compare(original: pathlib.Path, again: pathlib.Path) -> Outcome:
       RecordError: if a file of them cannot be read.
     """
     here, there = (read_record(folder / "record.json") for folder in (original, again))
+    kept = [folder / "predictions.npz" for folder in (original, again) if (folder / "predictions.npz").exists()]
     try:
         found = _first_difference(here, there, original, again)
+        if found is None and len(kept) == 2:
+            found = _first_prediction(*(read_arrays(path, outcomes.REPORTED) for path in kept))
     except (OSError, ValueError) as error:
         raise RecordError(f"{original} and {again} cannot be compared: {error}") from None
     if found is None:
-        examples = f" and {here.dataset.test_examples:,} test predictions" if here.best else ""
+        examples = (f" and {here.dataset.test_examples:,} test predictions" if len(kept) == 2 else
+                    "; test predictions are not kept of both" if here.status == "done" else "")
         return Outcome(True, f"equal: {here.epochs_trained} epochs{examples}, to the last digit")
     changed = [f"{fact}: {' -> '.join(values)}" for fact, values in unlike([here, there]).items()]
     machine, other = ({"device": one.environment.device, "data": one.dataset.fingerprint} for one in (here, there))
@@ -62,16 +67,13 @@ def _first_difference(here: RunRecord, there: RunRecord, original: pathlib.Path,
             return f"{name}, {getattr(here, name)} and {getattr(there, name)}"
     for state in ("best", "last"):
         mine, other_s = getattr(here, state), getattr(there, state)
-        for name in vars(mine) if mine else ():
+        for name in vars(mine) if mine and other_s else ():
             if found := _unequal(getattr(mine, name), getattr(other_s, name)):
                 return f"{state}.{name}, {found}"
-    return _first_prediction(original, again)
+    return None
 
 
-def _first_prediction(original: pathlib.Path, again: pathlib.Path) -> str | None:
-    if not (original / "predictions.npz").exists():
-        return None
-    one, other = (read_arrays(folder / "predictions.npz", outcomes.REPORTED) for folder in (original, again))
+def _first_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> str | None:
     for name in (name for name in outcomes.REPORTED if name in one and name in other):
         if len(one[name]) != len(other[name]):
             return f"{name} of the test set, of which there are {len(one[name])} and {len(other[name])}"

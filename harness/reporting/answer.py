@@ -59,7 +59,6 @@ def found(summary: Summary) -> list[str]:
 def worth(summary: Summary) -> str:
     """Says what each component of a full model is worth: the full model less what is left without the component."""
     sign = -1 if summary.view.lower_is_better else 1
-    rows = {row.cell: row for row in summary.rows}
     groups: dict[str, list[str]] = {"clearly helps": [], "clearly harms": [], "not clearly anything": []}
     tests = summary.verdict.against
     for cell in sorted((cell for cell in tests if tests[cell].mean is not None),
@@ -67,9 +66,9 @@ def worth(summary: Summary) -> str:
         test = tests[cell]
         side = "helps" if sign * (test.mean or 0.0) < 0 else "harms"
         size = rounded.score(_negative(estimated(test)), summary.view.metric, sign="+")
-        name = shortened(printable(rows[cell].label.removeprefix("without ")))
+        name = shortened(printable(summary.by_cell[cell].label.removeprefix("without ")))
         groups[f"clearly {side}" if is_clear(test) else "not clearly anything"].append(f"{name} ({size})")
-    parts = [f"{words}: {_listed(names)}" for words, names in groups.items() if names]
+    parts = [f"{words}: {listed(names)}" for words, names in groups.items() if names]
     return f"Each component's worth in the full model: {'; '.join(parts)}." if parts else ""
 
 
@@ -84,15 +83,16 @@ def decided(summary: Summary) -> str:
     looked = summary.looked
     if looked is None or not looked.outcomes or summary.plan is None or summary.plan.stopping is None:
         return ""
-    rows, within = {row.cell: row for row in summary.rows}, 100 * summary.plan.stopping.within
+    rows, within = summary.by_cell, 100 * summary.plan.stopping.within
     words = {"differs": "decided to differ", "alike": f"decided to lie within {within:g} points of each other",
              "open": "still open", "failed": "without a pair of runs"}
     parts = []
     for answer, said in words.items():
         named_here = [f"{named(rows[cell], summary)} ({outcome.seeds} seeds)"
                       for cell, outcome in looked.outcomes.items() if outcome.answer == answer and cell in rows]
-        parts += [f"{said}: {_listed(named_here)}"] if named_here else []
-    return f"By validation accuracy, from the baseline, {'; '.join(parts)}."
+        parts += [f"{said}: {listed(named_here)}"] if named_here else []
+    planned = "planned " if summary.view.baseline is not None else ""
+    return f"By validation accuracy, from the {planned}baseline, {'; '.join(parts)}."
 
 
 def left_open(summary: Summary) -> str:
@@ -117,13 +117,13 @@ def left_open(summary: Summary) -> str:
 
 def lead(summary: Summary) -> str:
     """Says which cell has the best mean and whether it is clearly ahead of the others; the summary has several."""
-    verdict, rows = summary.verdict, {row.cell: row for row in summary.rows}
+    verdict, rows = summary.verdict, summary.by_cell
     assert verdict.leader is not None
     leader, view = rows[verdict.leader], summary.view
     figure = f"{named(leader, summary)}, {rounded.score(leader.score, view.metric)}{' %' if view.is_fraction else ''}"
     if verdict.best:
         return f"Best: {figure}; clearly ahead of every other cell."
-    near = _listed([named(rows[cell], summary) for cell in verdict.near])
+    near = listed([named(rows[cell], summary) for cell in verdict.near])
     if len(verdict.near) == len(verdict.behind) > 1:
         near = "any other cell"
     return f"{'Lowest' if view.lower_is_better else 'Highest'} mean: {figure}; not clearly ahead of {near}."
@@ -140,7 +140,7 @@ def claimed(summary: Summary) -> str:
         if claim.verdict == "does not hold" and claim.measured.mean is not None:
             refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(claim.measured.mean)
     metrics = {f"{figure(claim, labels)}: {stated(claim)}": claim.metric for claim in summary.claims}
-    named = {"does not hold": f" ({_listed([_refuted(words, metrics[words], of) for words, of in refuted.items()])})"}
+    named = {"does not hold": f" ({listed([_refuted(words, metrics[words], of) for words, of in refuted.items()])})"}
     parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{named.get(verdict, '')}"
              for verdict, words in _VERDICTS.items() if counts[verdict]]
     return f"Of what the source claims, cell by cell, {', '.join(parts)}." if parts else ""
@@ -220,7 +220,7 @@ def _on_average(factor: str, summary: Summary) -> str:
 
 def _cell_by_cell(summary: Summary) -> list[str]:
     """Says which cells differ from their baselines."""
-    rows = {row.cell: row for row in summary.rows}
+    rows = summary.by_cell
     groups: dict[str, dict[str, Contrast]] = {}
     for cell, test in summary.verdict.against.items():
         groups.setdefault(rows[cell].baseline or "", {})[named(rows[cell], summary)] = test
@@ -239,7 +239,7 @@ def _judged(against: str, tests: Mapping[str, Contrast], summary: Summary) -> st
         group = groups[f"clearly {side}" if is_clear(test) else "not clearly different"]
         size = rounded.score(estimated(test), summary.view.metric, sign="+")
         group.append(f"{name} ({size.partition(' ')[0] if group else size})")
-    parts = [f"{_listed(names)} {'are' if len(names) > 1 else 'is'} {words}"
+    parts = [f"{listed(names)} {'are' if len(names) > 1 else 'is'} {words}"
              for words, names in groups.items() if names]
     return f"{against}: {'; '.join(parts)}." if parts else ""
 
@@ -276,6 +276,7 @@ def estimated(contrast: Contrast) -> Estimate:
     return Estimate(contrast.n, contrast.mean, None, contrast.low, contrast.high)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Lists the first few names and counts the others."""
     between = " / " if any(", " in name.partition(" (")[0] for name in names) else ", "
     return between.join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

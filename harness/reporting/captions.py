@@ -149,7 +149,8 @@ def _baseline_sentence(summary: Summary) -> str:
     of = f"percentage points of {name}" if view.is_fraction else name
     same = " and ".join(plan.within if plan else ())
     which = "the baseline" if len(baselines) == 1 else f"the baseline of the same {same}"
-    return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval; "
+    return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval"
+            f"{', widened for looks and cells' if summary.looked else ''}; "
             f"* is clear: p below 0.05 by {headline(summary)}{note}")
 
 

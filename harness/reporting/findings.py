@@ -4,16 +4,18 @@ They stand in the folder's README.md, between marks, and in its claims.md.
 """
 
 import datetime
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from harness.records import RunRecord
+from harness.records import RunRecord, again
+from harness.records.text import printable
 from harness.reporting import render
 from harness.reporting.page.cells import answer
 from harness.reporting.page.index import Entry
 from harness.reporting.render import DASH, escape_markdown
 from harness.reporting.tables import evidence
 
-SHORT_COMMIT = 8
+_SHORT_COMMIT = 8
 
 
 def filled(text: str, entries: Sequence[Entry]) -> str:
@@ -40,7 +42,7 @@ def found(entries: Sequence[Entry]) -> str:
 def run(entries: Sequence[Entry]) -> str:
     """Renders on what, of which code and how long each ablation was trained, as Markdown; + is uncommitted changes."""
     lines = ["| ablation | seeds | device | versions | commit | wall time | command |", "|---|--:|---|---|---|--:|---|"]
-    for entry in entries:
+    for entry in (entry for entry in entries if entry.records):
         runs = entry.records.values()
         machines = [record.environment for record in runs]
         seeds = {record.seed for record in runs}
@@ -48,11 +50,10 @@ def run(entries: Sequence[Entry]) -> str:
             f"{len(seeds)}", _distinct(machine.device for machine in machines),
             _distinct(f"jax {machine.packages.get('jax', '?')}, flax {machine.packages.get('flax', '?')}"
                       for machine in machines),
-            _distinct(f"{(machine.git_commit or 'unknown')[:SHORT_COMMIT]}{'+' if machine.git_dirty else ''}"
+            _distinct(f"{(machine.git_commit or 'unknown')[:_SHORT_COMMIT]}{'+' if machine.git_dirty else ''}"
                       for machine in machines),
-            f"{wall_s(entry.records) / 60:,.1f} min", f"`python -m harness.run --ablation={entry.ablation}`")
-        if runs:
-            lines.append(f"| [{entry.ablation}]({entry.ablation}/table.md) | {' | '.join(cells)} |")
+            f"{wall_s(entry.records) / 60:,.1f} min", f"`{_command(entry)}`")
+        lines.append(f"| [{entry.ablation}]({entry.ablation}/table.md) | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
@@ -76,6 +77,13 @@ def wall_s(records: Mapping[str, RunRecord]) -> float:
         total += max(0.0, ended - max(began, until))
         until = max(until, ended)
     return total
+
+
+def _command(entry: Entry) -> str:
+    record = next(iter(entry.records.values()))
+    rule = entry.summary.plan.stopping if entry.summary and entry.summary.plan else None
+    looks = [f"--until_decided={100 * rule.within:g}", f"--max_seeds={len(rule.seeds)}"] if rule else []
+    return printable(shlex.join(["python", "-m", "harness.run", *again.of_ablation(record), *looks])).replace("`", "'")
 
 
 def _at(time: str) -> float:

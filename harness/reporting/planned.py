@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from harness.analysis.cells import Summary
 from harness.records import Fixed, Plan, Stopping
 from harness.records.text import printable, shortened
-
-_NAMED = 4
+from harness.reporting.answer import listed
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -15,13 +14,14 @@ def sentences(summary: Summary) -> list[str]:
         return []
     bases = list(dict.fromkeys(fixed.comparisons.values()))
     compared = len(fixed.comparisons) - len(bases)
-    against = f"compared with {_listed(bases)}: {compared} cell{'' if compared == 1 else 's'}" if compared else (
+    against = f"compared with {_printed(bases)}: {compared} cell{'' if compared == 1 else 's'}" if compared else (
         "nothing is compared")
     stated = (f"Fixed at {fixed.at} (sha256 {fixed.sha256[:12]}): {_score(fixed.score, fixed.select)}; {against}; "
-              f"seeds {_listed(map(str, fixed.seeds))}; {_rule(fixed.stopping)}.")
-    looks = ["Seeds were added by validation accuracy alone; the test set is read once, after training, and its "
-             "intervals hold for all looks and comparisons together (repeated confidence intervals, Jennison and "
-             "Turnbull 1989)."] if summary.plan.stopping else []
+              f"seeds {_printed(map(str, fixed.seeds))}; {_rule(fixed.stopping)}.")
+    looks = ["Seeds were added by validation accuracy alone; the test set is read once, after training. The intervals "
+             "of its differences and effects hold for all looks and comparisons together (repeated confidence "
+             "intervals, Jennison and Turnbull 1989); those of means and claims are 95 % intervals that ask nothing of "
+             "when the study stopped."] if summary.plan.stopping else []
     return [stated, *looks, *afterwards(summary)]
 
 
@@ -48,12 +48,12 @@ def afterwards(summary: Summary) -> list[str]:
 
 
 def _added(what: str, found: Sequence[object], write: type[str]) -> list[str]:
-    return [f"{what} added ({_listed(map(write, found))})"] if found else []
+    return [f"{what} added ({_printed(map(write, found))})"] if found else []
 
 
 def _compared_otherwise(plan: Plan, fixed: Fixed) -> list[str]:
     changed = [cell for cell, base in fixed.comparisons.items() if plan.comparisons.get(cell, base) != base]
-    return [f"other baselines (of {_listed(changed)})"] if changed else []
+    return [f"other baselines (of {_printed(changed)})"] if changed else []
 
 
 def _allowed(fixed: Fixed) -> set[int]:
@@ -72,6 +72,5 @@ def _score(metric: str, select: str) -> str:
     return f"{metric.replace('_', ' ')} {state}"
 
 
-def _listed(names: Iterable[str]) -> str:
-    found = [shortened(printable(name)) for name in names]
-    return ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+def _printed(names: Iterable[str]) -> str:
+    return listed([shortened(printable(name)) for name in names])

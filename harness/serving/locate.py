@@ -65,7 +65,7 @@ def _without_weights(path: pathlib.Path) -> KeptError:
     record = read_record(path / "record.json")
     if record.status != "done":
         return KeptError(f"{path}: the run is {record.status} and has no network to keep")
-    run_id = f"{record.cell},seed={record.seed}".replace(" ", "_")
+    run_id = record.run_id
     if path.parent.name == "runs" and len(path.parents) > 2:
         run_id, folder = path.name, records.Folder(path.parents[2], path.parents[1].name)
         cell = (one for one, other in folder.records().items()

@@ -106,7 +106,8 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
             watcher.told(hint)
         alike: list[Failure] = []
         with Writing(watcher, finished, lambda: bool(stop)) as writing, _Ahead() as ahead:
-            for number, (members, training, following) in enumerate(in_turn(cohorts, turns or Alone())):
+            for number, (members, training, following) in enumerate(in_turn(
+                    cohorts, turns or Alone(), lambda: bool(stop))):
                 if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
                 ahead.wait()
@@ -182,14 +183,15 @@ def missing(runs: Sequence[Run], folder: records.Folder, retry: Collection[str] 
     """
     absent = []
     for run in runs:
-        if (record := folder.record(run.run_id)) is None or record.status in retry:
-            absent.append(run)
-        elif changes := configs.config_differences(record.config, configs.as_json(run.config)):
+        record = folder.record(run.run_id)
+        absent.append(record is None or record.status in retry)
+        if record is None or absent[-1]:
+            continue
+        if changes := configs.config_differences(record.config, configs.as_json(run.config)):
             raise records.RecordError(
                 f"{folder.run(run.run_id)} was recorded with another configuration ({'; '.join(changes)}); "
                 "move the folder away, or give the changed ablation a name of its own")
-    chosen = processes.of_first([run in absent for run in runs])
-    return [run for run, is_absent in zip(runs, chosen, strict=True) if is_absent]
+    return [run for run, is_absent in zip(runs, processes.of_first(absent), strict=True) if is_absent]
 
 
 class _Begun(Watcher):

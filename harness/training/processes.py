@@ -4,7 +4,7 @@ Each holds the whole state and all of the data; the first one alone writes. Ever
 next is asked of all or of the first, so that no process waits for a step that another never begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -90,14 +90,15 @@ class InStep:
         mine = self._turns.take(runs) if self._turns else []
         return self._agreed(runs, mine)
 
-    def again(self, runs: Sequence[Run]) -> list[Run]:
-        mine = self._turns.again(runs) if self._turns else []
+    def again(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Run]:
+        mine = self._turns.again(runs, stopped) if self._turns else []
         return self._agreed(runs, mine)
 
     def _agreed(self, runs: Sequence[Run], mine: Sequence[Run]) -> list[Run]:
         if not runs:
             return []
-        chosen = of_first([run in mine for run in runs])
+        names = {run.run_id for run in mine}
+        chosen = of_first([run.run_id in names for run in runs])
         return [run for run, is_mine in zip(runs, chosen, strict=True) if is_mine]
 
 

@@ -25,7 +25,7 @@ class Replay:
     @property
     def run_id(self) -> str:
         """Names the run."""
-        return f"{self.record.cell},seed={self.record.seed}".replace(" ", "_")
+        return self.record.run_id
 
     def arguments(self) -> list[str]:
         """Lists the flags that train the run again: an ablation's file is looked for where it was, then from here."""

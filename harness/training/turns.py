@@ -1,6 +1,6 @@
 """In which turns cohorts train, where other processes may train runs of theirs too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from ablations.spec import Run
@@ -14,8 +14,12 @@ class Turns(Protocol):
     def take(self, runs: Sequence[Run]) -> list[Run]:
         """Gives those of a cohort's runs that this process trains now."""
 
-    def again(self, runs: Sequence[Run]) -> list[Run]:
-        """Gives those runs that others had taken and have given up, once every other has had its turn."""
+    def again(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Run]:
+        """Gives those runs that others had taken and have given up, once every other has had its turn.
+
+        Args:
+          stopped: whether the user asked to stop, while it is waited for others.
+        """
 
 
 class Alone:
@@ -24,11 +28,11 @@ class Alone:
     def take(self, runs: Sequence[Run]) -> list[Run]:
         return list(runs)
 
-    def again(self, runs: Sequence[Run]) -> list[Run]:
+    def again(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Run]:
         return []
 
 
-def in_turn(cohorts: Sequence[tuple[Sequence[Run], Training]], turns: Turns
+def in_turn(cohorts: Sequence[tuple[Sequence[Run], Training]], turns: Turns, stopped: Callable[[], bool] = bool
             ) -> Iterator[tuple[list[Run], Training, Training | None]]:
     """Gives each cohort with the runs to train now, and what comes next; then those that others have left."""
     waiting = list(cohorts)
@@ -37,5 +41,8 @@ def in_turn(cohorts: Sequence[tuple[Sequence[Run], Training]], turns: Turns
         for number, (runs, training) in enumerate(waiting):
             if mine := turns.take(runs):
                 yield mine, training, waiting[number + 1][1] if number + 1 < len(waiting) else None
-            left.append(([run for run in runs if run not in mine], training))
-        waiting = [(again, training) for runs, training in left if (again := turns.again(runs))]
+            taken = {run.run_id for run in mine}
+            left.append(([run for run in runs if run.run_id not in taken], training))
+        again = {run.run_id for run in turns.again([run for runs, _ in left for run in runs], stopped)}
+        left = [([run for run in runs if run.run_id in again], training) for runs, training in left]
+        waiting = [(runs, training) for runs, training in left if runs]

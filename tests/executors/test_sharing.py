@@ -60,7 +60,7 @@ class Fake:
         self.asked.append(list(runs))
         return runs[1:] if len(self.asked) == 1 else list(runs)
 
-    def again(self, runs):
+    def again(self, runs, stopped):
         return list(runs)
 
 

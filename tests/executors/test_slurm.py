@@ -48,11 +48,11 @@ def test_options_go_to_submitit_by_its_names_and_others_to_sbatch():
 def test_a_task_that_is_preempted_is_requeued_and_goes_on(tmp_path):
     """Submitit's local executor runs the array; one task gets the signal that comes before a node goes."""
     pytest.importorskip("submitit", reason="submitit is not installed: pip install --editable '.[slurm]'")
-    command = [sys.executable, "-m", "harness.run", "--ablation=quickstart", "--seeds=0,1", "--epochs=40",
+    command = [sys.executable, "-m", "harness.run", "--ablation=quickstart", "--seeds=0,1", "--epochs=1000",
                "--only=network=mlp,regularizer=none", "--save_every_s=0"]
     process = subprocess.Popen([*command, "--executor=slurm", "--slurm_set=cluster=local", f"--results_dir={tmp_path}"],
                                cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    folder, preempted = records.Folder(tmp_path, "quickstart,epochs=40"), set()
+    folder, preempted = records.Folder(tmp_path, "quickstart,epochs=1000"), set()
     while not preempted and process.poll() is None:
         time.sleep(0.05)
         for name in folder.beside():

@@ -177,7 +177,8 @@ def test_only_what_failed_can_be_tried_again(tmp_path):
       "--weights_dir=/there/is/none"], "--weights_dir=/there/is/none: there is no such folder"),
     (["--ablation=quickstart", "--only=nothing", "--only=/^no$/"], 'has "nothing, /^no$/" in its name'),
     (["--ablation=quickstart", "--until_decided=0.5", "--max_seeds=5"], "--max_seeds=5 leaves no second look"),
-    (["--ablation=quickstart", "--until_decided=0.5", "--only=mlp"], "needs all cells: leave out --only"),
+    (["--ablation=quickstart", "--until_decided=0.5", "--only=mlp"],
+     "looks at all cells, in one process: leave out --only"),
     (["--ablaton=quickstart"], "ablaton"),
     (["quickstart"], 'unexpected argument "quickstart"'),
 ])

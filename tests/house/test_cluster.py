@@ -6,25 +6,28 @@ from absl.testing import flagsaver
 from harness import cli, cluster
 
 
-def checked():
-    cluster.check(dry_run=False)
+def checked(own):
+    cluster.check(dry_run=False, own=own)
     cluster.join()
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    (("--shard=5/4",), "--shard=5/4 must be I/N with I from 1 to N"),
-    (("--executor=slurm", "--slurm_time=soon"), "--slurm_time=soon must be minutes, HH:MM:SS or D-HH:MM:SS"),
-    (("--executor=slurm", "--slurm_set=account"), "--slurm_set=account needs the form key=value"),
-    (("--executor=ray", "--cpus_per_cohort=0"), "--cpus_per_cohort=0 and no GPU"),
-    (("--num_processes=2",), "--coordinator, --num_processes and --process_id belong to --distributed"),
-    (("--distributed", "--executor=ray"), "--distributed trains one run on many machines"),
-    (("--pretend_devices=256",), "--pretend_devices belongs to --dry_run"),
+@pytest.mark.parametrize(("given", "own", "said"), [
+    (("--shard=5/4",), [], "--shard=5/4 must be I/N with I from 1 to N"),
+    (("--executor=slurm", "--slurm_time=soon"), [], "--slurm_time=soon must be minutes, HH:MM:SS or D-HH:MM:SS"),
+    (("--executor=slurm", "--slurm_set=account"), [], "--slurm_set=account needs the form key=value"),
+    (("--executor=ray", "--cpus_per_cohort=0"), [], "--cpus_per_cohort=0 and no GPU"),
+    (("--num_processes=2",), [], "--coordinator, --num_processes and --process_id belong to --distributed"),
+    (("--distributed", "--executor=ray"), [], "--distributed trains one run on many machines"),
+    (("--pretend_devices=256",), [], "--pretend_devices belongs to --dry_run"),
+    (("--executor=ray",), ["layout"], "--layout is for a process that trains by itself"),
+    (("--executor=slurm",), ["devices"], "--devices is for a process that trains by itself"),
+    (("--distributed",), ["layout"], "--layout is for a process that trains by itself"),
 ])
-def test_flags_that_make_no_sense_are_one_line(given, said):
+def test_flags_that_make_no_sense_are_one_line(given, own, said):
     with flagsaver.flagsaver():
         flags.FLAGS(["run", *given])
         with pytest.raises((cli.UsageError, *cluster.ERRORS)) as error:
-            checked()
+            checked(own)
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
 

@@ -59,7 +59,7 @@ def ended():
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_write_there(tmp_path, ended):
-    here, old = files._HOST, time.time() - 61
+    here, old = files._HERE, time.time() - 61
     goes = (f".record.json.{here}.{ended}.tmp", f".record.json.another.{ended}.tmp",
             f".predictions.npz.another.{os.getpid()}.tmp", f".plan.json.{ended}.tmp")
     stays = (f".a.{here}.{os.getpid()}.tmp", ".notes.tmp", f".{ended}.tmp", "kept.tmp")
@@ -77,7 +77,7 @@ def test_what_a_killed_launch_left_goes_with_the_next_one(tmp_path, ended):
     recorded, under_way = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
     for folder in (recorded, under_way):
         (folder / "checkpoints" / "1").mkdir(parents=True)
-        (folder / f".curve.csv.{files._HOST}.{ended}.tmp").write_text("")
+        (folder / f".curve.csv.{files._HERE}.{ended}.tmp").write_text("")
     (recorded / "record.json").write_text("{}")
     leftovers.remove(tmp_path)
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {

@@ -65,7 +65,7 @@ def test_a_lease_that_is_not_renewed_expires_and_one_that_is_does_not(folder):
 
 
 def test_a_lease_of_a_process_here_that_has_ended_is_free_at_once(folder):
-    host, namespace = leases._here()
+    host, namespace = leases.here()
     dead(folder, "a", 0, host=host, namespace=namespace, pid=2**22 + 7)
     dead(folder, "b", 0, host=host, namespace=namespace, pid=os.getpid())  # a number that has come again
     dead(folder, "c", 0, host=host, namespace="of a container", pid=2**22 + 7)
@@ -103,7 +103,7 @@ def test_who_trains_what_is_said_in_one_line():
 
 def test_a_file_is_changed_by_one_process_at_a_time_even_after_one_was_killed(tmp_path):
     path = tmp_path / ".plan.lock"
-    host, namespace = leases._here()
+    host, namespace = leases.here()
     dead(tmp_path, path.name, 0, host=host, namespace=namespace, pid=2**22 + 7)
     with leases.exclusively(path):
         assert not leases._created(path, "another")

@@ -47,5 +47,5 @@ def test_each_table_stands_between_its_marks_and_the_rest_stays(entries):
     assert filled.startswith("before\n<!-- run -->\n| ablation | seeds |")
     assert filled.endswith("<!-- /run -->\nmiddle <!-- found --> no end")
     assert "old" not in filled
-    assert "21.0 min | `python -m harness.run --ablation=b` |" in filled
+    assert "21.0 min | `python -m harness.run --ablation=made_up` |" in filled
     assert findings.filled(filled, entries) == filled

@@ -70,7 +70,7 @@ def columns(summary: Summary) -> list[RowColumn]:
         RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: _score(row, metric), is_marked=True),
         RowColumn("\n".join(short(other).split()) + " %",
                   lambda row: number(getattr(row, other).mean, lambda mean: f"{100 * mean:.2f}", DASH), rank=2),
-        RowColumn("difference\n[95 % CI]", lambda row: _difference(row, metric)),
+        RowColumn(f"difference\n{interval(summary)}", lambda row: _difference(row, metric)),
         *(RowColumn(header, _of(part, name, write), group=1, rank=rank) for header, part, name, write, rank in (
             ("params", "cost", "parameters", count, 3),
             *((("trained\nparams", "cost", "trainable_parameters", count, 4),) if frozen else ()),
@@ -81,6 +81,11 @@ def columns(summary: Summary) -> list[RowColumn]:
             ("train\nex/s", "timing", "throughput_examples_per_s", count, 8),
             *((("end to\nend ex/s", "timing", "end_to_end_examples_per_s", count, 6),) if frozen else ()),
             ("compile\ns", "timing", "compile_s", digits, 11), ("train\ns", "timing", "train_s", digits, 4)))]
+
+
+def interval(summary: Summary) -> str:
+    """Names the intervals of differences and effects: where seeds were added they are wider than one look's."""
+    return "[repeated CI]" if summary.looked else "[95 % CI]"
 
 
 def short(metric: str) -> str:

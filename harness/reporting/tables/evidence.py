@@ -12,7 +12,7 @@ from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
 from harness.reporting import answer, rounded
 from harness.reporting.render import DASH, Cell, Column, Table
-from harness.reporting.tables.columns import RowColumn, labels, number, scored, short, table, whole
+from harness.reporting.tables.columns import RowColumn, interval, labels, number, scored, short, table, whole
 
 CLAIMS = "What the source claims"
 _HOLM = "Holm's method"
@@ -72,7 +72,8 @@ def comparisons(summary: Summary) -> Table | None:
         "beside it.",
         "These pairs alone: a paired t test that borrows nothing from other cells"
         + ("; sign flips: exact, and assuming least, with 2/2^n as the smallest p that n pairs allow" if flips else "")
-        + ". All are two-sided, and corrected by Holm's method for the comparisons in this table.",
+        + ". All are two-sided, and corrected by Holm's method for the comparisons in this table"
+        + (", the headline test apart, and not for looks." if summary.looked else "."),
         "Detectable: the true difference that as many seeds show with power 0.8 at level 0.05 by these pairs alone"
         + ("; the last column: the seeds that half a point would take" if summary.view.is_fraction else "")
         + ". In brackets: at the ends of the noise's own 95 % interval, as wide as so few differences leave it.",
@@ -164,7 +165,7 @@ def effects(summary: Summary) -> Table | None:
     rows = [row(margin.factor, f"{margin.level} against {margin.reference}", margin.contrast)
             for margin in found.margins]
     rows += [row(*_pair(one, summary), one.contrast) for one in found.together]
-    shown = (Column("effect of", is_text=True), Column("what", is_text=True), Column("effect\n[95 % CI]"),
+    shown = (Column("effect of", is_text=True), Column("what", is_text=True), Column(f"effect\n{interval(summary)}"),
              Column("p"), Column("corrected"))
     notes = [found.note] if found.note else []
     if any(margin.pairs for margin in found.margins):
