@@ -4,6 +4,7 @@ Each holds the whole state and all of the data; the first one alone writes. Ever
 next is asked of all or of the first, so that no process waits for a step that another never begins.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from ablations.spec import Run
+from harness.training import stopping
 from harness.training.turns import Turns
 
 
@@ -91,7 +93,9 @@ class InStep:
         return self._agreed(runs, mine)
 
     def again(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Run]:
-        mine = self._turns.again(runs, stopped) if self._turns else []
+        mine: list[Run] = []
+        with contextlib.suppress(stopping.StoppedError):  # all are asked at the next step
+            mine = self._turns.again(runs, stopped) if self._turns else []
         return self._agreed(runs, mine)
 
     def _agreed(self, runs: Sequence[Run], mine: Sequence[Run]) -> list[Run]:

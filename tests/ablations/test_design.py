@@ -47,6 +47,23 @@ def test_the_baseline_lacks_what_does_not_exist_at_its_levels():
     assert set(made.comparisons().values()) == {"kind=adam"}
 
 
+def test_a_factor_that_is_nested_two_deep_is_changed_where_it_exists():
+    """Its reference cell has neither the factor nor the one above it."""
+    kinds = Factor("optimizer.kind", {"adam": "adam", "sgd": "sgd"})
+    nesterov = Factor("optimizer.nesterov", {"off": False, "on": True}, under={"momentum": "0.9"})
+    made = ablation(factors={"kind": kinds, "momentum": MOMENTUM, "nesterov": nesterov}, design="one_at_a_time")
+    assert list(made.comparisons())[-1] == "kind=sgd,momentum=0.9,nesterov=on"
+
+
+def test_a_range_of_which_nothing_was_drawn_is_no_level():
+    """No cell of the study has the factor, whose parent stays at another level."""
+    rates = Factor("optimizer.momentum", Uniform(0.5, 0.9), under={"kind": "sgd"})
+    made = ablation(factors={"kind": Factor("optimizer.kind", {"adam": "adam", "sgd": "sgd"}), "momentum": rates,
+                             "rate": Factor("optimizer.learning_rate", LogUniform(1e-4, 1e-1))},
+                    design=RandomCells(3, seed=0), exclude={"kind": "sgd"})
+    assert list(made.levels()) == ["kind", "rate"]
+
+
 def test_listed_cells_are_trained_in_their_order_with_reference_levels_where_they_name_none():
     made = ablation(design=({"width": "16"}, {"rate": "0.1", "width": "32"}, {}))
     assert list(made.comparisons().items()) == [

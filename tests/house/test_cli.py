@@ -14,7 +14,7 @@ import pytest
 from place import ROOT
 
 from ablations import ABLATIONS
-from harness import cli, records
+from harness import records
 from harness.records.configs import config_hash
 from harness.records.leases import Leases
 
@@ -147,82 +147,6 @@ def test_only_what_failed_can_be_tried_again(tmp_path):
                                            "  diverged, oom, error"]
 
 
-@pytest.mark.parametrize(("flags", "line"), [
-    (["--ablation=quickstart", "--set=model.hiden=3"], "did you mean hidden"),
-    (["--ablation=quickstart", "--set=epochs"], "path=value"),
-    (["--ablation=quickstart", "--set=optimizer.kind=rmspro"], "kind must be one of adam, adamw, "),
-    (["--ablation=quickstart", "--set=dataset=fasion_mnist"], "fashion_mnist"),
-    (["--ablation=quickstart", "--set=model.filters=[3,3]"], "no field \"filters\""),
-    (["--ablation=quickstart", "--set=validation_size=99999"], "validation_size"),
-    (["--ablation=quickstart", "--set=optimizer=sgd"], "optimizer is set field by field, such as optimizer.kind"),
-    (["--ablation=quickstart", "--set=augment.shift_px=8"], "shift_px must be below 8"),
-    (["--ablation=quickstart", "--set=train_size=1239"], "digits has 1238 training examples"),
-    (["--ablation=quickstart", *(f"--set=model.l2_bias={'1' * 250}" for _ in range(1))], "too many for a folder"),
-    (["--ablation=quickstart", "--epochs=zero"], "epochs"),
-    (["--ablation=quickstart", "--precision=float64"], "float32"),
-    (["--ablation=quickstart", "--seeds=0,x"], "--seeds=0,x must be whole numbers"),
-    (["--ablation=quickstart", "--seeds=\u0663"], "must be whole numbers"),
-    (["--ablation=quickstart", "--epochs=\u0663"], "must be a finite number in the digits 0 to 9"),
-    (["--ablation=quickstart", "--epochs", "\u0663"], "must be a finite number in the digits 0 to 9"),
-    (["--ablation=quickstart", "--save_every_s=nan"], "--save_every_s=nan must be a finite number"),
-    (["--ablation=quickstart", "--set=train_size=\u0663"], "train_size must be a whole number"),
-    (["--ablation=quickstart", "--set=label_smoothing=nan"], "label_smoothing"),
-    (["--ablation=quickstart", "--set=optimizer.learning_rate=1e999"], "learning_rate must be a finite number"),
-    (["--ablation=quickstart", "--set=model.hidden=512", "--only=network=mlp"], "--set=model.hidden=512,"),
-    (["--ablation=quickstart", "--epochs=2147483648"], "epochs must be a whole number from 1 to 1,000,000"),
-    (["--ablation=quickstart", "--set=batch_size=999999999999"], "batch_size must be a whole number from 1 to"),
-    (["--ablation=quickstart", "--set=batch_size=1239", "--dry_run"], "there are 1238 training examples of digits"),
-    (["--ablation=quickstart", "--data_dir=/there/is/none"], "--data_dir=/there/is/none: there is no such folder"),
-    (["--ablation=cifar10_transfer", "--set=dataset=digits", "--set=validation_size=200", "--dry_run",
-      "--weights_dir=/there/is/none"], "--weights_dir=/there/is/none: there is no such folder"),
-    (["--ablation=quickstart", "--only=nothing", "--only=/^no$/"], 'has "nothing, /^no$/" in its name'),
-    (["--ablation=quickstart", "--until_decided=0.5", "--max_seeds=5"], "--max_seeds=5 leaves no second look"),
-    (["--ablation=quickstart", "--until_decided=0.5", "--only=mlp"],
-     "looks at all cells, in one process: leave out --only"),
-    (["--ablaton=quickstart"], "ablaton"),
-    (["quickstart"], 'unexpected argument "quickstart"'),
-])
-def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
-    failed = run(tmp_path / "results", *flags)
-    assert failed.returncode in (1, 2)
-    assert line in failed.stderr
-    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
-    assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize(("flags", "first", "second"), [
-    ([], "error: --ablation=FILE.py or --ablation=NAME is needed (see --list), such as", "  quickstart, "),
-    (["--ablation=quikstart"], 'error: no ablation "quikstart"; did you mean quickstart?', "  quickstart, "),
-    (["--ablation=mlp"], 'error: no ablation "mlp"; did you mean fashion_mlp or mnist_mlp?',
-     "  fashion_mlp, "),
-])
-def test_unknown_ablations_are_told_with_all_names_near_misses_first(tmp_path, flags, first, second):
-    failed = run(tmp_path, *flags)
-    lines = failed.stderr.splitlines()
-    assert failed.returncode == 1
-    assert lines[0] == first
-    assert lines[1].startswith(second)
-    assert max(map(len, lines)) <= 80
-    assert sorted(" ".join(lines[1:]).replace(",", "").split()) == sorted(ABLATIONS)
-
-
-@pytest.mark.parametrize("flags", [[], ["--dry_run"]])
-def test_a_results_folder_that_cannot_be_is_one_line_and_fails(tmp_path, flags):
-    (tmp_path / "file").write_text("")
-    failed = run(tmp_path / "file" / "results", *QUICK, *flags)
-    assert failed.returncode == 1
-    [line] = failed.stderr.splitlines()
-    assert f"results cannot be written to {tmp_path / 'file' / 'results' / NAME} (" in line
-    assert line.endswith("give a folder that may be written with --results_dir=DIR")
-
-
-def test_more_devices_than_a_cpu_can_play_are_refused(tmp_path):
-    failed = run(tmp_path, *QUICK, "--devices=99999", "--dry_run")
-    assert failed.returncode == 1
-    [line] = failed.stderr.splitlines()
-    assert line.startswith("error: --devices=99999 is more than there are to use: at most")
-
-
 def test_a_dry_run_tells_that_another_process_trains_there(straight, tmp_path):
     shutil.copytree(straight / NAME, tmp_path / NAME)
     with Leases(tmp_path / NAME / "in_training") as held:
@@ -233,25 +157,6 @@ def test_a_dry_run_tells_that_another_process_trains_there(straight, tmp_path):
     assert f"1 run is being trained by {socket.gethostname()}:{os.getpid()}, 1 is left\n" in shared.stdout
     assert recorded.returncode == 0
     assert recorded.stdout.splitlines()[-1].endswith(f"2 runs, 2 recorded, 0 to train, in {tmp_path}/")
-
-
-def test_an_error_of_the_operating_system_says_what_to_do(capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["command"])
-    with pytest.raises(SystemExit):
-        cli.run(pathlib.Path("/there/is/none").unlink)
-    assert capsys.readouterr().err == "error: /there/is/none: no such file or directory; give one that is there\n"
-
-
-def test_a_corrupted_archive_is_one_line_and_fails(tmp_path):
-    folder = tmp_path / "data" / "downloads" / "manual" / "mnist"
-    folder.mkdir(parents=True)
-    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-        (folder / f"{name}-ubyte.gz").write_bytes(b"not what it was")
-    failed = run(tmp_path / "results", "--ablation=mnist_mlp", f"--data_dir={tmp_path / 'data'}",
-                 XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert failed.returncode == 1
-    assert "images-idx3-ubyte.gz" in failed.stderr
-    assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
 
 
 def test_a_record_of_another_configuration_stops_the_launch(straight, tmp_path):
@@ -350,16 +255,6 @@ def test_heads_train_on_features_of_real_weights_that_are_computed_once(tmp_path
         assert record.timing.end_to_end_examples_per_s < record.timing.throughput_examples_per_s
         assert any("are not proven to be the official file" in warning for warning in record.dataset.warnings)
         assert record.best.test_accuracy > 0.5, "ten classes of tiny digits, three epochs"
-
-
-def test_a_file_that_is_no_weights_is_one_line_and_fails(tmp_path):
-    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
-    (tmp_path / name).write_text("<html>not found</html>")
-    failed = run(tmp_path / "results", *TRANSFER, f"--weights_dir={tmp_path}")
-    assert failed.returncode == 1
-    assert len(failed.stderr.splitlines()) == 1
-    assert f"{name} is not an HDF5 file" in failed.stderr
-    assert not list(tmp_path.glob("results/*/runs"))
 
 
 @pytest.mark.slow

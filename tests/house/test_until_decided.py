@@ -6,6 +6,7 @@ import commands
 import pytest
 
 from harness import records
+from harness.records.leases import Leases
 
 STUDY = """from ablations.spec import Ablation, Factor, RunConfig
 from models import MLPConfig
@@ -48,6 +49,17 @@ def test_seeds_are_added_look_by_look_until_all_is_decided(first, there):
     assert plan.fixed.at < min(record.finished_at for record in there.records().values())
     assert " ".join(first.stdout.split()).count("decided to lie within 90 points of each other: without smoothing (4 "
                                                 "seeds)") == 1
+
+
+def test_while_another_launch_trains_a_run_of_a_look_nothing_is_decided_and_75_asks_to_come_again(folder):
+    there = records.Folder(folder / "shared", "study")
+    with Leases(there.in_training) as other:
+        other.take(["smoothing=without,seed=0"])
+        stopped = commands.here().run(*UNTIL, "--results_dir=shared", where=folder)
+    assert stopped.returncode == 75, stopped.stderr
+    assert stopped.stderr.rstrip().endswith("run the same command again when others have ended")
+    assert {record.seed for record in there.records().values()} == {3, 0}, "the second look's seeds have to wait"
+    assert len(there.records()) == 3
 
 
 @pytest.mark.slow

@@ -97,7 +97,8 @@ VALUES = [
     (("best", "test_accuracy"), b"NaN"), (("best", "test_accuracy"), b"1e999"),
     (("best", "test_accuracy"), b"1" * 400), (("best", "test_accuracy"), "high"), (("best", "test_accuracy"), -0.1),
     (("best", "test_accuracy"), 1.2), (("best", "test_loss"), -1.0), (("best",), None), (("best", "epoch"), 99),
-    (("epochs_trained",), -3), (("status",), "finished"), (("started_at",), "yesterday"), (("labels",), None),
+    (("best", "test_loss"), b"1" * 400), (("epochs_trained",), -3), (("status",), "finished"),
+    (("started_at",), "yesterday"), (("finished_at",), "0001-01-01T00:00:00"), (("labels",), None),
     (("labels",), {"a": 1}), (("config",), []), (("config", "batch_size"), 1), (("config", "more"), DEEP),
     (("config_hash",), "0" * 64), (("dataset",), []), (("dataset", "class_names"), "abc"),
     (("dataset", "image_shape"), [28, None]), (("environment", "packages"), None), (("cost", "layers"), [1]),
@@ -152,6 +153,13 @@ def test_what_is_damaged_is_counted_under_the_table_and_in_the_index(damage):
     assert _entry(folder).summary.apart == loaded.apart
 
 
+def test_a_loss_that_is_large_and_finite_is_no_damage(damage):
+    """A network that came near to diverging is recorded as done."""
+    loaded = Loaded(damage(f"runs/{BAD}/record.json", put("last", "test_loss", value=3e25)))
+    assert loaded.records[BAD].last.test_loss == 3e25
+    assert not loaded.apart.damaged
+
+
 CONTRADICTIONS = [
     ("record.json", put("best", "test_accuracy", value=0.915), "has a test accuracy of 0.915, and its predictions.npz"),
     ("predictions.npz", arrays(predicted=lambda values: np.roll(values, 5)), "predictions.npz 0 of 200 right"),
@@ -174,7 +182,8 @@ CURVES = {
     "a row less": lambda whole: whole[:whole[:-1].rindex(b"\n") + 1],
     "an epoch twice": line(3, b"2,0.2,0.9,0.3,0.9\n"), "text": line(3, b"3,high,0.9,0.3,0.9\n"),
     "beyond a fraction": line(3, b"3,0.2,7.9,0.3,0.9\n"), "below zero": line(3, b"3,-0.2,0.9,0.3,0.9\n"),
-    "no number": line(3, b"3,0.2,0.9,,0.9\n"), "epoch of a billion digits": line(3, b"9" * 9999 + b",1,1,1,1\n")}
+    "no number": line(3, b"3,0.2,0.9,,0.9\n"), "epoch beyond": line(3, b"9" * 40 + b",1,1,1,1\n"),
+    "epoch of a billion digits": line(3, b"9" * 9999 + b",1,1,1,1\n")}
 
 
 @pytest.mark.parametrize("content", CURVES.values(), ids=CURVES)
@@ -224,8 +233,13 @@ def test_a_bit_of_predictions_that_flips_is_never_another_number(tmp_path):
 
 CLAIM = {"source": "s", "metric": "test_accuracy", "value": 0.9, "kind": "about", "within": 0.1, "state": "last",
          "labels": {}, "over": None, "protocol": ""}
+RULE = {"within": 0.01, "step": 2, "seeds": [0, 1, 2, 3]}
+FIXED = {"at": "2026-01-01T00:00:00+00:00", "score": "test_accuracy", "select": "last", "comparisons": {}, "seeds": [0]}
 PLANS = [*WHOLE_FILES[:-1], put("question", value=None), put("runs", value=[7]), put("runs", 0, "seed", value=-1),
          put("runs", 0, "seed", value=b"1" * 200), put("factors", value={"a": []}), put("factors", "a", value=None),
+         put("fixed", value=FIXED | {"select": "first"}),
+         *(put("stopping", value=RULE | {name: value})
+           for name, value in {"step": 5, "within": -0.1, "seeds": []}.items()),
          *(put("claims", value=[CLAIM | {name: value}])
            for name, value in {"kind": "near", "state": "first", "value": None, "within": "far"}.items())]
 
@@ -244,7 +258,8 @@ def test_without_a_damaged_plan_all_records_count(damage, content):
 
 def test_a_claim_of_what_nobody_measures_is_not_measured(damage):
     folder = damage("plan.json", put("claims", value=[
-        CLAIM | {"metric": metric} for metric in ("test_accuracx", "nothing", "layer_held", "confusion_rank")]))
+        CLAIM | {"metric": metric}
+        for metric in ("test_accuracx", "nothing", "layer_held", "layers", "confusion_rank")]))
     loaded = Loaded(folder)
     summary = summarize("made_up", loaded.plan, loaded.records, predictions=loaded.predictions)
     assert {claim.verdict for claim in summary.claims} == {"not measured"}

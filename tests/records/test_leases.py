@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -92,6 +93,34 @@ def test_what_another_has_put_in_a_leases_place_is_put_back(folder):
     dead(folder, "a", 0, key="another")
     assert not leases._removed(folder / "a", read)
     assert json.loads((folder / "a").read_text())["key"] == "another"
+
+
+def test_a_lock_that_passes_from_one_to_another_is_not_taken_for_forgotten(tmp_path, monkeypatch):
+    """Each holds it for less than a forgotten one is waited for, all together for longer."""
+    path, removed = tmp_path / ".plan.lock", []
+    monkeypatch.setattr(leases, "_FORGOTTEN_S", 0.3)
+    monkeypatch.setattr(leases, "_removed", lambda path, held: removed.append(held))
+    path.write_text("a")
+
+    def passes_on():
+        for text in "bcd":
+            time.sleep(0.15)
+            path.write_text(text)
+        path.unlink()
+
+    thread = threading.Thread(target=passes_on)
+    thread.start()
+    with leases.exclusively(path):
+        pass
+    thread.join()
+    assert removed == []
+
+
+def test_only_the_own_lock_is_given_back(tmp_path):
+    path = tmp_path / ".plan.lock"
+    with leases.exclusively(path):
+        path.write_text("of another, which took this one for forgotten")
+    assert path.exists()
 
 
 def test_who_trains_what_is_said_in_one_line():

@@ -78,6 +78,15 @@ def test_the_first_number_that_differs_is_named_and_what_else_is_not_as_it_was(o
     assert "another" in found.line
 
 
+@pytest.mark.parametrize("kept", ["before", "now"])
+def test_without_the_predictions_of_one_the_other_numbers_are_compared(original, tmp_path, kept):
+    now = trained(tmp_path)
+    (now if kept == "before" else original).joinpath("predictions.npz").unlink()
+    found = replayed.compare(original, now)
+    assert found.is_equal
+    assert found.line == "equal: 8 epochs; test predictions are not kept of both, to the last digit"
+
+
 @pytest.mark.parametrize(("changes", "told"), [
     ({"status": "diverged"}, "status, done and diverged"),
     ({"last": dataclasses.replace(RUN.last, test_accuracy=0.5)}, "last.test_accuracy, 0.896 and 0.5"),
