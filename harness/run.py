@@ -73,7 +73,6 @@ from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
 from harness import cli, cluster, data, records, replay
-from harness.analysis import looks
 from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.executors import sharing, worker
@@ -261,6 +260,8 @@ def _asked_until_decided(study: Study, folder: records.Folder, provenance: recor
         raise cli.UsageError(f"--until_decided looks at all cells, in one process: leave out --{given[0]}")
     if len(study.ablation.comparisons()) < 2:
         raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
+    from harness.analysis import looks  # whose statistics take a second to import
+
     try:
         rule = looks.rule(UNTIL_DECIDED.value or 0.0, study.ablation.seeds, MAX_SEEDS.value)
     except ValueError as error:
@@ -274,7 +275,9 @@ def _stages(asked: Asked) -> Iterator[Asked]:
     if (rule := asked.rule) is None:
         yield asked
         return
-    for number in range(rule.looks):
+    from harness.analysis import looks
+
+    for number in range(1 if DRY_RUN.value else rule.looks):
         looked = looks.look(rule, asked.study.ablation.comparisons(), asked.folder.records(), most=number)
         if not looked.waiting:
             return
@@ -285,8 +288,6 @@ def _stages(asked: Asked) -> Iterator[Asked]:
         asked.tell(f"{asked.study.name}: up to {(number + 1) * rule.step} seeds, {len(rule.seeds)} at most; "
                    f"differences decided so far: {decided}")
         yield dataclasses.replace(asked, runs=runs, planned=[*first, *runs], everything=batch)
-        if DRY_RUN.value:
-            return
 
 
 def _launch(asked: Asked) -> None:
@@ -317,9 +318,8 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
     """Trains those of the runs that have no record; of a dry run, tells what that would take."""
     name, folder, console, tell = asked.study.name, asked.folder, asked.console, asked.tell
     absent = executor.missing(asked.runs, folder, RETRY.value)
-    configs = [run.config for run in absent]
-    environment.refuse_precisions({config.precision for config in configs})
-    cluster.refuse(configs)
+    environment.refuse_precisions({run.config.precision for run in absent})
+    cluster.refuse([run.config for run in absent])
     if absent:
         check_writable(folder.path)
     # A part follows from all runs, whatever is recorded.
@@ -330,7 +330,7 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
     wanted = frozenset(run.run_id for run in absent)
     if counted is not absent:
         absent = cluster.own_part(counted, absent, found, costs)
-        configs = [run.config for run in absent]
+    configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
     if others := sharing.elsewhere(folder, absent):

@@ -13,7 +13,7 @@ def remove(folder: pathlib.Path) -> None:
     """Removes half-written files, and checkpoints of runs that are recorded.
 
     Args:
-      folder: an ablation's, in which nobody else trains.
+      folder: an ablation's; what others that train there have is left.
     """
     for path, below, names in os.walk(folder):
         if "checkpoints" in below and "record.json" in names:
