@@ -72,9 +72,9 @@ from ablations import lookup, own_code
 from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
-from harness import cli, cluster, data, records, replay
+from harness import cli, data, records
+from harness.cli import cluster, replay
 from harness.data import inputs
-from harness.data.inputs import Inputs
 from harness.executors import sharing, worker
 from harness.progress import dry_run
 from harness.progress.clock import Clock
@@ -373,7 +373,7 @@ def _derived(study: Study) -> Study:
     return lookup.overridden(study, settings, seeds[:1] if SMOKE.value else seeds, smoke=SMOKE.value)
 
 
-def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, Inputs],
+def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, inputs.Inputs],
            costs: Mapping[str, records.Cost], clock: Clock) -> list[records.RunRecord]:
     launch.folder.path.mkdir(parents=True, exist_ok=True)
     if processes.is_first():

@@ -3,7 +3,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from harness import cli, cluster
+from harness import cli
+from harness.cli import cluster
 
 
 def checked(own):
