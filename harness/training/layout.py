@@ -8,6 +8,7 @@ from ablations.spec import SpecError
 from models.convolution import Form
 
 Parallel = Literal["jit", "pmap"]
+Matrices = Literal["XLA", "YNNPACK"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Layout:
       members: runs that one device trains at once, under `vmap`; more than fit wait until one of these has ended.
       parallel: "jit" (with `shard_map`) or "pmap".
       form: of the convolutions; None is the platform's own for one run.
+      matrices: what multiplies these on a CPU; None is what suits the kind of network.
     """
 
     runs: int
@@ -27,6 +29,7 @@ class Layout:
     members: int = 1
     parallel: Parallel = "jit"
     form: Form | None = None
+    matrices: Matrices | None = None
 
     @property
     def slots(self) -> int:
@@ -43,12 +46,13 @@ class Layout:
         each = "one run" if self.members == 1 else f"{self.members} runs under vmap"
         spread = f" on every {self.data}, batches split" if self.data > 1 else " on each" if self.runs > 1 else ""
         return f"{devices}, {each}{spread}" + (", by pmap" if self.parallel == "pmap" else "") + (
-            f", convolutions by {self.form}" if self.form else "")
+            f", convolutions by {self.form}" if self.form else "") + (
+            f", matrices by {self.matrices}" if self.matrices else "")
 
 
 _TEXT = re.compile(
     r"([1-9]\d{0,5}) devices?, (?:one run|([1-9]\d{0,5}) runs under vmap)(?: on every ([1-9]\d{0,5}), batches split|"
-    r" on each)?(, by pmap)?(?:, convolutions by (\w+))?")
+    r" on each)?(, by pmap)?(?:, convolutions by (\w+))?(?:, matrices by (\w+))?")
 
 
 def asked_for(text: str | None, devices: int) -> Layout | None:
@@ -71,10 +75,11 @@ def parsed(text: str) -> Layout:
       SpecError: if there is no layout of that name.
     """
     if found := _TEXT.fullmatch(text):
-        devices, members, data, pmap, form = found.groups(default="")
+        devices, members, data, pmap, form, matrices = found.groups(default="")
         parallel: Parallel = "pmap" if pmap else "jit"
-        forms = {name: name for name in get_args(Form)}
-        layout = Layout(int(devices) // int(data or 1), int(data or 1), int(members or 1), parallel, forms.get(form))
+        forms, libraries = ({name: name for name in get_args(kind)} for kind in (Form, Matrices))
+        layout = Layout(int(devices) // int(data or 1), int(data or 1), int(members or 1), parallel, forms.get(form),
+                        libraries.get(matrices))
         if str(layout) == text:
             return layout
     raise SpecError(f'no layout is called "{text}"; a record names its own under placement.layouts, such as "2 '
@@ -91,6 +96,7 @@ class Choices:
       whole_batches: whether batches may not be split: that would change the statistics of a network that is not told.
       accelerator: whether the devices are no CPU's.
       convolves: whether the network has convolutions.
+      matrices: what multiplies these unless the layout says otherwise; None where there is no choice.
     """
 
     cohort: int
@@ -99,6 +105,7 @@ class Choices:
     whole_batches: bool = False
     accelerator: bool = False
     convolves: bool = True
+    matrices: Matrices | None = None
 
     def simplest(self) -> Layout:
         """Gives every run a device to itself, as far as there are devices; an accelerator all of its runs at once.
@@ -119,6 +126,14 @@ class Choices:
         # A pmap has one axis: several runs that also split their batches need two.
         split = spare > 1 and not self.whole_batches and (self.parallel == "jit" or simple.runs == 1)
         return [[dataclasses.replace(simple, data=spare)] if split else [], self._by_members(simple)]
+
+    def variants(self, layout: Layout) -> list[Layout]:
+        """Lists other ways to compute the same in a layout, each by itself.
+
+        Which library multiplies faster differs by CPU and by shape.
+        """
+        return [dataclasses.replace(layout, matrices=name) for name in get_args(Matrices)
+                if self.matrices not in (None, name)]
 
     def _by_members(self, simple: Layout) -> list[Layout]:
         if self.accelerator:  # dense layers are always fastest all at once there

@@ -47,13 +47,15 @@ def kept(stored: Any) -> Choice:
     return choice
 
 
-def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Callable[[Layout], Programs],
+def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
+           variants: Callable[[Layout], Sequence[Layout]], build: Callable[[Layout], Programs],
            seconds_per_step: Callable[[Programs], float], runs: int, epochs: int) -> tuple[Choice, Programs | None]:
     """Times layouts and takes the one that trains the most steps of all its runs per second.
 
     Args:
       simplest: taken unless another is faster by `MARGIN`.
       alternatives: lines to be followed as long as each layout beats the best so far.
+      variants: of the best of these, what is tried last.
       build: compiles a layout.
       seconds_per_step: measures it.
       runs, epochs: how many are to be trained.
@@ -61,7 +63,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Ca
     Returns:
       the choice, and its programs if they were compiled.
     """
-    if not any(alternatives):
+    if not any(alternatives) and not variants(simplest):
         return Choice(simplest, "no other layout"), None
     try:
         best = build(simplest)
@@ -76,8 +78,8 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]], build: Ca
         return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
     rate = simplest.slots / step_s
     measured = [(simplest, rate)]
-    for line in alternatives:
-        for layout in line:
+    for line in (*alternatives, None):
+        for layout in variants(best.layout) if line is None else line:
             try:
                 candidate = build(layout)
                 candidate_rate = layout.slots / seconds_per_step(candidate)

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 from ablations.spec import RunConfig
 from harness.data import Dataset, Split
 from harness.training import environment, processes, train
-from harness.training.layout import Layout
+from harness.training.layout import Layout, Matrices
 from models import convolution, written
 from models.layers import Row
 from models.precision import multiplied
@@ -48,20 +48,28 @@ class Compilation:
     cache_misses: int = 0
 
 
-def compiler_options(rows: Sequence[Row]) -> dict[str, str]:
-    """Has XLA multiply matrices itself, in place of YNNPACK, where dense layers do most of a program's multiplications.
+# What has XLA multiply matrices itself; reductions stay with YNNPACK, as by default.
+_OPTIONS: dict[Matrices, dict[str, str]] = {
+    "XLA": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}, "YNNPACK": {}}
 
-    On a CPU that is faster by up to a quarter for a dense layer's matrices, and slower by up to a tenth for those that
-    convolutions multiply. Reductions stay with YNNPACK, as by default.
+
+def multiplied_by(rows: Sequence[Row]) -> Matrices | None:
+    """Says what suits the kind of network on a CPU: XLA where dense layers do most of the multiplications.
+
+    There XLA was faster by up to a quarter on an AMD EPYC, and slower by up to a tenth where convolutions do; other
+    CPUs differ, which a probe finds out.
 
     Args:
       rows: the network's layer table.
+
+    Returns:
+      None on an accelerator, which has a library of its own.
     """
     macs = {kind: sum(row.macs for row in rows if row.kind == kind and not row.beforehand)
             for kind in {row.kind for row in rows}}
-    if jax.default_backend() != "cpu" or 2 * macs.get("dense", 0) <= sum(macs.values()):
-        return {}
-    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    if jax.default_backend() != "cpu":
+        return None
+    return "XLA" if 2 * macs.get("dense", 0) > sum(macs.values()) else "YNNPACK"
 
 
 class Programs:
@@ -98,7 +106,8 @@ class Programs:
         self._counting = threading.Lock()
         self._program, self._dataset, self._one = program, dataset, (state, traced)
         self.rows = train.rows(program, state, traced, dataset.image_shape)
-        self._options = compiler_options(self.rows)
+        library = multiplied_by(self.rows)
+        self._options = _OPTIONS[layout.matrices or library] if library else {}
         if program.whole_batches and layout.data > 1:
             raise ValueError("batches of a network that is not told of padding may not be split over devices")
         devices = np.array(jax.devices()[:layout.devices])

@@ -20,7 +20,7 @@ from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
 from harness.training import budget, checkpoint, environment, probe, processes, train
 from harness.training.layout import Choices, Layout, Parallel, compacted
-from harness.training.programs import Programs
+from harness.training.programs import Programs, multiplied_by
 from harness.training.stopping import GRACE_S, Calls, StoppedError
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
 from models.mobilenet_v2 import Backbone
@@ -175,7 +175,8 @@ class Trainer:
             return probe.seconds_per_step(programs, states, all_traced)
 
         choices = self._choices(start, len(runs), devices, parallel)
-        return probe.choose(choices.simplest(), choices.alternatives(), build, measure, len(runs), len(state.history))
+        return probe.choose(choices.simplest(), choices.alternatives(), choices.variants, build, measure, len(runs),
+                            len(state.history))
 
     def prepare(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> None:
         """Compiles what `choose` will try first, while other runs train."""
@@ -185,7 +186,8 @@ class Trainer:
                  parallel: Parallel) -> Choices:
         rows = train.rows(*start, self.dataset.image_shape)
         return Choices(cohort, devices, parallel, start[0].whole_batches, jax.default_backend() != "cpu",
-                       any(row.kind in ("conv", "depthwise") and not row.beforehand for row in rows))
+                       any(row.kind in ("conv", "depthwise") and not row.beforehand for row in rows),
+                       multiplied_by(rows))
 
     def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, watcher: Watcher
             ) -> Iterator[Member]:

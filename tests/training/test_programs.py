@@ -115,14 +115,29 @@ def test_pmap_trains_as_jit_does(layout):
     assert_close_to_solo(NORM, dataclasses.replace(layout, parallel="pmap"), (0.1, 0.2, 0.05)[:layout.slots])
 
 
-@pytest.mark.parametrize(("model", "by_xla"), [
-    (MLPConfig(hidden=(8,)), True), (CNNConfig(filters=(4,)), False), (CNNConfig(filters=(2,), dense=(512,)), True)])
-def test_xla_itself_multiplies_for_networks_of_dense_layers(dataset, monkeypatch, model, by_xla):
+@pytest.mark.parametrize(("model", "library"), [
+    (MLPConfig(hidden=(8,)), "XLA"), (CNNConfig(filters=(4,)), "YNNPACK"),
+    (CNNConfig(filters=(2,), dense=(512,)), "XLA")])
+def test_xla_itself_multiplies_for_networks_of_dense_layers(dataset, monkeypatch, model, library):
     program, state, rates = train.init(dataclasses.replace(MLP, model=model), 0, 4, dataset.image_shape)
     rows = program.network(state.weights, rates["model"]).rows(dataset.image_shape)
-    assert bool(programs.compiler_options(rows)) is by_xla
+    assert programs.multiplied_by(rows) == library
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert programs.compiler_options(rows) == {}
+    assert programs.multiplied_by(rows) is None
+
+
+def test_either_library_gives_the_same_numbers_but_for_rounding_and_a_layout_says_which(dataset):
+    start = train.init(MLP, 0, dataset.num_classes, dataset.image_shape)
+    trained, options = {}, []
+    for library in ("XLA", "YNNPACK", None):
+        made = Programs(*start, dataset, Layout(1, matrices=library))
+        options.append(made._options)
+        states, _ = made.train(made.put([start[1]]), made.put([start[2]]))
+        trained[library] = jax.tree.leaves(made.take(states)[0].weights)
+    assert options[0] == options[2] != options[1]
+    jax.tree.map(np.testing.assert_array_equal, trained["XLA"], trained[None])
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5),
+                 trained["XLA"], trained["YNNPACK"])
 
 
 @pytest.mark.parametrize(("augment", "by_xla"), [(AugmentConfig(), True), (AugmentConfig(flip=True), False)])
@@ -133,7 +148,7 @@ def test_what_was_computed_beforehand_does_not_decide_about_the_program(augment,
     program, state, rates = train.abstract_init(dataclasses.replace(MLP, model=model, augment=augment), 4, shape)
     rows = program.network(state.weights, rates["model"]).rows(shape)
     assert sum(row.macs for row in rows if row.kind == "dense") < 0.1 * sum(row.macs for row in rows)
-    assert bool(programs.compiler_options(rows)) is by_xla
+    assert (programs.multiplied_by(rows) == "XLA") is by_xla
 
 
 def test_a_program_that_needs_more_than_the_device_has_is_refused(dataset):

@@ -17,8 +17,8 @@ from harness.training.layout import Layout
 
 RUN = synthetic.record({"a": "x"}, 0, 0.9)
 ID = synthetic.run_id(RUN)
-LAYOUTS = [Layout(runs, data, members, parallel, form) for runs, data, members, parallel, form in itertools.product(
-    (1, 2, 12), (1, 4), (1, 16), ("jit", "pmap"), (None, "winograd"))]
+LAYOUTS = [Layout(*fields) for fields in itertools.product(
+    (1, 2, 12), (1, 4), (1, 16), ("jit", "pmap"), (None, "winograd"), (None, "YNNPACK"))]
 
 
 @pytest.mark.parametrize("one", LAYOUTS, ids=str)
