@@ -1,7 +1,7 @@
 """Times the harness against Keras and PyTorch: the same networks, the same data, taking turns on the same machine.
 
-Training (W1 to W4), the frozen forward pass of MobileNetV2 (MNV2-96, -160, -224 pixels), and changes to training images
-(AUG-...), which no peer takes part in.
+Training (W1 to W4), the frozen forward pass of MobileNetV2 (MNV2-96, -160, -224 pixels), and what no peer takes part
+in: changes to training images (AUG-...), and a whole command from its start to the table (COMMAND).
 
   python -m harness.bench                                  every workload against every peer that is installed
   python -m harness.bench --workloads=W1,W4 --peers=torch  some of them
@@ -102,7 +102,7 @@ def main() -> None:
     grid = _whole_numbers("grid")
     # This process works out sizes only, and leaves the accelerator to the sides.
     jax.config.update("jax_platforms", "cpu")
-    with_peers = [name for name in names if workloads.WORKLOADS[name].task != "augment"]
+    with_peers = [name for name in names if workloads.WORKLOADS[name].task in ("train", "forward")]
     sides = _sides((with_peers or names)[0], peers, must_be_there=flags.FLAGS.peers is not None)
     if "tf32" in precisions and sides.machine["platform"] != "gpu":
         raise cli.UsageError("--precision=tf32 is for an NVIDIA GPU; the harness runs on the "
@@ -120,7 +120,7 @@ def main() -> None:
     new: list[dict[str, Any]] = []
     for name in names:
         # Where nothing is trained there is no K.
-        once = workloads.WORKLOADS[name].task != "train"
+        once = workloads.WORKLOADS[name].task not in ("train", "command")
         for precision in precisions[:1] if workloads.WORKLOADS[name].task == "augment" else precisions:
             settings: dict[str, Any] = {}
             for runs, scale in sorted({(1, scale) for _, scale in cases}) if once else cases:

@@ -26,7 +26,7 @@ def throughput(results: Mapping[str, Any]) -> bytes:
     """
     panels: dict[str, list[Row]] = {}
     for row in rows(results):
-        if row.throughput and row.learned and row.task != "augment":
+        if row.throughput and row.learned and row.task in ("train", "forward"):
             title = _FORWARD if row.task == "forward" else _named(row.workload)
             panels.setdefault(f"{title}, {row.precision}", []).append(row)
 

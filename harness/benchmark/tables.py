@@ -40,7 +40,7 @@ class Row:
       repeats: measurements repeated for other load.
       disturbed: measurements that stayed disturbed.
       failed: why the side has no figures.
-      task: "train" or "forward".
+      task: see `workloads.Workload`.
       image_px: height of the images; None in measurements that do not tell.
     """
 
@@ -137,7 +137,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    start = [row.workload, row.precision, DASH if row.task != "train" else str(row.runs), row.side]
+    start = [row.workload, row.precision, DASH if row.task in ("forward", "augment") else str(row.runs), row.side]
     if row.throughput is None:
         return [*start, f"failed: {row.failed}", *[DASH] * 9]
     memory = size(row.memory_bytes or 0) + ("" if row.device_bytes is None else f" + {size(row.device_bytes)} device")
@@ -150,7 +150,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _guard(row: Row) -> str:
-    return f"loss {row.loss:.3f}" if row.task == "train" else f"distance {row.loss:.0e}"
+    return f"loss {row.loss:.3f}" if row.task in ("train", "command") else f"distance {row.loss:.0e}"
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
@@ -173,6 +173,8 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
         notes.append(
             "AUG: changes to training images inside the compiled step, on one core of a CPU, microseconds an image: "
             f"{', '.join(costs)}. Guard: the distance of images from what they were, at strength zero.")
+    notes += [_command(case) for case in cases(results)
+              if case.get("task") == "command" and "failed" not in case["sides"][OWN]]
     notes += [
         f"Repeated: measurements during which others had more than {100 * LIMIT:.0f} % of a core; disturbed: those "
         "that never got quiet. Memory is the process's peak."]
@@ -184,6 +186,14 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
         notes.append(f"Goals missed: {'; '.join(missed)}.")
     absent = {f"{name} is absent: {why}": None for case in cases(results) for name, why in case["absent"].items()}
     return [*notes, *absent]
+
+
+def _command(case: Mapping[str, Any]) -> str:
+    """Tells where the time of a whole command went."""
+    own = case["sides"][OWN]
+    seconds = statistics.median(one["seconds"] for one in own["timed"])
+    parts = ", ".join(f"{name} {part:.1f} s" for name, part in own["learned"]["parts_s"].items())
+    return f"COMMAND, K = {case['runs']}: {seconds:.1f} s from launch to table with cold caches: {parts}."
 
 
 def _launch(measured: Sequence[Mapping[str, Any]]) -> str:

@@ -37,7 +37,8 @@ class Workload:
       grid: runs of the grid that the goals speak of.
       held_out: images that the guard is scored on.
       task: "train", or "forward": the frozen backbone of a `TransferConfig` alone, batch norm as in inference, or
-        "augment": the changes to images that the config asks for, on one core of a CPU.
+        "augment": the changes to images that the config asks for, on one core of a CPU, or "command": all of
+        `harness.run` for so many runs of so many epochs, in a process of its own.
       bfloat16_loss_goal: where that precision cannot reach `loss_goal`.
     """
 
@@ -97,6 +98,10 @@ WORKLOADS: dict[str, Workload] = {
         "dense 3072-2000-2000-10, batch 128",
         _made_up(MLPConfig(hidden=(2000, 2000)), 1e-3, 128, epochs=1), (32, 32, 3), 8192,
         loss_goal=0.02, goals={"keras": Goal(1.6, 1.6), "torch": Goal(1.0, 1.0)}, peak_goal=0.75),
+    "COMMAND": Workload(
+        "harness.run from its start to the table: W1 for five epochs of 20,000 images",
+        _made_up(MLPConfig(hidden=(256, 128), dropout=0.2), 1e-3, 128, epochs=5), (28, 28, 1), 20_000, loss_goal=0.05,
+        goals={}, task="command"),
     "MNV2-96": _forward(96, 1024),
     "MNV2-160": _forward(160, 512),
     "MNV2-224": _forward(224, 256),

@@ -31,7 +31,7 @@ def test_fewer_seeds_than_needed_would_not_do():
     assert power(0.005 / 0.004, n) >= 0.8 > power(0.005 / 0.004, n - 1)
 
 
-@pytest.mark.parametrize("n", [3, 5, 20])
+@pytest.mark.parametrize("n", [3, pytest.param(5, marks=pytest.mark.slow), 20])
 def test_planned_figures_have_an_interval_that_covers_the_true_one(n):
     """In 95 % of 4,000 studies; three standard errors are 1.03 points."""
     noise = np.random.default_rng(0).normal(0, 0.004, (4000, n)).std(axis=1, ddof=1)

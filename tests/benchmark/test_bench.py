@@ -100,6 +100,16 @@ FORWARD = case(ours=side(1000, 1.0, loss=1e-5), keras=side(1000, 2.0, loss=2e-5)
     "goals": {"keras": {"one_run": 1.4, "grid": 1.4}, "torch": {"one_run": 1.4, "grid": 1.4}}}
 
 
+def test_a_whole_command_tells_where_its_time_went():
+    learned = {"loss": 0.01, "accuracy": 1.0, "parts_s": {"start": 4.0, "report": 6.25}}
+    took = side(8000, 20.0, 22.0, 30.0, learned=learned)
+    command = case(ours=took) | {"workload": "COMMAND", "task": "command"}
+    told = tables.markdown(results(WHOLE, command))
+    assert "| COMMAND | float32 | 8 | ours | 364 [267, 400] |" in told
+    assert "COMMAND, K = 8: 22.0 s from launch to table with cold caches: start 4.0 s, report 6.2 s." in told
+    assert plots.throughput(results(WHOLE, command)) == plots.throughput(results(WHOLE)), "no picture of speed"
+
+
 def test_a_forward_pass_has_a_goal_and_a_distance_and_no_k():
     assert rows(FORWARD)["keras"].goal == 1.4
     told = tables.markdown(results(WHOLE, FORWARD))

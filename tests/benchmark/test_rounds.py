@@ -141,6 +141,7 @@ def times_and_learns(name, workload):
         assert learned["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ours", *PEERS])
 def test_a_sides_frozen_backbone_gives_the_references_features(name):
     """At an even number of pixels halved to odd ones: both kinds of padding."""
@@ -148,6 +149,19 @@ def test_a_sides_frozen_backbone_gives_the_references_features(name):
         assert side.ask("prepare", settings=FORWARD_SETTINGS[name])["work"] == 16
         assert side.ask("time") > 0
         assert side.ask("learn")["loss"] < TINY_FORWARD.loss_goal / 10
+
+
+@pytest.mark.slow
+def test_a_whole_command_is_timed_with_its_parts_from_cold_caches():
+    command = dataclasses.replace(TINY, config=dataclasses.replace(TINY.config, epochs=3), task="command")
+    with rounds.Side("ours", workloads.job(command, "float32", runs=2)) as side:
+        assert side.ask("prepare", settings={})["work"] == 2 * 3 * 600
+        seconds = side.ask("time")
+        assert 2**26 < side.ask("memory")["memory_bytes"] < 2**33
+        learned = side.ask("learn")
+        assert learned["accuracy"] > 0.5
+        assert set(learned["parts_s"]) == {"start", "compiling", "training and recording", "report"}
+        assert sum(learned["parts_s"].values()) == pytest.approx(seconds, rel=0.3)
 
 
 def test_the_peak_counts_its_operations():

@@ -80,7 +80,8 @@ def main(module: str) -> None:
             if request["do"] == "start":
                 side = importlib.import_module(f"harness.benchmark.sides.{module}").Side(request["job"])
             if request["do"] == "memory":
-                value = {"memory_bytes": peak_rss_bytes(), "device_bytes": side.device_bytes()}
+                memory_bytes = getattr(side, "memory_bytes", peak_rss_bytes)  # a side may work in another process
+                value = {"memory_bytes": memory_bytes(), "device_bytes": side.device_bytes()}
             else:
                 value = getattr(side, request["do"])(**request.get("arguments", {}))
             answer: dict[str, Any] = {"value": value}
