@@ -51,6 +51,7 @@ ABLATIONS: dict[str, Ablation] = {
     "cifar10_transfer_head": cifar10_transfer_head.ABLATION,
     "cifar10_transfer_width": cifar10_transfer_width.ABLATION,
     "cifar10_finetune": cifar10_finetune.ABLATION,
+    "cifar100_mlp_vs_cnn": cifar100.MLP_VS_CNN,
     "cifar100_transfer": cifar100.TRANSFER,
     "cifar100_transfer_head": cifar100.TRANSFER_HEAD,
     "cifar100_transfer_width": cifar100.TRANSFER_WIDTH,
