@@ -1,23 +1,48 @@
 """A Ray cluster of two nodes on this machine, of which one dies."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import commands
 import psutil
 import pytest
 from place import ROOT
 
+from ablations import design, lookup
 from harness import records
+from harness.data import inputs
+from harness.executors import local
+from harness.training import environment
+from harness.training.executor import Launch
+from harness.training.watcher import Watcher
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install --editable '.[ray]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own, of files and sockets left open
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets left open
 
 EPOCHS = 1000  # so that dense nets train for seconds: progress is written once a second
+LIMIT_S = 150
+
+
+@contextlib.contextmanager
+def bounded():
+    """Fails what has not ended in time: a cluster that lacks memory or a port may wait for ever."""
+    def late(*_):
+        pytest.fail(f"not done within {LIMIT_S} s, where half a minute is usual: the cluster waits for something")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +50,36 @@ def cluster():
     """Two raylets on loopback, a CPU each."""
     from ray.cluster_utils import Cluster
 
-    os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.second = made.add_node(num_cpus=1)
+    os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500",
+                   "RAY_health_check_initial_delay_ms": "0"}
+    with bounded():
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made.second = made.add_node(num_cpus=1)
     yield made
     made.shutdown()
 
 
-def launch(results, only, epochs, *flags):
-    command = [sys.executable, "-m", "harness.run", "--ablation=quickstart", "--seeds=0,1",
-               f"--results_dir={results}", f"--only={only}", f"--epochs={epochs}", *flags]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def flags(results, only, epochs, *more):
+    return ("--ablation=quickstart", "--seeds=0,1", f"--results_dir={results}", f"--only={only}", f"--epochs={epochs}",
+            *more)
+
+
+def launch(*asked):
+    return subprocess.Popen([sys.executable, "-m", "harness.run", *flags(*asked)], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def train_here(results, only):
+    """Has the local executor of this process train the same runs, on one device."""
+    study = lookup.overridden(lookup.find("quickstart"), {"epochs": EPOCHS}, (0, 1))
+    every = study.ablation.runs()
+    runs = design.picked(every, [only])
+    folder = records.Folder(results, study.name)
+    wanted = frozenset(run.run_id for run in runs)
+    with environment.numerics():
+        found = inputs.load_datasets([run.config for run in runs], None)
+        local.train(Launch(study.ablation.question, every, folder, save_every_s=1e9, devices=1, wanted=wanted), runs,
+                    found, {}, Watcher())
 
 
 def assert_same(one, other):
@@ -52,42 +96,47 @@ def assert_same(one, other):
             path.name for path in second.run(run_id).iterdir()}
 
 
-def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_process(cluster, tmp_path):
-    only = "/network=mlp,regularizer=(none|l2)/"
-    driver = launch(tmp_path / "ray", only, EPOCHS, "--save_every_s=0", "--executor=ray",
-                    f"--ray_address={cluster.address}")
-    folder = records.Folder(tmp_path / "ray", f"quickstart,epochs={EPOCHS}")
-    dying = cluster.second.all_processes["raylet"][0].process.pid
-    killed = None
-    while killed is None and driver.poll() is None:
+def killed_while_it_trains(node, folder, driver):
+    """Kills a node and its worker by SIGKILL once that has saved a run; gives the run."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    while driver.is_alive():
         time.sleep(0.1)
-        for name in folder.beside():
-            progress = folder.progress(name)
-            trains = [run_id for run_id, run in progress.runs.items() if run.state == "training" and run.epoch > 2]
-            with_node = psutil.pid_exists(progress.pid) and psutil.Process(progress.pid).ppid() == dying
-            if trains and with_node:
-                killed = trains[0], progress.pid
-                for pid in (progress.pid, dying):
+        for progress in map(folder.progress, folder.beside()):
+            saved = [run_id for run_id, run in progress.runs.items() if run.state == "training" and run.epoch > 2]
+            if saved and psutil.pid_exists(progress.pid) and psutil.Process(progress.pid).ppid() == raylet:
+                for pid in (progress.pid, raylet):
                     os.kill(pid, signal.SIGKILL)
-                break
-    out, err = driver.communicate(timeout=600)
-    assert killed, out + err
-    assert driver.returncode == 0, out + err
-    assert "Ray: 2 nodes, 2 cohorts at once" in out
-    assert len(folder.recorded()) == 4
-    assert folder.record(killed[0]).timing.launches >= 2, "resumed elsewhere"
+                return saved[0]
+    return None
+
+
+def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_process(cluster, tmp_path):
+    only, ended = "network=mlp,regularizer=none", []
+    asked = flags(tmp_path / "ray", only, EPOCHS, "--save_every_s=0", "--executor=ray",
+                  f"--ray_address={cluster.address}")
+    folder = records.Folder(tmp_path / "ray", f"quickstart,epochs={EPOCHS}")
+    driver = threading.Thread(target=lambda: ended.append(commands.here().run("harness.run", *asked)), daemon=True)
+    with bounded():
+        driver.start()
+        killed = killed_while_it_trains(cluster.second, folder, driver)
+        train_here(tmp_path / "local", only)  # while the node that is left trains what both had begun
+        driver.join()
+    [done] = ended
+    assert killed, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Ray: 2 nodes, 2 cohorts at once" in done.stdout
+    assert len(folder.recorded()) == 2
+    assert folder.record(killed).timing.launches >= 2, "resumed elsewhere"
     assert not folder.in_training.exists()
     assert not list(pathlib.Path(folder.path).glob("runs/*/checkpoints"))
-    alone = launch(tmp_path / "local", only, EPOCHS, "--devices=1")
-    out, err = alone.communicate(timeout=600)
-    assert alone.returncode == 0, out + err
     assert_same(tmp_path / "ray", tmp_path / "local")
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_stopped_has_its_workers_save_and_the_next_one_goes_on(cluster, tmp_path):
-    flags = ("network=cnn,regularizer=none", 100, "--executor=ray", f"--ray_address={cluster.address}",
+    asked = (tmp_path, "network=cnn,regularizer=none", 100, "--executor=ray", f"--ray_address={cluster.address}",
              "--save_every_s=1e9")
-    folder, driver = records.Folder(tmp_path, "quickstart,epochs=100"), launch(tmp_path, *flags)
+    folder, driver = records.Folder(tmp_path, "quickstart,epochs=100"), launch(*asked)
     while driver.poll() is None and not any(
             run.state == "training" and run.epoch > 1 for name in folder.beside()
             for run in folder.progress(name).runs.values()):
@@ -98,7 +147,7 @@ def test_a_driver_that_is_stopped_has_its_workers_save_and_the_next_one_goes_on(
     saved = {path.parents[1].name for path in folder.path.glob("runs/*/checkpoints/*")}
     assert saved
     assert not folder.in_training.exists()
-    again = launch(tmp_path, *flags)
+    again = launch(*asked)
     out, err = again.communicate(timeout=600)
     assert again.returncode == 0, out + err
     assert all(folder.record(run_id).timing.launches == 2 for run_id in saved)

@@ -21,6 +21,7 @@ _ELSEWHERE = {"ablation", "question", "cell", "labels", "seed", "status", "messa
 # Alike in many runs, so kept once.
 _SHARED = ("config", "dataset", "environment", "cost", "layers", "placement")
 _DIGITS = 5  # after the point, of a curve's value
+_MOST = 1_000_000  # values of all curves, about 8 MB; 10,000 runs of 25 epochs
 
 
 def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
@@ -34,7 +35,7 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
 
     Returns:
       "runs", one object per record, by cell and seed; "shared", parts they refer to by position, each as rows of name
-      and text; "curve_columns".
+      and text; "curve_columns"; "curve_step", every which epoch of all curves is kept.
     """
     ordered = sorted(found.items(), key=lambda item: (cells[item[1].cell], item[1].seed))
     records = {run_id: as_json(record) for run_id, record in ordered}
@@ -42,6 +43,7 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
     parts = {(run_id, name): part for run_id, record in records.items()
              for name, part in _parts(record, written).items()}
     shared, where = intern(parts)
+    step = max(1, -(-sum(curve.size - len(curve) for curve in curves.values()) // _MOST))
     return {
         "runs": [{
             "id": run_id,
@@ -59,10 +61,11 @@ def runs_json(found: Mapping[str, RunRecord], cells: Mapping[str, int],
             "shared": {name: where[run_id, name] for name in _SHARED if (run_id, name) in where},
             "more": [row for name, value in record.items() if name not in _ELSEWHERE and name not in _SHARED
                      and value is not None for row in told(value, name)],
-            "curve": _curve(curves[run_id]) if run_id in curves else None,
+            "curve": _curve(curves[run_id], step) if run_id in curves else None,
         } for run_id, record in records.items()],
         "shared": shared,
         "curve_columns": CURVE_COLUMNS[1:],
+        "curve_step": step,
     }
 
 
@@ -101,9 +104,9 @@ def _advice(record: RunRecord) -> list[str]:
             *(["The commit is not known."] if not machine.git_commit else [])]
 
 
-def _curve(curve: pd.DataFrame) -> list[list[float | None]]:
-    """Rounds a curve to what can be seen: [column after epoch][epoch], None where a value is not finite."""
-    columns = np.round(curve.to_numpy(dtype=float).T[1:], _DIGITS)
+def _curve(curve: pd.DataFrame, step: int) -> list[list[float | None]]:
+    """Rounds a curve to what can be seen: [column after epoch][every which epoch], None where a value is not finite."""
+    columns = np.round(curve.to_numpy(dtype=float).T[1:, step - 1::step], _DIGITS)
     if np.isfinite(columns).all():
         return columns.tolist()
     return [[value if math.isfinite(value) else None for value in column] for column in columns.tolist()]

@@ -16,6 +16,7 @@ const chosen = $("#choose-table");
 function unfold() {
   for (const detail of $$(".detail")) detail.classList.toggle("chosen", detail.dataset.table === chosen.value);
   const table = $(".detail.chosen table.details:not(.dataTable)");
-  if (table) makeTable(`#${table.id}`, "rows", { filtered: false });
+  const rows = data.tables[chosen.value];
+  if (table) makeTable(`#${table.id}`, "rows", rows ? { data: rows, columns: longColumns(`#${table.id}`, 0) } : { filtered: false });
 }
 chosen?.addEventListener("change", unfold);

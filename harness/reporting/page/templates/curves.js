@@ -6,6 +6,9 @@ const pixels = (dash) => dash ? dash.replaceAll(",", "px,") + "px" : "solid";
 
 const curvesOf = Map.groupBy(data.runs.filter((run) => run.status === "done" && run.curve), (run) => run.cell);
 
+// Of very many runs the page has every so many epochs.
+const epochAt = (place) => (place + 1) * data.curve_step;
+
 const kind = (metric) => metric.endsWith("accuracy") ? "accuracy" : "loss";
 
 function column(run, metric) {
@@ -18,7 +21,7 @@ function band(place, metric) {
   const seeds = curvesOf.get(place).map((run) => column(run, metric));
   const epochs = Math.min(...seeds.map((values) => values.length));
   const at = Array.from({ length: epochs }, (_, epoch) => seeds.map((values) => values[epoch]));
-  return { epoch: at.map((_, epoch) => epoch + 1), seeds: seeds.length,
+  return { epoch: at.map((_, place) => epochAt(place)), seeds: seeds.length,
            mean: at.map((values) => values.reduce((sum, value) => sum + value, 0) / values.length),
            low: at.map((values) => Math.min(...values)), high: at.map((values) => Math.max(...values)) };
 }
@@ -59,8 +62,10 @@ function drawCurves(places) {
   const metric = $("input[name=metric]:checked").value;
   const all = places.filter((place) => curvesOf.has(place));
   const shown = all.slice(0, MOST_CURVES);
-  $("#curves-note").textContent = shown.length < all.length
-    ? `The first ${shown.length} of ${all.length} cells of the table: sort or filter it to see others.` : "";
+  $("#curves-note").textContent = [
+    shown.length < all.length && `The first ${shown.length} of ${all.length} cells of the table: sort or filter it to see others.`,
+    data.curve_step > 1 && `Drawn is one epoch of ${data.curve_step}; the curve.csv of a run has all.`,
+  ].filter(Boolean).join(" ");
   const traces = shown.filter((place) => !switchedOff.has(place)).flatMap((place) => {
     const { epoch, mean, low, high, seeds } = band(place, metric);
     const { colour: ink, dash, marker } = style(place);
@@ -87,7 +92,7 @@ function drawCurves(places) {
 function drawRun(target, run, quantity) {
   const trace = (split, name, ink, dash) => {
     const values = column(run, `${split}_${quantity}`);
-    return { x: values.map((_, epoch) => epoch + 1), y: values, name, type: "scatter", mode: "lines",
+    return { x: values.map((_, place) => epochAt(place)), y: values, name, type: "scatter", mode: "lines",
              line: { color: ink, dash, width: 2 }, hoverinfo: "none" };
   };
   const chosen = run.best && run.status === "done"

@@ -87,7 +87,7 @@ function fillRun(place) {
     ...(run.best ? [scores(run)] : []),
     section("Learning curve", pictures.length ? el("div", { class: "charts" }, ...pictures.map(([, target]) =>
       el("div", {}, target, el("p", { class: "readout" }))))
-      : el("p", {}, "There is no curve of this run.")),
+      : el("p", {}, run.curve && run.epochs ? "Its few epochs are in curve.csv." : "There is no curve of this run.")),
     el("div", { class: "columns" },
       section("Configuration", configuration(run)),
       el("div", {}, section("Environment", facts(part(run, "environment"))),

@@ -1,5 +1,16 @@
 // Starts the page of an ablation: tables first, then the charts of the cells that the table shows.
-const cells = makeTable("#cells", "cells");
+// A row's place among the cells is its index in the table.
+const [named, ...numbers] = data.tables.cells ? longColumns("#cells", 1) : [];
+const cells = makeTable("#cells", "cells", named && {
+  data: data.tables.cells,
+  columns: [{
+    ...named, cellType: "th", createdCell: (cell) => { cell.scope = "row"; },
+    render: (name, kind, [label], { row: place }) => kind === "filter" ? name : kind !== "display" ? place : el("span", {},
+      el("i", { class: "swatch", "data-cell": place }),
+      el("a", { href: `#cell=${place}`, "aria-label": `${label}: runs and all numbers` }, name)),
+  }, ...numbers],
+  createdRow: (row, _, place) => { row.dataset.cell = place; },
+});
 
 const number = (value, write) => ({ display: value === null || value === undefined ? "n/a" : write(value),
                                     order: value ?? -1e300 });
@@ -35,7 +46,7 @@ if (chosen) unfold();
 $$(".filters select").forEach((select) => select.addEventListener("change", () => {
   const level = select.value === "" ? null : select.selectedOptions[0].textContent;
   cells.search.fixed(select.id, level === null ? null : (_, __, index) =>
-    data.cells[Number(cells.row(index).node().dataset.cell)].levels[Number(select.dataset.factor)] === level).draw();
+    data.cells[index].levels[Number(select.dataset.factor)] === level).draw();
 }));
 $("#all-columns").addEventListener("click", ({ currentTarget: button }) => {
   const all = $("#cells").classList.toggle("all");
@@ -45,7 +56,7 @@ $("#all-columns").addEventListener("click", ({ currentTarget: button }) => {
 const drawings = [drawEffects];
 
 function paint() {
-  const places = cells.rows({ search: "applied", order: "applied" }).nodes().toArray().map((row) => Number(row.dataset.cell));
+  const places = cells.rows({ search: "applied", order: "applied" }).indexes().toArray();
   for (const swatch of $$(".swatch")) swatch.style.background = style(Number(swatch.dataset.cell)).colour;
   for (const drawing of drawings) drawing(places);
 }

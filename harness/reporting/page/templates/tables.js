@@ -29,3 +29,22 @@ function makeTable(selector, noun, { filtered: wanted, ...options } = {}) {
     ...options,
   });
 }
+
+// As the template writes them: an interval is not broken inside.
+function written([text, , bold], isText) {
+  const at = isText ? -1 : text.indexOf(" [");
+  const parts = at < 0 ? [text] : [text.slice(0, at + 1), el("span", { class: "interval" }, text.slice(at + 1))];
+  const place = bold ? el("strong") : document.createDocumentFragment();
+  place.append(...parts);
+  return place;
+}
+
+// Rows of a long table, which the page has as data; its headings say what the columns are.
+const longColumns = (selector, skipped) => $$(`${selector} thead th`).map((heading, place) => {
+  const isText = !heading.classList.contains("number");
+  return {
+    className: heading.className, data: place + skipped,
+    render: (cell, kind) => kind === "display" ? written(cell, isText) : kind === "filter" ? cell[0] : cell[1],
+    createdCell: (cell, _, row) => { if (isText) cell.classList.add(row[place + skipped][0].length > 40 ? "long" : "words"); },
+  };
+});
