@@ -16,7 +16,7 @@ from place import ROOT
 from ablations import ABLATIONS
 from harness import records
 from harness.records.configs import config_hash
-from harness.records.leases import Leases
+from harness.records.leases import Leases, held_by_others
 
 QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
 NAME = "quickstart,epochs=20"
@@ -271,22 +271,42 @@ def test_two_launches_at_once_do_not_train_the_same_runs(tmp_path):
     assert not (tmp_path / NAME / "in_training").exists()
 
 
-@pytest.mark.slow
-def test_parts_of_which_one_is_killed_and_given_again_leave_what_one_launch_does(straight, tmp_path):
-    def part(number):
-        return subprocess.Popen(command(tmp_path, *QUICK, f"--shard={number}/2", "--save_every_s=0"), cwd=ROOT,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def saved_by(process, folder, run_ids):
+    """Lists the runs that a process trains and has saved."""
+    return {run_id for run_id, owner in held_by_others(folder.in_training, run_ids).items() if owner.pid == process.pid
+            and any(saved.name.isdigit() for saved in folder.checkpoints(run_id).glob("*"))}
 
-    first, second = part(1), part(2)
-    while not list((tmp_path / NAME).glob("runs/*/checkpoints/*")) and first.poll() is None:
+
+@pytest.mark.slow
+def test_four_parts_of_which_one_is_killed_and_given_again_leave_what_one_launch_does(tmp_path):
+    asked = ("--ablation=quickstart", "--only=network=mlp", "--seeds=0,1", "--epochs=200", "--keep_weights=none")
+    name = "quickstart,epochs=200"
+    folder = records.Folder(tmp_path / "parts", name)
+    run_ids = [f"network=mlp,regularizer={level},seed={seed}"
+               for level in ("none", "batch_norm", "dropout", "l2") for seed in range(2)]
+
+    def part(number):
+        flags = (*asked, f"--shard={number}/4", "--save_every_s=0")
+        return subprocess.Popen(command(tmp_path / "parts", *flags), cwd=ROOT, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    parts, killed = [part(number) for number in range(1, 5)], set()
+    while not killed and parts[0].poll() is None:
         time.sleep(0.05)
-    first.kill()
-    first.communicate()
+        killed = saved_by(parts[0], folder, run_ids)
+    parts[0].kill()
+    planned = [parts[0].communicate()[0]]
+    assert killed
     again = part(1)
-    for process in (second, again):
-        assert process.communicate()[1] == ""
-        assert process.returncode == 0
-    assert outcome(tmp_path) == outcome(straight)
+    for process in (again, *parts[1:]):
+        out, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+        planned += [out] if process is not again else []
+    assert sum(int(re.search(r"(\d+) to train", out)[1]) for out in planned) == 8, "none twice"
+    assert killed <= {run_id for run_id, record in folder.records().items() if record.timing.launches == 2}
+    assert run(tmp_path / "whole", *asked).returncode == 0
+    assert set(folder.recorded()) == set(run_ids)
+    assert outcome(tmp_path / "parts", name) == outcome(tmp_path / "whole", name)
 
 
 def test_a_dry_run_into_a_fresh_folder_knows_that_a_factor_varies_the_precision(tmp_path):
