@@ -100,13 +100,13 @@ def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_proces
     spread = flags(tmp_path / "ray", *asked, "--save_every_s=0", "--executor=ray", f"--ray_address={cluster.address}")
     folder = records.Folder(tmp_path / "ray", f"quickstart,epochs={EPOCHS}")
     driver = threading.Thread(target=lambda: ended.append(commands.here().run("harness.run", *spread)), daemon=True)
+    here = commands.here().run("harness.run", *alone)
+    assert here.returncode == 0, here.stdout + here.stderr
     with bounded():
-        here = commands.here().run("harness.run", *alone)
         driver.start()
         killed = killed_while_it_trains(cluster.second, folder, driver)
         driver.join()
     [done] = ended
-    assert here.returncode == 0, here.stdout + here.stderr
     assert killed, done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray: 2 nodes, 2 cohorts at once" in done.stdout

@@ -117,6 +117,35 @@ def test_every_run_is_told_whole_and_what_recurs_is_kept_once():
     assert len(data["shared"]) == 3 + 3, "a config per cell; data, environment and cost are alike"
 
 
+def test_rows_of_a_long_table_are_data_and_say_what_they_would_in_the_page(monkeypatch):
+    texts = ["a", "b", "c <i>"]
+    table = Table("T", (Column("n", is_text=True), Column("v")),
+                  tuple((Cell(text), Cell(f"{place} [0, 1]", place)) for place, text in enumerate(texts)),
+                  frozenset({(1, 1)}))
+    short = built(invented(texts), texts, details={"E": [table]})
+    monkeypatch.setattr(page, "_MANY", 2)
+    long = built(invented(texts), texts, details={"E": [table]})
+    assert data_of(short)["tables"] == {}
+    tables = data_of(long)["tables"]
+    assert tables["0"][1] == [["b", "b"], ["1 [0, 1]", 1, 1]]
+    orders = [str(order) for name, skipped in (("cells", 2), ("0", 0)) for row in tables[name]
+              for _, order, *_ in row[skipped:]]
+    assert orders == [cell["data-order"] for cell in Structure(short).find("td")]
+    assert Structure(long).find("td") == []
+    assert [row[:2] for row in tables["cells"]] == [[text, text] for text in texts]
+    links = [link["aria-label"] for link in Structure(short).find("a") if "aria-label" in link]
+    assert links == [f"{row[0]}: runs and all numbers" for row in tables["cells"]]
+
+
+def test_curves_of_very_many_runs_keep_every_so_many_epochs(monkeypatch):
+    run = synthetic.record({}, 0, 0.9, epochs=10)
+    curve = synthetic.curve(run)
+    monkeypatch.setattr(page_runs, "_MOST", 4 * 10 // 3)
+    data = page_runs.runs_json(synthetic.as_read(run), {run.cell: 0}, {synthetic.run_id(run): curve})
+    assert data["curve_step"] == 4
+    assert data["runs"][0]["curve"][3] == curve["validation_accuracy"].round(5).tolist()[3::4], "of epochs 4 and 8"
+
+
 def test_a_curve_keeps_five_digits_and_leaves_out_what_is_not_finite():
     run = synthetic.record({}, 0, 0.9, epochs=3)
     curve = synthetic.curve(run)
