@@ -288,7 +288,7 @@ def test_a_phone_scrolls_in_one_direction(phone, address):
         assert phone.locator(".contents a").last.bounding_box()["x"] < 390
 
 
-@pytest.mark.parametrize("many", [100, pytest.param(5, marks=pytest.mark.slow)], ids=["in short tables", "in long ones"])
+@pytest.mark.parametrize("many", [100, pytest.param(5, marks=pytest.mark.slow)], ids=["short tables", "long ones"])
 def test_hostile_text_is_shown_as_it_is_and_does_nothing(browser, tmp_path, monkeypatch, many):
     monkeypatch.setattr(page, "_MANY", many)
     path = save(tmp_path, pages.hostile_page(pages.HOSTILE))
