@@ -102,10 +102,14 @@ def test_a_node_that_is_killed_loses_nothing_and_records_are_those_of_one_proces
     driver = threading.Thread(target=lambda: ended.append(commands.here().run("harness.run", *spread)), daemon=True)
     here = commands.here().run("harness.run", *alone)
     assert here.returncode == 0, here.stdout + here.stderr
-    with bounded():
-        driver.start()
-        killed = killed_while_it_trains(cluster.second, folder, driver)
-        driver.join()
+    driver.start()
+    try:
+        with bounded():
+            killed = killed_while_it_trains(cluster.second, folder, driver)
+            driver.join()
+    finally:
+        if driver.is_alive():
+            commands.here().break_off()
     [done] = ended
     assert killed, done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
