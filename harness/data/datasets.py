@@ -20,6 +20,7 @@ from ablations import own_data
 from harness.data import archives, cache, own, prepared, stratified
 from harness.data.decoded import DataError, Decoded, cached
 from harness.data.own import Origin
+from harness.data.rows import Rows
 from harness.data.stratified import stratified_sample
 from harness.records.files import in_home
 
@@ -42,11 +43,12 @@ class Split:
     """Examples of one split.
 
     Attributes:
-      images: uint8 (N, H, W, C), or float32 (N, F) where features stand in their place; may be a read-only memory map.
+      images: uint8 (N, H, W, C), or float32 (N, F) where features stand in their place; may be a read-only memory map,
+        or rows of one that are copied when they are asked for.
       labels: int32 (N,).
     """
 
-    images: np.ndarray
+    images: np.ndarray | Rows
     labels: np.ndarray
 
 
@@ -177,7 +179,7 @@ def _split_validation(decoded: Decoded, size: int, *, is_own: bool) -> tuple[Spl
     validation = stratified_sample(labels, size)
     train = stratified.held_out(labels, validation)
     chosen = train.tobytes() + validation.tobytes()
-    return Split(images[train], labels[train]), Split(images[validation], labels[validation]), chosen
+    return Split(Rows(images, train), labels[train]), Split(Rows(images, validation), labels[validation]), chosen
 
 
 def _source(name: str, data_dir: Path, cache_dir: Path) -> Origin:

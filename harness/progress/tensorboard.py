@@ -150,8 +150,8 @@ class EventFiles(Watcher):
         sheets = {
             "first_layer/filters": contact_sheet.filters(first, dataset.image_shape),
             "test/most_confident_mistakes": contact_sheet.mistakes(
-                dataset.test.images, dataset.test.labels, np.asarray(best.predicted), np.asarray(best.probability),
-                dataset.class_names)}
+                np.asarray(dataset.test.images), dataset.test.labels, np.asarray(best.predicted),
+                np.asarray(best.probability), dataset.class_names)}
         for tag, sheet in sheets.items():
             if sheet is not None:
                 writer.add(summary.image(tag, sheet, dataformats="HWC"), step)

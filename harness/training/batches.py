@@ -36,6 +36,11 @@ def cut(order: Int[Array, " example"], batch_size: int, axis_name: str | None, w
     return [(order[:, mine], real[:, mine])]
 
 
+def shuffled(seed: Array, epoch: Array, size: int) -> Int[Array, " example"]:
+    """Draws the order in which an epoch goes through so many examples."""
+    return jax.random.permutation(key(seed, SHUFFLE, epoch), size)
+
+
 def key(seed: Array, use: int, count: Array) -> Array:
     """Gives the key of a use at its count, such as the step."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), use), count)

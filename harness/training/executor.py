@@ -20,7 +20,7 @@ from harness.records.folder import CHOSEN_AGAIN
 from harness.records.reading import FormError
 from harness.training import cohort, cost, environment, memory, probe, processes, stopping
 from harness.training.failure import Failure, is_a_runs_own
-from harness.training.layout import Layout, Parallel, smaller
+from harness.training.layout import Layout, Parallel, one_by_one, smaller
 from harness.training.recording import Recorder, now
 from harness.training.trainer import Member, Trainer
 from harness.training.turns import Alone, Turns, in_turn
@@ -253,7 +253,7 @@ class _Cohort:
             failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
             if failure is None:
                 continue
-            fewer = smaller(layout)
+            fewer = smaller(layout) if failure.status == "oom" else one_by_one(layout)
             if fewer is None:  # a single run: the failure is its own
                 failures.append(failure)
                 for run_id in self._beyond_hope(list(waiting), failures, begun):
@@ -267,7 +267,7 @@ class _Cohort:
                 chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
                 self._keep(chosen, replaces=True)
             else:
-                layout = Layout(1, parallel=self.launch.parallel)
+                layout = fewer
         return failures[-1] if failures and not begun.yes else None
 
     def _until_one_fails(self, runs: Sequence[Run], layout: Layout, watcher: Watcher, ended: Callable[[Member], None]

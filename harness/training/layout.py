@@ -22,6 +22,7 @@ class Layout:
       parallel: "jit" (with `shard_map`) or "pmap".
       form: of the convolutions; None is the platform's own for one run.
       matrices: what multiplies these on a CPU; None is what suits the kind of network.
+      streamed: whether a device holds some steps' examples at a time, and not all of the data.
     """
 
     runs: int
@@ -30,6 +31,7 @@ class Layout:
     parallel: Parallel = "jit"
     form: Form | None = None
     matrices: Matrices | None = None
+    streamed: bool = False
 
     @property
     def slots(self) -> int:
@@ -47,12 +49,14 @@ class Layout:
         spread = f" on every {self.data}, batches split" if self.data > 1 else " on each" if self.runs > 1 else ""
         return f"{devices}, {each}{spread}" + (", by pmap" if self.parallel == "pmap" else "") + (
             f", convolutions by {self.form}" if self.form else "") + (
-            f", matrices by {self.matrices}" if self.matrices else "")
+            f", matrices by {self.matrices}" if self.matrices else "") + (
+            ", data streamed" if self.streamed else "")
 
 
 _TEXT = re.compile(
     r"([1-9]\d{0,5}) devices?, (?:one run|([1-9]\d{0,5}) runs under vmap)(?: on every ([1-9]\d{0,5}), batches split|"
-    r" on each)?(, by pmap)?(?:, convolutions by (\w+))?(?:, matrices by (\w+))?")
+    r" on each)?(, by pmap)?(?:, convolutions by (\w+))?(?:, matrices by (\w+))?"
+    r"(, data streamed)?")
 
 
 def asked_for(text: str | None, devices: int) -> Layout | None:
@@ -75,11 +79,11 @@ def parsed(text: str) -> Layout:
       SpecError: if there is no layout of that name.
     """
     if found := _TEXT.fullmatch(text):
-        devices, members, data, pmap, form, matrices = found.groups(default="")
+        devices, members, data, pmap, form, matrices, streamed = found.groups(default="")
         parallel: Parallel = "pmap" if pmap else "jit"
         forms, libraries = ({name: name for name in get_args(kind)} for kind in (Form, Matrices))
         layout = Layout(int(devices) // int(data or 1), int(data or 1), int(members or 1), parallel, forms.get(form),
-                        libraries.get(matrices))
+                        libraries.get(matrices), bool(streamed))
         if str(layout) == text:
             return layout
     raise SpecError(f'no layout is called "{text}"; a record names its own under placement.layouts, such as "2 '
@@ -97,6 +101,7 @@ class Choices:
       accelerator: whether the devices are no CPU's.
       convolves: whether the network has convolutions.
       matrices: what multiplies these unless the layout says otherwise; None where there is no choice.
+      streamed: whether the data alone is more than a device can hold, so that fewer runs at once would not help.
     """
 
     cohort: int
@@ -106,13 +111,14 @@ class Choices:
     accelerator: bool = False
     convolves: bool = True
     matrices: Matrices | None = None
+    streamed: bool = False
 
     def simplest(self) -> Layout:
         """Gives every run a device to itself, as far as there are devices; an accelerator all of its runs at once.
 
         Small networks one by one leave an accelerator idle, and several at once are too much for a CPU's caches.
         """
-        layout = Layout(min(self.cohort, self.devices), parallel=self.parallel)
+        layout = Layout(min(self.cohort, self.devices), parallel=self.parallel, streamed=self.streamed)
         members = -(-self.cohort // layout.runs)
         if not self.accelerator or members == 1:
             return layout
@@ -148,12 +154,21 @@ class Choices:
 
 
 def smaller(layout: Layout) -> Layout | None:
-    """Gives the next layout that needs less memory; None if a single run is left."""
+    """Gives the next layout that needs less memory; None if a single run is left whose data is streamed.
+
+    Streaming comes last: what fits trains from memory without waiting for the host, and where fewer runs at once make
+    room for the data that costs less than sending it anew in every epoch.
+    """
     if layout.members > 1:
         return dataclasses.replace(layout, members=layout.members // 2)
     if layout.runs > 1:  # on a CPU all devices share one memory
         return dataclasses.replace(layout, runs=layout.runs // 2)
-    return None
+    return None if layout.streamed else dataclasses.replace(layout, streamed=True)
+
+
+def one_by_one(layout: Layout) -> Layout | None:
+    """Gives the layout in which a run that fails takes no other with it; None if a single run is left."""
+    return Layout(1, parallel=layout.parallel, streamed=layout.streamed) if layout.slots > 1 else None
 
 
 def compacted(layout: Layout, active: int) -> Layout:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ablations.spec import RunConfig
 from harness.data import Dataset, Split
 from harness.training import environment, processes, train
 from harness.training.layout import Layout, Matrices
+from harness.training.state import Examples
 from models import convolution, written
 from models.layers import Row
 from models.precision import multiplied
@@ -25,6 +26,16 @@ from models.precision import multiplied
 
 class OutOfMemoryError(MemoryError):
     """A program that needs more than the device has; found before it is run."""
+
+
+def train_split(dataset: Dataset, config: RunConfig) -> Split:
+    """Gives the examples that a run trains on."""
+    return Split(dataset.train.images[:config.train_size], dataset.train.labels[:config.train_size])
+
+
+def split_bytes(split: Split) -> int:
+    """Counts what a split takes of a device's memory."""
+    return split.images.nbytes + split.labels.nbytes
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -72,6 +83,20 @@ def multiplied_by(rows: Sequence[Row]) -> Matrices | None:
     return "XLA" if 2 * macs.get("dense", 0) > sum(macs.values()) else "YNNPACK"
 
 
+class Compiled(NamedTuple):
+    """A program for all slots.
+
+    Attributes:
+      run: calls it with what each slot has of its own, stacked, then with what all share.
+      outputs: their shapes.
+      memory_bytes: per device, arguments, outputs and temporaries; None if not told.
+    """
+
+    run: Callable[..., Any]
+    outputs: Any
+    memory_bytes: int | None
+
+
 class Programs:
     """Trains, validates and tests as many runs of one cohort at once as the layout has slots.
 
@@ -115,23 +140,20 @@ class Programs:
             self._mesh, self._own = Mesh(devices, ("device",)), P("device")
         else:
             self._mesh, self._own = Mesh(devices.reshape(layout.runs, layout.data), ("run", "data")), P("run")
-        size = len(dataset.train.labels[:program.config.train_size])
-        self.steps_per_epoch = train.steps_per_epoch(program.config, size)
+        self._memory_limit, self._train_split = memory_limit, train_split(dataset, program.config)
+        self.steps_per_epoch = train.steps_per_epoch(program.config, len(self._train_split.labels))
         # XLA compiles outside Python's lock, so that programs do not wait for each other; several processes compile in
         # the same order.
         self._threads = futures.ThreadPoolExecutor(1 if processes.several() else 3, "compile")
-        training = self._threads.submit(
-            self._compile, train.train_epoch, (state, traced), dataset.train, size, self._copied(jnp.int32(0)))
+        training = self._threads.submit(self._training)
         if whole:
             self._others  # noqa: B018
-        self._train, memory = training.result()
+        self._train, self.memory_bytes = training.result()
         self.compilation.seconds = time.perf_counter() - started
-        self.memory_bytes = None if memory is None else (
-            memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-            + memory.temp_size_in_bytes)
-        if memory_limit is not None and (self.memory_bytes or 0) > memory_limit:
-            raise OutOfMemoryError(f"{layout} needs {(self.memory_bytes or 0) / 2**20:,.0f} MiB on each device, which "
-                                   f"has {memory_limit / 2**20:,.0f} MiB")
+        needed = (self.memory_bytes or 0) + self._beside_bytes
+        if memory_limit is not None and needed > memory_limit:
+            raise OutOfMemoryError(f"{layout} needs {needed / 2**20:,.0f} MiB on each device, which has "
+                                   f"{memory_limit / 2**20:,.0f} MiB")
 
     def serve(self, program: train.Program, state: train.TrainState, traced: Any) -> bool:
         """Whether a run's own program would compute the same as these do."""
@@ -154,9 +176,10 @@ class Programs:
 
     def put(self, trees: Sequence[Any]) -> Any:
         """Stacks a state, or traced values, per slot on the devices."""
-        sharding = NamedSharding(self._mesh, self._own)
-        return jax.tree.map(lambda *leaves: processes.laid_out(
-            self._laid_out(np.stack([np.asarray(leaf) for leaf in leaves])), sharding), *trees)
+        return jax.tree.map(lambda *leaves: self._put(np.stack([np.asarray(leaf) for leaf in leaves])), *trees)
+
+    def _put(self, stacked: np.ndarray) -> jax.Array:
+        return processes.laid_out(self._laid_out(stacked), NamedSharding(self._mesh, self._own))
 
     def take(self, stacked: Any) -> list[Any]:
         """Copies stacked values to the host, a tree per slot."""
@@ -169,11 +192,11 @@ class Programs:
 
     def end_epoch(self, states: Any, traced: Any, sums: Any) -> tuple[Any, Any]:
         """Ends each slot's epoch: see `train.end_epoch`. Consumes the states."""
-        return self._others[0].result()[0](states, traced, sums)
+        return self._others[0].result()(states, traced, sums)
 
     def test(self, states: Any, traced: Any) -> Any:
         """Scores each slot's run: see `train.score_test`."""
-        return self._others[1].result()[0](states, traced)
+        return self._others[1].result()(states, traced)
 
     def compile_all(self) -> None:
         """Compiles what is not compiled yet, so that no epoch's time holds it."""
@@ -182,23 +205,45 @@ class Programs:
             program.result()
         self.compilation.seconds += time.perf_counter() - started
 
+    def _training(self) -> tuple[Callable[..., Any], int | None]:
+        """Compiles the training epoch, and tells what it needs of a device's memory."""
+        made = self._compile(train.train_epoch, self._one, (self._examples(self._train_split),),
+                             (self._copied(jnp.int32(0)),))
+        return made.run, made.memory_bytes
+
+    @property
+    def _beside_bytes(self) -> int:
+        """Counts what is on a device beside the training epoch: the other splits."""
+        return split_bytes(self._dataset.validation) + split_bytes(self._dataset.test)
+
     @functools.cached_property
-    def _others(self) -> tuple[futures.Future[Any], futures.Future[Any]]:
+    def _others(self) -> Sequence[futures.Future[Callable[..., Any]]]:
         """Compiles validation and test."""
-        return (self._threads.submit(self._compile, train.end_epoch, (*self._one, train.no_sums()),
-                                     self._dataset.validation),
-                self._threads.submit(self._compile, train.score_test, self._one, self._dataset.test, donate=False))
+        def validation() -> Callable[..., Any]:
+            return self._compile(train.end_epoch, (*self._one, train.no_sums()),
+                                 (self._examples(self._dataset.validation),)).run
 
-    def _compile(self, function: Callable[..., Any], one: tuple[Any, ...], split: Split, size: int | None = None,
-                 *shared: Any, donate: bool = True) -> tuple[Callable[..., Any], Any]:
-        """Compiles `function(program, *one, examples, *shared)` for all slots.
+        def test() -> Callable[..., Any]:
+            return self._compile(train.score_test, self._one, (self._examples(self._dataset.test),), donate=False).run
 
-        Returns:
-          the executable, as a function of the stacked `one` and of `shared`, and what it says of its memory.
+        return self._threads.submit(validation), self._threads.submit(test)
+
+    def _examples(self, split: Split) -> Examples:
+        """Puts a split on every device."""
+        return Examples(*map(self._copied, (split.images, split.labels)))
+
+    def _compile(self, function: Callable[..., Any], one: tuple[Any, ...], fixed: tuple[Any, ...] = (),
+                 shared: tuple[Any, ...] = (), *, donate: bool = True) -> Compiled:
+        """Compiles `function(program, *one, *fixed, *shared)` for all slots.
+
+        Args:
+          one: of one run, which has its own in each slot.
+          fixed: of all runs and calls.
+          shared: of all runs of a call.
+          donate: whether a call consumes the first of `one`.
         """
         counted = environment.cache_counts()
         layout = self.layout
-        examples = train.Examples(*map(self._copied, (split.images[:size], split.labels[:size])))
         axis_name = "data" if layout.data > 1 else None
 
         # The data is an argument: as a constant it would cost seconds of compilation and be held twice.
@@ -221,7 +266,8 @@ class Programs:
                                    check_vma=False)
             whole = jax.jit(spread, donate_argnums=donated)
         state, *more = jax.tree.map(self._slots_of, one)
-        executable = whole.lower(state, tuple(more), (examples, *shared)).compile(self._options)
+        lowered = whole.lower(state, tuple(more), (*fixed, *shared))
+        executable = lowered.compile(self._options)
         hits, misses = environment.cache_counts()
         with self._counting:
             self.compilation.programs += 1
@@ -229,13 +275,13 @@ class Programs:
             self.compilation.cache_misses += misses - counted[1]
 
         def run(state: Any, *arguments: Any) -> Any:
-            return executable(state, arguments[:len(more)], (examples, *arguments[len(more):]))
+            return executable(state, arguments[:len(more)], (*fixed, *arguments[len(more):]))
 
-        return run, executable.memory_analysis()
+        return Compiled(run, lowered.out_info, _memory_bytes(executable.memory_analysis()))
 
     def _copied(self, array: Any) -> Any:
         """Puts the whole of an array on every device."""
-        return processes.laid_out(array, NamedSharding(self._mesh, P()))
+        return processes.laid_out(np.asarray(array), NamedSharding(self._mesh, P()))
 
     def _slots_of(self, leaf: Any) -> jax.ShapeDtypeStruct:
         """Describes one run's array for all slots."""
@@ -254,6 +300,11 @@ class Programs:
         if self.layout.parallel == "jit":
             return rows
         return rows[::self.layout.data].reshape(-1, *rows.shape[2:])
+
+
+def _memory_bytes(memory: Any) -> int | None:
+    return None if memory is None else (memory.argument_size_in_bytes + memory.output_size_in_bytes
+                                        - memory.alias_size_in_bytes + memory.temp_size_in_bytes)
 
 
 def _written(program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset) -> str:

@@ -63,6 +63,20 @@ class Sums(NamedTuple):
     examples: Int[Array, ""]
 
 
+class Chunk(NamedTuple):
+    """Where examples stand in their epoch when they are streamed, so that a device holds those of some steps alone.
+
+    Attributes:
+      first: the step that they begin with; they are in the order of the epoch.
+      trained: totals of the steps before.
+      labels: of all examples of the epoch.
+    """
+
+    first: Int[Array, ""]
+    trained: Sums
+    labels: Int[Array, " example"]
+
+
 class TestResult(NamedTuple):
     """One state's outcome on the test set.
 

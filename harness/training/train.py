@@ -10,6 +10,7 @@ evaluation: so its batch statistics are those of a plain loop over the same exam
 
 import dataclasses
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,9 +23,20 @@ from jaxtyping import Array, Bool, Float, Int
 import models
 from ablations.spec import RunConfig
 from harness.training import augmentation, batches, budget, class_weights, optimizer, schedule, update
-from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, SHUFFLE, STREAMS
+from harness.training.batches import AUGMENT, DROPOUT, GENERATOR, INIT, STREAMS
 from harness.training.budget import steps_per_epoch
-from harness.training.state import HISTORY, Examples, Sums, TestResult, TrainState, Weights, is_active, no_sums, scored
+from harness.training.state import (
+    HISTORY,
+    Chunk,
+    Examples,
+    Sums,
+    TestResult,
+    TrainState,
+    Weights,
+    is_active,
+    no_sums,
+    scored,
+)
 from models import plain, table
 from models.precision import number_type
 
@@ -191,28 +203,34 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
 
 
 def train_epoch(program: Program, state: TrainState, traced: Any, train: Examples, steps: Int[Array, ""],
-                axis_name: str | None = None) -> tuple[TrainState, Sums]:
+                axis_name: str | None = None, chunk: Chunk | None = None) -> tuple[TrainState, Sums]:
     """Trains on every example once, in an order drawn from the seed and the epoch; a finished run stays as it is.
 
     Args:
-      train: all training examples, on every device.
+      train: all training examples, on every device; or those of a chunk.
       steps: how many to do; fewer than `steps_per_epoch` to time them.
       axis_name: mesh axis over which every batch is split.
+      chunk: where in the epoch the examples stand, if they are not all: the steps from its first one on are done.
 
     Returns:
-      the state, and the epoch's totals (zero for a finished run).
+      the state, and the epoch's totals so far (zero for a finished run).
     """
     config = program.config
-    size = train.labels.shape[0]
+    labels = train.labels if chunk is None else chunk.labels
+    size = labels.shape[0]
     relative_rate = schedule.relative(config, size)
-    weight_of = class_weights.of(config, train.labels, program.num_classes)
+    weight_of = class_weights.of(config, labels, program.num_classes)
     if config.steps:
         steps = jnp.minimum(steps, config.steps - state.epoch * steps_per_epoch(config, size))
 
     def epoch(state: TrainState) -> tuple[TrainState, Sums]:
-        shuffled = jax.random.permutation(batches.key(state.seed, SHUFFLE, state.epoch), size)
-        carried, left = (state, no_sums()), steps
-        for order, real in batches.cut(shuffled, config.batch_size, axis_name, program.whole_batches):
+        first: int | Array = 0
+        if chunk is None:
+            total, places = no_sums(), batches.shuffled(state.seed, state.epoch, size)
+        else:  # it was shuffled so before
+            first, total, places = chunk.first, chunk.trained, jnp.arange(size) - chunk.first * config.batch_size
+        carried, left = (state, total), steps
+        for order, real in batches.cut(places, config.batch_size, axis_name, program.whole_batches):
 
             def step(number: Array, carried: tuple[TrainState, Sums], order: Array = order, real: Array = real
                      ) -> tuple[TrainState, Sums]:
@@ -223,7 +241,8 @@ def train_epoch(program: Program, state: TrainState, traced: Any, train: Example
                 return state, jax.tree.map(jnp.add, total, sums)
 
             here = jnp.clip(left, 0, len(order)) if program.whole_batches else left
-            carried, left = lax.fori_loop(0, here, step, carried), left - here
+            # A second part is one batch: whichever chunk has it does all of it.
+            carried, left, first = lax.fori_loop(first, here, step, carried), left - here, 0
         return carried
 
     def rest(state: TrainState) -> tuple[TrainState, Sums]:
@@ -243,12 +262,19 @@ def end_epoch(program: Program, state: TrainState, traced: Any, trained: Sums, v
     Returns:
       the state, and the validation totals (zero for a finished run).
     """
+    return end_validated_epoch(program, state, trained, lambda state: evaluate(
+        program, scored(state), traced, validation, axis_name).sums)
+
+
+def end_validated_epoch(program: Program, state: TrainState, trained: Sums, validated: Callable[[TrainState], Sums]
+                        ) -> tuple[TrainState, Sums]:
+    """Ends an epoch as `end_epoch`, with the validation totals that it is given."""
     config = program.config
     stopping = config.early_stopping
     monitor = stopping.monitor if stopping else "validation_accuracy"
 
     def ended(state: TrainState) -> tuple[TrainState, Sums]:
-        sums = evaluate(program, scored(state), traced, validation, axis_name).sums
+        sums = validated(state)
         row = jnp.stack([*_means(trained), *_means(sums)])
         history = state.history.at[state.epoch].set(row)
         epoch = state.epoch + 1
@@ -277,6 +303,16 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
     Args:
       tta: what else each image is shown as; nothing but `tta_predicted` depends on it.
     """
+    return joined(evaluate_parts(program, weights, traced, examples, axis_name, tta), examples.labels.size, axis_name)
+
+
+def evaluate_parts(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None,
+                   tta: str) -> list[TestResult]:
+    """Scores as `evaluate`, batch by batch.
+
+    Returns:
+      of each part that `batches.cut` makes, the outcome [step, ...] on this device's share of the batches.
+    """
     size = examples.labels.shape[0]
     parts = batches.cut(jnp.arange(size), EVALUATION_BATCH, axis_name, program.whole_batches)
     cast = _cast(weights, traced["model"], program.config.precision)
@@ -295,7 +331,11 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
         return TestResult(_sums(logits, labels, mask), logits.argmax(-1), jax.nn.softmax(logits).max(-1),
                           _rank(logits, labels), logits if program.keeps_logits else None, averaged)
 
-    results = [lax.map(score, part) for part in parts]
+    return [lax.map(score, part) for part in parts]
+
+
+def joined(results: Sequence[TestResult], size: int, axis_name: str | None) -> TestResult:
+    """Adds up and joins what `evaluate_parts` gives of so many examples."""
     sums = functools.reduce(functools.partial(jax.tree.map, jnp.add),
                              [jax.tree.map(lambda total: total.sum(0), part.sums) for part in results])
     outcomes = [part[1:] for part in results]
@@ -303,28 +343,35 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
         sums = lax.psum(sums, axis_name)
         outcomes = lax.all_gather(outcomes, axis_name, axis=1, tiled=True)
 
-    def joined(*values: Array) -> Array:
+    def in_a_row(*values: Array) -> Array:
         # A batch may have been padded to an equal share for every device.
         whole = [each[:, :EVALUATION_BATCH].reshape(-1, *each.shape[2:]) for each in values]
         return jnp.concatenate(whole)[:size]
 
-    return TestResult(sums, *jax.tree.map(joined, *outcomes))
+    return TestResult(sums, *jax.tree.map(in_a_row, *outcomes))
 
 
 def score_test(program: Program, state: TrainState, traced: Any, examples: Examples, axis_name: str | None = None
                ) -> dict[str, TestResult]:
     """Scores the test set with the best and with the last weights of a run that has ended, of any other nothing."""
-    def score(state: TrainState) -> TestResult:
+    tested = functools.partial(evaluate, tta=program.config.tta)
+    return of_both(state, lambda weights: tested(program, weights, traced, examples, axis_name))
+
+
+def of_both(state: TrainState, outcome: Callable[[Weights], Any]) -> dict[str, Any]:
+    """Gives what comes of the best and of the last weights of a run that has ended, and zeros for any other."""
+    def score(state: TrainState) -> Any:
         both = jax.tree.map(lambda best, last: jnp.stack([best, last]), state.best, scored(state))
-        tested = functools.partial(evaluate, tta=program.config.tta)
-        return lax.map(lambda weights: tested(program, weights, traced, examples, axis_name), both)
+        return lax.map(outcome, both)
 
-    def rest(state: TrainState) -> TestResult:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(score, state))
-
-    results = lax.cond(is_active(state), rest, score, state)
+    results = lax.cond(is_active(state), functools.partial(zeros, score), score, state)
     return {name: jax.tree.map(lambda leaf, index=index: leaf[index], results)
             for index, name in enumerate(("best", "last"))}
+
+
+def zeros(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Gives zeros in the shape of what a function would give."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *arguments))
 
 
 def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:

@@ -22,6 +22,7 @@ from harness.training import budget, checkpoint, environment, probe, processes, 
 from harness.training.layout import Choices, Layout, Parallel, compacted
 from harness.training.programs import Programs, multiplied_by
 from harness.training.stopping import GRACE_S, Calls, StoppedError
+from harness.training.streamed import Streamed, exceeds
 from harness.training.watcher import Compiled, Ended, Epoch, Started, Watcher
 from models.mobilenet_v2 import Backbone
 
@@ -140,9 +141,12 @@ class Trainer:
         """
         if self._built is None or self._built.layout != layout:
             self._built = None  # its copy of the data goes before the next one comes
-            self._built = self._calls.made(lambda: Programs(
-                *self.start(run), self.dataset, layout, self.device_memory(layout.devices), whole=True))
+            self._built = self._calls.made(lambda: self._compiled(self.start(run), layout, whole=True))
         return self._built
+
+    def _compiled(self, start: tuple[Any, Any, Any], layout: Layout, *, whole: bool = False) -> Programs:
+        return (Streamed if layout.streamed else Programs)(
+            *start, self.dataset, layout, self.device_memory(layout.devices), whole=whole)
 
     def release(self) -> None:
         """Frees the devices' memory: what is compiled for the cohort holds a copy of the data."""
@@ -168,7 +172,7 @@ class Trainer:
         def build(layout: Layout) -> Programs:
             if self._built is not None and self._built.layout == layout:  # prepared
                 return self._built
-            return Programs(*start, self.dataset, layout, self.device_memory(layout.devices))
+            return self._compiled(start, layout)
 
         def measure(programs: Programs) -> float:
             states, all_traced = (programs.put([one] * programs.layout.slots) for one in (state, traced))
@@ -187,7 +191,7 @@ class Trainer:
         rows = train.rows(*start, self.dataset.image_shape)
         return Choices(cohort, devices, parallel, start[0].whole_batches, jax.default_backend() != "cpu",
                        any(row.kind in ("conv", "depthwise") and not row.beforehand for row in rows),
-                       multiplied_by(rows))
+                       multiplied_by(rows), exceeds(self.device_memory(1), self.dataset, start[0].config))
 
     def fit(self, runs: Sequence[Run], checkpoints: Callable[[Run], pathlib.Path], layout: Layout, watcher: Watcher
             ) -> Iterator[Member]:

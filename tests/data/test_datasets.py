@@ -143,7 +143,8 @@ def test_digits_are_the_pinned_ones(tmp_path: Path) -> None:
     loaded = load("digits", str(tmp_path), validation_size=200, cache_dir=str(tmp_path / "cache"))
     assert [len(split.labels) for split in (loaded.train, loaded.validation, loaded.test)] == [1238, 200, 359]
     assert (loaded.official, loaded.source, loaded.image_shape) == (True, "bundled", (8, 8, 1))
-    assert (loaded.train.images.min(), loaded.train.images.max()) == (0, 255)
+    images = np.asarray(loaded.train.images)
+    assert (images.min(), images.max()) == (0, 255)
     everything = np.concatenate([split.labels for split in (loaded.train, loaded.validation, loaded.test)])
     np.testing.assert_array_equal(np.bincount(everything), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180])
     assert np.ptp(np.bincount(loaded.test.labels)) <= 2

@@ -20,7 +20,7 @@ from harness.records.folder import read_record
 from harness.training import checkpoint, cost, estimate, executor, probe, stopping, train, writing
 from harness.training import trainer as fit
 from harness.training.layout import Layout
-from harness.training.programs import Programs
+from harness.training.programs import Programs, split_bytes
 from harness.training.watcher import Watcher
 
 
@@ -238,7 +238,8 @@ def test_a_checkpoint_that_cannot_be_written_is_told_once_and_training_goes_on(f
 def needed_bytes(layout):
     config = ABLATION.runs()[0].config
     data = small_dataset()
-    return Programs(*train.init(config, 0, data.num_classes, data.image_shape), data, layout).memory_bytes
+    programs = Programs(*train.init(config, 0, data.num_classes, data.image_shape), data, layout)
+    return programs.memory_bytes + sum(map(split_bytes, (data.validation, data.test)))
 
 
 def test_a_cohort_that_runs_out_of_memory_is_split_and_retried(folder):

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.training.layout import Choices, Layout, compacted, smaller
+from harness.training.layout import Choices, Layout, compacted, one_by_one, smaller
 
 
 @pytest.mark.parametrize(("cohort", "devices", "expected"), [
@@ -39,12 +39,20 @@ def test_a_pmap_has_one_axis():
     assert Choices(2, 4, "pmap").alternatives()[0] == []
 
 
-def test_smaller_ends_at_a_single_run():
+def test_smaller_ends_at_a_single_run_whose_data_is_streamed():
     layout, seen = Layout(2, members=5), []
     while layout is not None:
-        seen.append((layout.runs, layout.members))
+        seen.append((layout.runs, layout.members, layout.streamed))
         layout = smaller(layout)
-    assert seen == [(2, 5), (2, 2), (2, 1), (1, 1)]
+    assert seen == [(2, 5, False), (2, 2, False), (2, 1, False), (1, 1, False), (1, 1, True)]
+
+
+def test_what_is_streamed_stays_so():
+    assert smaller(Layout(2, members=4, streamed=True)) == Layout(2, members=2, streamed=True)
+    assert compacted(Layout(1, members=4, streamed=True), 1) == Layout(1, streamed=True)
+    assert one_by_one(Layout(2, members=4, parallel="pmap", streamed=True)) == Layout(1, parallel="pmap", streamed=True)
+    assert one_by_one(Layout(1, data=2)) is None
+    assert {layout.streamed for line in Choices(16, 2, streamed=True).alternatives() for layout in line} == {True}
 
 
 @pytest.mark.parametrize(("active", "members"), [(8, 4), (5, 4), (4, 2), (3, 2), (2, 1), (1, 1)])

@@ -18,7 +18,8 @@ from harness.training.layout import Layout
 RUN = synthetic.record({"a": "x"}, 0, 0.9)
 ID = synthetic.run_id(RUN)
 LAYOUTS = [Layout(*fields) for fields in itertools.product(
-    (1, 2, 12), (1, 4), (1, 16), ("jit", "pmap"), (None, "winograd"), (None, "YNNPACK"))]
+    (1, 2, 12), (1, 4), (1, 16), ("jit", "pmap"), (None, "winograd"), (None, "YNNPACK"),
+    (False, True))]
 
 
 @pytest.mark.parametrize("one", LAYOUTS, ids=str)
@@ -29,6 +30,7 @@ def test_a_layout_is_read_as_it_is_written(one):
 @pytest.mark.parametrize("text", [
     "", "fast", "0 devices, one run", "2 device, one run on each", "1 device, one run on each",
     "3 devices, one run on every 2, batches split", "1 device, one run, convolutions by x",
+    "1 device, one run, data streamed, by pmap",
     f"{9**9} devices, one run on each"])
 def test_another_text_is_no_layout(text):
     with pytest.raises(SpecError, match="no layout is called"):
