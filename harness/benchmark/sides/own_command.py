@@ -43,7 +43,7 @@ class Side:
         images, labels = task.images(job["examples"] + job["held_out"], shape, classes)
         held_out = task.images(job["held_out"], shape, classes, held_out=True)
         np.savez(self.root / "data.npz", x_train=images, y_train=labels, x_test=held_out[0], y_test=held_out[1])
-        (self.root / "study.py").write_text(_STUDY.format(job=json.dumps(job)))
+        records.write_atomic(self.root / "study.py", _STUDY.format(job=json.dumps(job)).encode())
         self.took: list[dict[str, float]] = []
 
     def start(self) -> dict[str, Any]:
