@@ -160,7 +160,7 @@ def test_a_whole_command_is_timed_with_its_parts_from_cold_caches():
         assert 2**26 < side.ask("memory")["memory_bytes"] < 2**33
         learned = side.ask("learn")
         assert learned["accuracy"] > 0.5
-        assert set(learned["parts_s"]) == {"start", "compiling", "training and recording", "report"}
+        assert set(learned["parts_s"]) == {"start", "loading and compiling", "training and recording", "report"}
         assert sum(learned["parts_s"].values()) == pytest.approx(seconds, rel=0.3)
 
 

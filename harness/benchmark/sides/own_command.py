@@ -29,7 +29,7 @@ BASE = dataclasses.replace(workloads.config_of(JOB["config"]), dataset="npz:data
                            validation_size=JOB["held_out"])
 ABLATION = Ablation("How long does a command take?", BASE, {{}}, seeds=tuple(range(JOB["runs"])))
 """
-_PART = re.compile(r"(start|compiling|training and recording|report) ([\d.]+) s")
+_PART = re.compile(r"(start|loading and compiling|training and recording|report) ([\d.]+) s")
 
 
 class Side:
@@ -56,7 +56,7 @@ class Side:
 
     def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
         self.time()
-        return {"compile_s": self.took.pop()["compiling"], "work": self.runs * self.epochs * self.examples}
+        return {"compile_s": self.took.pop()["loading and compiling"], "work": self.runs * self.epochs * self.examples}
 
     def time(self) -> float:
         with tempfile.TemporaryDirectory(dir=self.root) as fresh:
