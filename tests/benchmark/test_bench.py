@@ -218,6 +218,7 @@ def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_peer_asked_for_and_not_installed_is_one_line(tmp_path):
     """Packages that fail to import stand in front of whatever is installed."""
     for package in ("torch", "keras"):

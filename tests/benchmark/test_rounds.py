@@ -118,6 +118,7 @@ PEERS = [pytest.param(name, marks=pytest.mark.skipif(
     for name, packages in {"keras": ("keras", "tensorflow"), "torch": ("torch",)}.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ours", *PEERS])
 def test_a_side_times_and_learns_a_dense_net(name):
     times_and_learns(name, TINY)
