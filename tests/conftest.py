@@ -26,8 +26,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
 
 
 # Of two workers, one would be left with the last of these alone; see --no-loadscope-reorder in the Makefile.
-_LONGEST_FIRST = ("test_commands", "test_ray", "test_page_browser", "test_cli", "test_own_networks", "test_programs",
-                  "test_trainer", "test_executor", "test_figures")
+_LONGEST_FIRST = ("test_commands", "test_ray", "test_page_browser", "test_page_many", "test_cli",
+                  "test_own_networks", "test_programs", "test_trainer", "test_executor", "test_figures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -83,7 +83,7 @@ def multiplied_by(rows: Sequence[Row]) -> Matrices | None:
     return "XLA" if 2 * macs.get("dense", 0) > sum(macs.values()) else "YNNPACK"
 
 
-class Compiled(NamedTuple):
+class Executable(NamedTuple):
     """A program for all slots.
 
     Attributes:
@@ -233,7 +233,7 @@ class Programs:
         return Examples(*map(self._copied, (split.images, split.labels)))
 
     def _compile(self, function: Callable[..., Any], one: tuple[Any, ...], fixed: tuple[Any, ...] = (),
-                 shared: tuple[Any, ...] = (), *, donate: bool = True) -> Compiled:
+                 shared: tuple[Any, ...] = (), *, donate: bool = True) -> Executable:
         """Compiles `function(program, *one, *fixed, *shared)` for all slots.
 
         Args:
@@ -277,7 +277,7 @@ class Programs:
         def run(state: Any, *arguments: Any) -> Any:
             return executable(state, arguments[:len(more)], (*fixed, *arguments[len(more):]))
 
-        return Compiled(run, lowered.out_info, _memory_bytes(executable.memory_analysis()))
+        return Executable(run, lowered.out_info, _memory_bytes(executable.memory_analysis()))
 
     def _copied(self, array: Any) -> Any:
         """Puts the whole of an array on every device."""

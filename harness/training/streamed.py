@@ -16,7 +16,7 @@ from ablations.spec import RunConfig
 from harness.data import Dataset, Split
 from harness.data.rows import Rows
 from harness.training import chunks, processes, train
-from harness.training.programs import Compiled, OutOfMemoryError, Programs, split_bytes, train_split
+from harness.training.programs import Executable, OutOfMemoryError, Programs, split_bytes, train_split
 from harness.training.train import EVALUATION_BATCH, Examples
 
 # Of a chunk on a device: larger ones train no faster, and the first of an epoch is waited for.
@@ -78,7 +78,7 @@ class Streamed(Programs):
     def _steps_within(self, chunk_bytes: int, step_bytes: int) -> int:
         return max(1, min(self.steps_per_epoch, chunk_bytes // step_bytes))
 
-    def _compile_chunk(self, split: Split) -> Compiled:
+    def _compile_chunk(self, split: Split) -> Executable:
         size = self._steps * self.config.batch_size
         return self._compile(chunks.train_chunk, (*self._one, train.no_sums(), _shapes(split, size)),
                              (self._copied(split.labels),), (self._copied(jnp.int32(0)),) * 2)
