@@ -120,7 +120,7 @@ class Programs:
           state, traced: of any one of its runs, for their shapes.
           dataset: what is copied to the devices.
           memory_limit: bytes that each device has; None if that is not known.
-          whole: compiles validation and test at the same time.
+          whole: compiles validation and test at the same time, too.
 
         Raises:
           OutOfMemoryError: if the training epoch needs more.
@@ -149,6 +149,8 @@ class Programs:
         if whole:
             self._others  # noqa: B018
         self._train, self.memory_bytes = training.result()
+        if whole:  # to the end, which would disturb what is timed
+            futures.wait(self._others)
         self.compilation.seconds = time.perf_counter() - started
         needed = (self.memory_bytes or 0) + self._beside_bytes
         if memory_limit is not None and needed > memory_limit:

@@ -166,19 +166,19 @@ class Trainer:
         return choice
 
     def _chosen(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> tuple[probe.Choice, Programs | None]:
-        start = self.start(runs[0])
-        _, state, traced = start
+        start = _, state, traced = self.start(runs[0])
+        choices = self._choices(start, len(runs), devices, parallel)
 
         def build(layout: Layout) -> Programs:
             if self._built is not None and self._built.layout == layout:  # prepared
                 return self._built
-            return self._compiled(start, layout)
+            # What most cohorts train in, since they are over soon, needs validation and test too.
+            return self._compiled(start, layout, whole=layout == choices.simplest())
 
         def measure(programs: Programs) -> float:
             states, all_traced = (programs.put([one] * programs.layout.slots) for one in (state, traced))
             return probe.seconds_per_step(programs, states, all_traced)
 
-        choices = self._choices(start, len(runs), devices, parallel)
         return probe.choose(choices.simplest(), choices.alternatives(), choices.variants, build, measure, len(runs),
                             len(state.history))
 

@@ -259,3 +259,14 @@ def test_the_probe_measures_real_programs(tmp_path, dataset, monkeypatch):
     other = dataclasses.replace(best, matrices="YNNPACK")
     assert list(rates) == ["1 device, one run", "1 device, 4 runs under vmap", str(other)]
     assert choice.layout == (other if rates[str(other)] > 1.1 * rates[str(best)] else best)
+
+
+def test_what_trains_in_the_simplest_layout_compiles_once_and_all_programs_together(dataset):
+    both = runs(MLP, seeds=(0, 1))
+    trainer = fit.Trainer(dataset)
+    choice = trainer.choose(both, 2, "jit")
+    programs = trainer.programs(choice.layout, both[0])
+    assert "not probed" in choice.why
+    assert programs.compilation.programs == 3
+    programs.compile_all()
+    assert programs.compilation.programs == 3
