@@ -132,7 +132,7 @@ def is_score(metric: str) -> bool:
 
 def is_exact(metric: str) -> bool:
     """Whether a metric is a count that seeds have no part in, so that one run suffices."""
-    return not is_score(metric) and metric != "epochs_trained"
+    return not is_score(metric) and metric not in ("epochs_trained", "measured_peak_bytes")
 
 
 def _measure(metric: str, here: Mapping[int, float], there: Mapping[int, float] | None) -> Estimate:

@@ -121,6 +121,16 @@ def test_epochs_trained_vary_by_seed_and_so_need_an_interval():
     assert [row.verdict for row in claimed(*stated, runs=runs[:1]).claims] == ["cannot tell"] * 2
 
 
+def test_measured_memory_varies_and_so_needs_an_interval():
+    stated = Claim("someone", "measured_peak_bytes", 47_475_082)
+    runs = [synthetic.record({"a": "x"}, seed, 0.9) for seed in range(3)]
+    runs = [dataclasses.replace(run, cost=dataclasses.replace(run.cost, measured_peak_bytes=300_000_000 + run.seed))
+            for run in runs]
+    several, one = claimed(stated, runs=runs), claimed(stated, runs=runs[:1])
+    assert (several.claims[0].verdict, one.claims[0].verdict) == ("does not hold", "cannot tell")
+    assert evidence.claims(several).cells[0][4].text == "300,000,001 [299,999,999, 300,000,003]"
+
+
 def confused(*mistakes):
     """Invents a run per seed on ten classes of 20, the last of 30; mistakes: (true, predicted) -> how many."""
     label = np.repeat(np.arange(10, dtype=np.uint8), [20] * 9 + [30])
@@ -259,7 +269,7 @@ def test_metrics_are_those_of_the_records():
     assert PREDICTED == claims.PREDICTED
     stored = {field.name for field in dataclasses.fields(Cost)}
     assert stored & set(COUNTS) == {"parameters", "trainable_parameters", "macs_per_example", "memory_estimate_bytes",
-                                    "compiled_bytes"}
+                                    "compiled_bytes", "measured_peak_bytes"}
 
 
 def audited(name):

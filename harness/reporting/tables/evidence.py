@@ -234,6 +234,8 @@ _MEANINGS = {
     ("_held",): "Held: numbers, counted as the source counts its bytes. Pixels are those of the training set, "
                 "validation images included; a layer's are its inputs and outputs for one batch; activations are the "
                 "sum of these over layers with parameters; numbers held are pixels, parameters and activations.",
+    ("_bytes",): "Bytes: the memory estimate is of parameters, gradients, optimizer and activations; compiled is the "
+                 "training program's own figure, data included; measured what the process held above its start.",
     ("macro_", "predicted_", "confusion_"): "Precision, recall, F1, predicted counts and confusion come from the "
                                             "test predictions, which are those of the best validation epoch.",
     ("predicted_count",): "Predicted count deviation: how far the number of predictions of a class is from its number "
@@ -251,5 +253,6 @@ def _measured(claim: ClaimRow) -> str:
         return f"{found.mean:{sign},.0f}"
     if unit(claim.metric) != "number":
         return rounded.score(found, claim.metric, sign)
-    interval = "n/a" if found.low is None or found.high is None else f"{found.low:{sign}.1f}, {found.high:{sign}.1f}"
-    return f"{found.mean:{sign}.1f} [{interval}]"
+    shown = f"{sign},.0f" if claim.metric.endswith("_bytes") else f"{sign}.1f"
+    interval = "n/a" if found.low is None or found.high is None else f"{found.low:{shown}}, {found.high:{shown}}"
+    return f"{found.mean:{shown}} [{interval}]"
