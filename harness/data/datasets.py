@@ -28,12 +28,13 @@ __all__ = ["NAMES", "DataError", "Dataset", "Split", "load"]
 
 NAMES = ("mnist", "kmnist", "fashion_mnist", "cifar10", "cifar100", "digits")
 
-# The sha256 over the arrays decoded from the official archives. CIFAR is not among them: its archives are recognised
-# by their own sha256, a prepared copy cannot be.
+# The sha256 over the arrays decoded from the official archives, so that a prepared copy is recognised. CIFAR-100 is not
+# among them: its archive is recognised by its own sha256.
 _OFFICIAL_PIXELS = {
     "mnist": "05002c5abcc0decf586a33195208236aaf3b741efb831d2b550f3e3b067f6143",
     "kmnist": "5152cd951c49278cf4e33d7770a8d1d57a248da3240f0aa438b99d64f6ff051d",
     "fashion_mnist": "a418e6256930abcea66c361029f07e8186a8c2ada5ae49b52161ec2d853c1e8f",
+    "cifar10": "19b0e0cc19c038097769dbe6472792b8e03199783f9b0841c4783f248d71ce98",
     "digits": "b14f4bd90b95fda5018237969ff5119135bfe1dd769707341b63f88ecdb3392f",
 }
 

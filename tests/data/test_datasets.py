@@ -187,7 +187,7 @@ def test_the_official_archives_give_the_pinned_set(
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_a_prepared_cifar10_loads_with_a_warning_that_it_is_unverified(
+def test_a_prepared_cifar10_is_recognised_by_its_pixels(
     real_data_dir: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load("cifar10", real_data_dir, cache_dir=str(tmp_path))
@@ -199,8 +199,10 @@ def test_a_prepared_cifar10_loads_with_a_warning_that_it_is_unverified(
     # Known channel means of CIFAR-10's training pictures: the planes are in the order red, green, blue.
     means = np.concatenate([loaded.train.images, loaded.validation.images]).mean((0, 1, 2)) / 255
     np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=1e-3)
-    assert not loaded.official
-    assert loaded.warnings == ("cifar10: pixels could not be verified against the official archives",)
+    assert loaded.pixels == datasets._OFFICIAL_PIXELS["cifar10"]
+    assert loaded.fingerprint == "2dc134246b86edf834baebca54ca0dee9ccaffbe5a62eff65dab69cfd980e644"
+    assert loaded.official
+    assert not loaded.warnings
     assert "decoding cifar10 train" in capfd.readouterr().err
 
 
