@@ -10,8 +10,9 @@ SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accurac
 PREDICTED = ("macro_precision", "macro_recall", "macro_f1", "predicted_count_deviation", "confusion_share",
              "confusion_rank")
 COUNTS = ("parameters", "trainable_parameters", "macs_per_example", "memory_estimate_bytes", "compiled_bytes",
-          "measured_peak_bytes", "layer_parameters", "layer_outputs", "layer_held", "pixels_held", "activations_held", "numbers_held",
-          "images", "training_images", "test_images", "smallest_test_class", "numbers_per_image", "classes")
+          "measured_peak_bytes", "layer_parameters", "layer_outputs", "layer_held", "pixels_held", "activations_held",
+          "numbers_held", "images", "training_images", "test_images", "smallest_test_class", "numbers_per_image",
+          "classes")
 _FRACTIONS = ("_accuracy", "_precision", "_recall", "_f1", "_share")
 
 

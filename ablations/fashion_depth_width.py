@@ -1,6 +1,6 @@
 """Does a dense net on Fashion-MNIST gain more from hidden layers or from units per layer?
 
-Run: python -m harness.run --ablation=fashion_depth_width      Cost: 27 runs of 2 to 22 s, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=fashion_depth_width      Cost: 27 runs of 6 to 77 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources

@@ -1,6 +1,6 @@
 """How strong should L2 on kernels and biases be for a dense net on Fashion-MNIST?
 
-Run: python -m harness.run --ablation=fashion_l2_strength      Cost: 15 runs of 5 to 11 s, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=fashion_l2_strength      Cost: 15 runs of 19 to 33 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources

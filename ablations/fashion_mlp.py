@@ -1,7 +1,7 @@
 """How much dropout does the 784-256-128-10 dense net need on Fashion-MNIST?
 
 Its source has two dropouts of rates it does not give; Adam at Keras's default rate, 235,146 parameters.
-Run: python -m harness.run --ablation=fashion_mlp      Cost: 20 runs of 4 to 8 s, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=fashion_mlp      Cost: 20 runs of 15 to 20 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources

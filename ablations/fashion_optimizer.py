@@ -1,6 +1,6 @@
 """SGD with momentum or Adam for a dense net on Fashion-MNIST, and at which learning rate?
 
-Run: python -m harness.run --ablation=fashion_optimizer      Cost: 24 runs of 6 to 8 s, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=fashion_optimizer      Cost: 24 runs of 23 to 32 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources

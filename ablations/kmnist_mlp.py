@@ -1,7 +1,7 @@
 """Does a dense net of three hidden layers reach 96 % on KMNIST's test set, and what does it take?
 
 Its source claims "consistently above 96 %" and gives neither widths, rates nor epochs.
-Run: python -m harness.run --ablation=kmnist_mlp      Cost: 30 runs of 6 to 55 s, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=kmnist_mlp      Cost: 30 runs of 11 to 116 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources

@@ -2,7 +2,7 @@
 
 Accuracy on the validation images is that on a random part of the training set, whose writers the net has seen; 12,000
 of 60,000 are the fifth that a notebook holds out. Claims are read after the last epoch, so nothing is selected on them.
-Run: python -m harness.run --ablation=kmnist_split      Cost: 10 runs of 110 to 130 s, two at a time, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=kmnist_split      Cost: 10 runs of 46 to 110 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources
