@@ -43,6 +43,18 @@ def test_the_fastest_layout_wins(step_s, expected):
     assert choice.why.startswith("probed: 2 devices, one run on each: 200.0 steps/s")
 
 
+def test_a_layout_that_other_work_slowed_while_it_was_timed_is_not_left_for_that():
+    timings = {ONE: iter([0.03, 0.01, 0.01]), FOUR: iter([0.04, 0.04, 0.04])}
+
+    class Noisy(dict):
+        def __getitem__(self, layout):
+            return next(timings[layout])
+
+    choice, built = choose(Noisy.fromkeys((ONE, FOUR)))
+    assert (choice.layout, built) == (ONE, [ONE, FOUR])
+    assert choice.why.startswith("probed: 2 devices, one run on each: 200.0 steps/s")
+
+
 def test_a_line_is_followed_only_as_long_as_it_gets_faster():
     _, built = choose({ONE: 0.01, FOUR: 0.05, EIGHT: 0.01})
     assert built == [ONE, FOUR]
