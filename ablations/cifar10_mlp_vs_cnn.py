@@ -1,7 +1,7 @@
 """How far is a dense net of 4,000 hidden units from a two-block CNN on CIFAR-10 after ten epochs?
 
 The source gives the number of units, the two blocks and the epochs; filters and dense tail are chosen here.
-Run: python -m harness.run --ablation=cifar10_mlp_vs_cnn      Cost: 6 runs, not measured yet
+Run: python -m harness.run --ablation=cifar10_mlp_vs_cnn      Cost: 6 runs of 160 to 500 s, AMD EPYC, 2 cores
 """
 
 from ablations import sources
