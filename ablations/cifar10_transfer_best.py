@@ -4,7 +4,7 @@ One wide hidden layer, decoupled weight decay and a learning rate that ends at 0
 read the validation set alone, one seed a setting: 512 units with dropout 0.3 and 0.6 and smoothing 0 and 0.1, and 1,024
 units without smoothing, which took twice as long and were no better.
 Run: python -m harness.run --ablation=cifar10_transfer_best --weights_dir=DIR
-Cost: 20 runs, about 40 s each, not trained yet; before them features, 4 min (AMD EPYC, 2 cores)
+Cost: 20 runs of 75 to 84 s, two at a time; before them features, 4 min (AMD EPYC, 2 cores)
 """
 
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, ScheduleConfig
