@@ -43,7 +43,8 @@ class Peak:
     @property
     def bytes(self) -> int | None:
         if jax.default_backend() == "cpu":
-            return max(self._most, resident()) - self._start
+            # What was held before may have been given back by now, more of it than training took.
+            return max(0, max(self._most, resident()) - self._start)
         stats = jax.local_devices()[0].memory_stats() if self._is_first else None
         return None if stats is None else stats.get("peak_bytes_in_use")
 

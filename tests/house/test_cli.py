@@ -191,8 +191,8 @@ def test_devices_and_parallel_say_how_runs_lie(tmp_path):
     assert done.returncode == 0, done.stderr
     for record in records.Folder(tmp_path, NAME).records().values():
         placed = record.placement
-        assert placed["layouts"] == ["3 devices, one run on each, by pmap"]
-        assert placed["cache_hits"] + placed["cache_misses"] == placed["compiled_programs"] == 3
+        assert placed.layouts == ("3 devices, one run on each, by pmap",)
+        assert placed.cache_hits + placed.cache_misses == placed.compiled_programs == 3
         assert record.environment.device_count == 4
 
 
