@@ -10,9 +10,9 @@ SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accurac
 PREDICTED = ("macro_precision", "macro_recall", "macro_f1", "predicted_count_deviation", "confusion_share",
              "confusion_rank")
 COUNTS = ("parameters", "trainable_parameters", "macs_per_example", "memory_estimate_bytes", "compiled_bytes",
-          "measured_peak_bytes", "layer_parameters", "layer_outputs", "layer_held", "pixels_held", "activations_held",
-          "numbers_held", "images", "training_images", "test_images", "smallest_test_class", "numbers_per_image",
-          "classes")
+          "measured_peak_bytes", "parameters_bytes", "layer_parameters", "layer_outputs", "layer_held", "pixels_held",
+          "activations_held", "numbers_held", "images", "training_images", "test_images", "smallest_test_class",
+          "numbers_per_image", "classes")
 _FRACTIONS = ("_accuracy", "_precision", "_recall", "_f1", "_share")
 
 
@@ -32,7 +32,8 @@ class Claim:
       source: who states it.
       metric: one of `SCORES`, `PREDICTED` or `COUNTS`, or "epochs_trained"; what is stated, in words, if unaudited.
       value: the figure; None where an unaudited claim has none.
-      kind: "about", "at_least" or "at_most" the value.
+      kind: "about", "at_least" or "at_most" the value, judged by the interval of the mean; "each_at_least" for a score
+        that no run may be below.
       within: how far from the value still counts as about it; 0 for counts, which must be equal.
       state: "last" for scores after the last epoch, as a notebook that trains to the end has them, or
         "best_validation", the only one whose predictions are kept.
@@ -79,7 +80,9 @@ class Claim:
                              f"nothing; not {self.of!r} for {self.metric}")
 
     def _check_range(self) -> None:
-        choice("kind", self.kind, ("about", "at_least", "at_most"))
+        choice("kind", self.kind, ("about", "at_least", "each_at_least", "at_most"))
+        if self.kind == "each_at_least" and (self.over or self.metric not in SCORES):
+            raise ValueError("each_at_least is for scores, and not for their differences")
         if self.value is None:
             raise ValueError(f"a claim of {self.metric} needs a value, or unaudited: why it cannot be audited")
         if self.metric.endswith(_FRACTIONS) and not -1 <= self.value <= 1:

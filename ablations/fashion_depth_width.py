@@ -15,5 +15,5 @@ ABLATION = Ablation(
         "units": Factor("model.hidden", {"100": (100,), "200": (200,), "400": (400,)}),
     },
     seeds=(0, 1, 2),
-    claims=(sources.lowest_test_error("hidden layers and units per layer"),),
+    claims=(sources.lowest_test_error("hidden layers and units per layer"), sources.DEPTH),
 )

@@ -19,5 +19,5 @@ ABLATION = Ablation(
             "0.01": 0.01, "0.1": 0.1, "0.001": 0.001, "0.0001": 0.0001}),
     },
     seeds=(0, 1, 2),
-    claims=(sources.lowest_test_error("optimizer and learning rate"),),
+    claims=(sources.lowest_test_error("optimizer and learning rate"), sources.ADAM),
 )

@@ -42,6 +42,7 @@ class ClaimRow:
       metric, kind, value, within, state, source, of: as in `ablations.claim.Claim`.
       protocol: the claim's; before it why the claim is not auditable, if it is not.
       measured: over the done runs; of a difference paired by seed.
+      lowest: of these runs, where the claim is about each of them.
     """
 
     cell: str | None
@@ -56,6 +57,7 @@ class ClaimRow:
     protocol: str
     measured: Estimate
     verdict: Verdict
+    lowest: float | None = None
 
 
 def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]],
@@ -82,32 +84,38 @@ def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]]
                 over = next((name for name, these in cells.items() if these == other), None)
                 if over in (None, cell):
                     continue
-            measured = _measure(claim.metric, _values(claim, done[cell], predictions[cell]),
+            values = _values(claim, done[cell], predictions[cell])
+            measured = _measure(claim.metric, values,
                                 _values(claim, done[over], predictions[over]) if over else None)
             assert claim.value is not None, "only what is not audited has no figure"
-            judged = verdict(claim.kind, claim.value, claim.within, measured)
-            rows.append(_row(claim, cell, over, measured, judged))
+            lowest = min(values.values(), default=None) if claim.kind == "each_at_least" else None
+            judged = verdict(claim.kind, claim.value, claim.within, measured, lowest)
+            rows.append(_row(claim, cell, over, measured, judged, lowest))
     return tuple(rows)
 
 
-def _row(claim: PlannedClaim, cell: str | None, over: str | None, measured: Estimate, judged: Verdict) -> ClaimRow:
+def _row(claim: PlannedClaim, cell: str | None, over: str | None, measured: Estimate, judged: Verdict,
+         lowest: float | None = None) -> ClaimRow:
     protocol = "; ".join(part for part in (claim.unaudited, claim.protocol) if part)
     return ClaimRow(
-        cell, over, of=claim.of, protocol=protocol, measured=measured, verdict=judged,
+        cell, over, of=claim.of, protocol=protocol, measured=measured, verdict=judged, lowest=lowest,
         **{name: getattr(claim, name) for name in ("metric", "kind", "value", "within", "state", "source")})
 
 
-def verdict(kind: str, value: float, within: float, measured: Estimate) -> Verdict:
-    """Judges a claim by where the measured interval lies.
+def verdict(kind: str, value: float, within: float, measured: Estimate, lowest: float | None = None) -> Verdict:
+    """Judges a claim by where the measured interval lies, or, if it is about each run, by the lowest of them.
 
     The claim is a range: from the value up for "at_least", down for "at_most", value -+ within for "about". It holds
     if the whole interval is inside, does not hold if all of it is outside, and else nothing can be told.
 
     Args:
       measured: an exact count has both ends of its interval at the mean.
+      lowest: of the runs, for "each_at_least".
     """
     if measured.mean is None:
         return "not measured"
+    if lowest is not None:
+        return "holds" if lowest >= value else "does not hold"
     if measured.low is None or measured.high is None:
         return "cannot tell"
     lowest = -math.inf if kind == "at_most" else value - (within if kind == "about" else 0.0)

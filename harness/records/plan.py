@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.records.reading import FormError
 
-_KINDS, _STATES = ("about", "at_least", "at_most"), ("last", "best_validation")
+_KINDS, _STATES = ("about", "at_least", "each_at_least", "at_most"), ("last", "best_validation")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -138,7 +138,8 @@ def claimed(summary: Summary) -> str:
     refuted: dict[str, list[float]] = {}
     for claim in summary.claims:
         if claim.verdict == "does not hold" and claim.measured.mean is not None:
-            refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(claim.measured.mean)
+            found = claim.measured.mean if claim.lowest is None else claim.lowest
+            refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(found)
     metrics = {f"{figure(claim, labels)}: {stated(claim)}": claim.metric for claim in summary.claims}
     named = {"does not hold": f" ({listed([_refuted(words, metrics[words], of) for words, of in refuted.items()])})"}
     parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{named.get(verdict, '')}"

@@ -79,7 +79,8 @@ def claims_csv(summary: Summary) -> str:
     names = ("source", "cell", "over", "metric", "state", "kind", "value", "within")
     return to_csv([
         {name: getattr(claim, name) for name in names} | {"of": " / ".join(claim.of)}
-        | _parts("measured", claim.measured) | {"verdict": claim.verdict, "protocol": claim.protocol}
+        | _parts("measured", claim.measured) | {"measured.lowest": claim.lowest, "verdict": claim.verdict,
+                                                "protocol": claim.protocol}
         for claim in summary.claims])
 
 
