@@ -2,7 +2,7 @@
 #   make demo     train the quickstart ablation (no download) and print its table
 #   make fashion  the main job: fashion_regularization on Fashion-MNIST, then its report; DATA_DIR=... if the data is
 #                 not in its default folder
-#   make report   rebuild all tables and plots from the records
+#   make report   tables, plots and pages from the records; of shipped results the pages alone
 #   make gpu      on an NVIDIA GPU: the main job at each precision, and its speed beside PyTorch's
 #   make test     lint, type check, tests
 #   make test-slow   the slow tests

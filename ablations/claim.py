@@ -13,6 +13,7 @@ COUNTS = ("parameters", "trainable_parameters", "macs_per_example", "memory_esti
           "measured_peak_bytes", "parameters_bytes", "layer_parameters", "layer_outputs", "layer_held", "pixels_held",
           "activations_held", "numbers_held", "images", "training_images", "test_images", "smallest_test_class",
           "numbers_per_image", "classes")
+_MEASURED = "measured_peak_bytes"
 _FRACTIONS = ("_accuracy", "_precision", "_recall", "_f1", "_share")
 
 
@@ -89,5 +90,5 @@ class Claim:
             raise ValueError(f"{self.metric} is a fraction, not {self.value!r}")
         if not 0 <= self.within < math.inf:
             raise ValueError(f"within must be at least 0, not {self.within!r}")
-        if self.kind == "about" and self.metric not in COUNTS and not self.within:
+        if self.kind == "about" and not self.within and (self.metric not in COUNTS or self.metric == _MEASURED):
             raise ValueError(f'a claim of "about" a {self.metric} needs within: how far off still counts')

@@ -17,7 +17,6 @@ An ablation of your own is a file anywhere that says ABLATION = Ablation(...); a
 It may import what lies beside it, and its results go to a folder of its name. my_study.py:WIDTH names another
 attribute, package.module:WIDTH a module's:
 
-  python -m harness.run --ablation=my_study.py
   python -m harness.run --ablation=quickstart,my_study.py          one after another
 
 Results go to my_results/. Those in results/ came with the harness, from another machine: harness.report shows them,
@@ -33,8 +32,8 @@ probabilities, logits, predicted, labels. It is computed from what is kept of ea
 and shown by harness.report --metric=kappa.
 
 Stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, and start it again with the same command: it goes on where it was. It
-ends within ten seconds; of an epoch that takes longer than five, what was trained of it is trained again. The second
-such signal ends it at once, and the last checkpoints stay. A run that fails is recorded with its message, its
+ends within ten seconds, with --distributed after the epoch; an epoch of more than five seconds is trained again. The
+second such signal ends it at once, and the last checkpoints stay. A run that fails is recorded with its message, its
 traceback beside the record, and the others train; --retry trains it again, and moves what it left to set_aside/. A
 record that cannot be written, as on a full disk, is tried again every ten seconds until it is or you stop.
 
@@ -97,31 +96,30 @@ ONLY = flags.DEFINE_multi_string(
 UNTIL_DECIDED = flags.DEFINE_float(
     "until_decided", None, "Add seeds until the interval of each difference from the baseline in validation accuracy "
     "excludes zero or lies within so many points of it. The intervals allow for the looks.")
-MAX_SEEDS = flags.DEFINE_integer("max_seeds", 30, "Most seeds that --until_decided may come to.")
+MAX_SEEDS = flags.DEFINE_integer("max_seeds", 30, "Most seeds that --until_decided may come to, in whole looks.")
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
 EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
-SET = flags.DEFINE_multi_string("set", [], "Override: path=value, such as model.hidden=512,256; may be given again.")
-PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS),
-                              "Override: precision of the forward and backward passes. tf32 multiplies float32 on an "
-                              "NVIDIA GPU's tensor cores.")
-SMOKE = flags.DEFINE_bool("smoke", False, "Override: one epoch on 512 examples with the first seed alone.")
-RETRY = flags.DEFINE_list(
-    "retry", [], "Train again what is recorded as one of oom, error, diverged; what it left is moved to set_aside/ of "
-    "the ablation's folder.")
+SET = flags.DEFINE_multi_string(
+    "set", [], "Override: path=value, such as model.hidden=512,256, as Python writes it (True; 512, is one layer). "
+    "Several are made in the order given.")
+PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS), "Override: precision of the forward and backward "
+                              "passes. tf32 multiplies float32 on an NVIDIA GPU's tensor cores.")
+SMOKE = flags.DEFINE_bool("smoke", False, "Override: an epoch on 512 examples, one seed, without warm-up.")
+RETRY = flags.DEFINE_list("retry", [], "Train again what is recorded as one of oom, error, diverged; what it left is "
+                          "moved to set_aside/ of the ablation's folder.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and what each costs, and train nothing.")
 LIST = flags.DEFINE_bool("list", False, "Print every ablation with its question and number of runs.")
-RESULTS_DIR = flags.DEFINE_string("results_dir", records.OWN_RESULTS,
-                                  "Folder to write results into, one folder per ablation.")
-DATA_DIR = flags.DEFINE_string("data_dir", None,
-                               "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
+RESULTS_DIR = flags.DEFINE_string("results_dir", records.OWN_RESULTS, "Folder to write results into, one per ablation.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the data sets; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
 SKIP_UNREADABLE = flags.DEFINE_bool(
     "skip_unreadable", False, "Leave out pictures of a folder that cannot be read, and count them in the record.")
 WEIGHTS_DIR = flags.DEFINE_string(
     "weights_dir", None, "Folder of Keras Applications' .h5 weight files; else the cache folder, else a download.")
 DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; default all, on a CPU one per core.", lower_bound=1)
 PARALLEL = flags.DEFINE_enum(
-    "parallel", "auto", ["auto", "jit", "pmap"],
-    "What lays runs and batches out over the devices; auto is jit with shard_map, pmap is there for comparison.")
+    "parallel", "auto", ["auto", "jit", "pmap"], "What lays runs and batches out over the devices; auto "
+    "is jit with shard_map, pmap is there for comparison.")
 SAVE_EVERY_S = flags.DEFINE_float("save_every_s", 30, "Least seconds between two checkpoints.", lower_bound=0)
 VERBOSE = flags.DEFINE_bool("verbose", False, "Print every epoch of every run, and what is compiled.")
 FULL = flags.DEFINE_bool("full", False, "Print all of the report: every table and note.")
@@ -139,6 +137,8 @@ REPLAY = flags.DEFINE_string(
     "replay", None, "Train the run of this record.json again, into a temporary folder or --results_dir, and compare.")
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False, "Write TensorBoard's event files of what is trained, below <results_dir>/<ablation>/.")
+
+flags.adopt_module_key_flags(cluster)  # for --help, which tells a module's own alone
 
 # Errors that are the user's to mend, each with a one-line message.
 EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,

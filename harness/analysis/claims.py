@@ -60,7 +60,7 @@ class ClaimRow:
     lowest: float | None = None
 
 
-def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]],
+def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]], runs: Mapping[str, int],
           done: Mapping[str, Sequence[RunRecord]], predictions: Mapping[str, Mapping[int, Predictions]]
           ) -> tuple[ClaimRow, ...]:
     """Holds each claim against each cell that it is about; one that is not auditable is named once.
@@ -68,6 +68,7 @@ def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]]
     Args:
       claims: the plan's.
       cells: name -> labels.
+      runs: cell -> how many runs it has, also those that are not done.
       done: cell -> its done records.
       predictions: cell -> seed -> "predicted" and "label", int [test example], of the best validation epoch.
     """
@@ -89,7 +90,8 @@ def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]]
                                 _values(claim, done[over], predictions[over]) if over else None)
             assert claim.value is not None, "only what is not audited has no figure"
             lowest = min(values.values(), default=None) if claim.kind == "each_at_least" else None
-            judged = verdict(claim.kind, claim.value, claim.within, measured, lowest)
+            judged = (_judge_each(claim.value, lowest, all_done=len(values) == runs[cell])
+                      if claim.kind == "each_at_least" else verdict(claim.kind, claim.value, claim.within, measured))
             rows.append(_row(claim, cell, over, measured, judged, lowest))
     return tuple(rows)
 
@@ -102,20 +104,26 @@ def _row(claim: PlannedClaim, cell: str | None, over: str | None, measured: Esti
         **{name: getattr(claim, name) for name in ("metric", "kind", "value", "within", "state", "source")})
 
 
-def verdict(kind: str, value: float, within: float, measured: Estimate, lowest: float | None = None) -> Verdict:
-    """Judges a claim by where the measured interval lies, or, if it is about each run, by the lowest of them.
+def _judge_each(value: float, lowest: float | None, *, all_done: bool) -> Verdict:
+    """Judges a claim about each run by the lowest of them; it is shown wrong by one, and right by all alone."""
+    if lowest is None:
+        return "not measured"
+    if lowest < value:
+        return "does not hold"
+    return "holds" if all_done else "cannot tell"
+
+
+def verdict(kind: str, value: float, within: float, measured: Estimate) -> Verdict:
+    """Judges a claim by where the measured interval lies.
 
     The claim is a range: from the value up for "at_least", down for "at_most", value -+ within for "about". It holds
     if the whole interval is inside, does not hold if all of it is outside, and else nothing can be told.
 
     Args:
       measured: an exact count has both ends of its interval at the mean.
-      lowest: of the runs, for "each_at_least".
     """
     if measured.mean is None:
         return "not measured"
-    if lowest is not None:
-        return "holds" if lowest >= value else "does not hold"
     if measured.low is None or measured.high is None:
         return "cannot tell"
     lowest = -math.inf if kind == "at_most" else value - (within if kind == "about" else 0.0)
@@ -139,12 +147,15 @@ def is_score(metric: str) -> bool:
 
 
 def is_exact(metric: str) -> bool:
-    """Whether a metric is a count that seeds have no part in, so that one run suffices."""
-    return not is_score(metric) and metric not in ("epochs_trained", "measured_peak_bytes")
+    """Whether a metric is a figure that seeds have no part in, so that one run suffices."""
+    return not is_score(metric) and metric != "epochs_trained"
 
 
 def _measure(metric: str, here: Mapping[int, float], there: Mapping[int, float] | None) -> Estimate:
     """Estimates a metric, or its paired difference from `there`, from seed -> value."""
+    if metric == "measured_peak_bytes" and here:  # one process trains run after run, and keeps what it once held
+        most = float(max(here.values()))
+        return Estimate(len(here), most, 0.0, most, most)
     if there is not None:
         found = paired_difference(list(here.values()), list(here), list(there.values()), list(there))
     else:

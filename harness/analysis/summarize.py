@@ -5,6 +5,7 @@ Pure. Text from records is passed on as it is; whoever renders it makes it inert
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
         ablation, plan.question if plan else next((one.question for one in records.values()), ""), view, factors,
         rows, verdict,
         _looked_at(_effects(plan, factors, cells, scores, by_cells), rule),
-        claims.check(plan.claims if plan else (), cells, done, predicted),
+        claims.check(plan.claims if plan else (), cells, Counter(run.cell for run in runs.values()), done, predicted),
         records, plan, None if predictions is None else len(predictions),
         looks.look(rule, plan.comparisons, records) if plan and rule else None, apart or Apart())
     return dataclasses.replace(summary, rows=_by_worth(summary)) if summary.leaves_out else summary

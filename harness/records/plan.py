@@ -173,6 +173,8 @@ def checked(plan: Plan) -> Plan:
     for claim in plan.claims:
         if claim.kind not in _KINDS or claim.state not in _STATES or (claim.value is None and not claim.unaudited):
             raise FormError(f"has a claim about {claim.metric} that cannot be held against anything")
+        if claim.kind == "each_at_least" and claim.over:
+            raise FormError(f"has a claim about each run's {claim.metric} and about a difference")
         if not all(abs(value) < math.inf for value in (claim.value or 0, claim.within)):
             raise FormError(f"has a claim about {claim.metric} with a figure that is none")
     for rule in (plan.stopping, plan.fixed.stopping if plan.fixed else None):

@@ -46,7 +46,7 @@ class DatasetFacts:
     Attributes:
       name: of the data set.
       fingerprint: of the decoded arrays and the split: equal exactly if two runs saw the same examples.
-      pixels: sha256 of the official arrays alone, before the validation split.
+      pixels: sha256 of the decoded arrays alone, before the validation split.
       official: whether the pixels are proven to be the official ones.
       source: where they came from: archives, prepared, tensorflow, bundled, folder, npz or object.
       warnings: what a reader of the results must know.

@@ -135,7 +135,7 @@ def claimed(summary: Summary) -> str:
     if not counts.keys() - {"not auditable"}:
         return ""
     labels = {row.cell: row.label for row in summary.rows}
-    refuted: dict[str, list[float]] = {}
+    refuted: dict[str, list[float]] = {}  # of a claim about each run the lowest
     for claim in summary.claims:
         if claim.verdict == "does not hold" and claim.measured.mean is not None:
             found = claim.measured.mean if claim.lowest is None else claim.lowest
@@ -150,7 +150,8 @@ def claimed(summary: Summary) -> str:
 def _refuted(words: str, metric: str, measured: Sequence[float]) -> str:
     low, high = (f"{value:,.0f}" if unit(metric) == "number" else rounded.single(value, metric)
                  for value in (min(measured), max(measured)))
-    return f"{words}, measured {low if low == high else f'{low} to {high}'}"
+    what = "lowest" if ": each at least" in words else "measured"
+    return f"{words}, {what} {low if low == high else f'{low} to {high}'}"
 
 
 # Of one claim, of several.

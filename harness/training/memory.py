@@ -17,7 +17,7 @@ class Peak:
     accelerator keeps its own count, which cannot be set back and tells of the first watch alone.
 
     Attributes:
-      bytes: so far; None where the platform does not tell.
+      bytes: so far; None where the platform does not tell, or where the process gave back more than it took.
     """
 
     def __init__(self, start: int, *, is_first: bool):
@@ -43,8 +43,8 @@ class Peak:
     @property
     def bytes(self) -> int | None:
         if jax.default_backend() == "cpu":
-            # What was held before may have been given back by now, more of it than training took.
-            return max(0, max(self._most, resident()) - self._start)
+            most = max(self._most, resident())
+            return most - self._start if most > self._start else None
         stats = jax.local_devices()[0].memory_stats() if self._is_first else None
         return None if stats is None else stats.get("peak_bytes_in_use")
 

@@ -12,9 +12,10 @@ from harness.training.layout import Layout
 from harness.training.programs import Programs, is_out_of_memory
 
 # A cohort that the simplest layout trains within this time ends before other layouts would be compiled and timed, and
-# so does one that takes less than this many times what compiling one took.
+# so does one that takes less than this many times what compiling the simplest took.
 WORTHWHILE_S, WORTHWHILE_COMPILES = 30.0, 10.0
-# A layout must be this much faster than the best so far: a tie is not worth a change of the numbers' rounding.
+# A layout must be this much faster than the best so far, each time that both are timed: a tie is not worth a change of
+# the numbers' rounding.
 MARGIN = 1.1
 # Time to spend on each measurement; the faster of two counts.
 MEASURE_S = 0.3
@@ -77,24 +78,29 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
     if expected_s < max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds):
         return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
     rate = simplest.slots / step_s
-    measured = {simplest: rate}
+    measured, once = {simplest: rate}, set[Layout]()
     for line in (*alternatives, None):
         for layout in variants(best.layout) if line is None else line:
             try:
                 candidate = build(layout)
-                candidate_rate = layout.slots / seconds_per_step(candidate)
-                if candidate_rate >= rate * MARGIN:  # unless other work ran beside the first: both are timed once more
+                rates = [layout.slots / seconds_per_step(candidate)]
+                measured[layout] = rates[0]
+                if rates[0] >= rate * MARGIN:  # unless other work ran beside: both are timed once more
+                    once.add(layout)
                     rate = measured[best.layout] = max(rate, best.layout.slots / seconds_per_step(best))
-                    candidate_rate = max(candidate_rate, layout.slots / seconds_per_step(candidate))
+                    rates.append(layout.slots / seconds_per_step(candidate))
+                    once.remove(layout)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 break
-            measured[layout] = candidate_rate
-            if candidate_rate < rate * MARGIN:
+            measured[layout] = min(rates)
+            if min(rates) < rate * MARGIN:
                 break
-            best, rate = candidate, candidate_rate
-    told = "; ".join(f"{layout}: {rate:,.1f} steps/s" for layout, rate in measured.items())
+            best, rate = candidate, max(rates)
+            measured[layout] = rate
+    told = "; ".join(f"{layout}: {rate:,.1f} steps/s{', too little memory to time it again' if layout in once else ''}"
+                     for layout, rate in measured.items())
     return Choice(best.layout, f"probed: {told}"), best
 
 

@@ -43,16 +43,32 @@ def test_the_fastest_layout_wins(step_s, expected):
     assert choice.why.startswith("probed: 2 devices, one run on each: 200.0 steps/s")
 
 
-def test_a_layout_that_other_work_slowed_while_it_was_timed_is_not_left_for_that():
-    timings = {ONE: iter([0.03, 0.01, 0.01]), FOUR: iter([0.04, 0.04, 0.04])}
+class Noisy(dict):
+    """Gives one time after another."""
 
-    class Noisy(dict):
-        def __getitem__(self, layout):
-            return next(timings[layout])
+    def __getitem__(self, layout):
+        found = next(super().__getitem__(layout))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-    choice, built = choose(Noisy.fromkeys((ONE, FOUR)))
+
+@pytest.mark.parametrize(("one", "four", "told"), [
+    ([0.03, 0.01], [0.04, 0.04], 200.0),  # other work slowed the first in its first turn
+    ([0.03, 0.03], [0.03, 0.125], 64.0),  # and in both turns
+])
+def test_a_layout_that_other_work_slowed_while_it_was_timed_is_not_left_for_that(one, four, told):
+    choice, built = choose(Noisy({ONE: iter(one), FOUR: iter(four)}))
     assert (choice.layout, built) == (ONE, [ONE, FOUR])
-    assert choice.why.startswith("probed: 2 devices, one run on each: 200.0 steps/s")
+    assert choice.why.endswith(f"; 2 devices, 4 runs under vmap on each: {told:,.1f} steps/s")
+
+
+def test_a_layout_that_cannot_be_timed_again_is_not_taken_and_said():
+    full = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+    choice, _ = choose(Noisy({ONE: iter([0.01, full]), FOUR: iter([0.02])}))
+    assert choice.layout == ONE
+    assert choice.why == ("probed: 2 devices, one run on each: 200.0 steps/s; 2 devices, 4 runs under vmap on each: "
+                          "400.0 steps/s, too little memory to time it again")
 
 
 def test_a_line_is_followed_only_as_long_as_it_gets_faster():

@@ -265,8 +265,10 @@ def test_what_trains_in_the_simplest_layout_compiles_once_and_all_programs_toget
     both = runs(MLP, seeds=(0, 1))
     trainer = fit.Trainer(dataset)
     choice = trainer.choose(both, 2, "jit")
+    built = trainer._built
     programs = trainer.programs(choice.layout, both[0])
     assert "not probed" in choice.why
+    assert programs is built
     assert programs.compilation.programs == 3
     programs.compile_all()
     assert programs.compilation.programs == 3

@@ -210,7 +210,8 @@ def claims(summary: Summary) -> Table | None:
         "counts must be equal. It holds if the whole measured interval lies in the range, does not hold if all of it "
         "lies outside, and else, or without an interval, nothing can be told. Accuracies, macro averages, shares and "
         "deviations in percent.",
-        *(["Each at least: holds if no run of those at hand is below the figure, whatever the interval."]
+        *(["Each at least: does not hold if one run is below the figure, holds if all runs are there and none is, "
+           "whatever the interval."]
           if any(claim.kind == "each_at_least" for claim in summary.claims) else []),
         *(note for words, note in _MEANINGS.items() if any(word in metric for metric in stated for word in words)),
         *(["Not auditable: what the runs' records cannot tell, with the reason before the protocol."]
@@ -237,8 +238,8 @@ _MEANINGS = {
                 "validation images included; a layer's are its inputs and outputs for one batch; activations are the "
                 "sum of these over layers with parameters; numbers held are pixels, parameters and activations.",
     ("_bytes",): "Bytes: four a number; the memory estimate is of parameters, gradients, optimizer and activations, "
-                 "without data; compiled is the training program's own figure, data included; measured what the "
-                 "process held above its start.",
+                 "without data; compiled is the training program's own figure, data included; measured the most "
+                 "that any run saw in use, of the process above its start on a CPU, of the device elsewhere.",
     ("training_images",): "Training images: those of the data set, validation images included, on which no run here "
                           "trains.",
     ("macro_", "predicted_", "confusion_"): "Precision, recall, F1, predicted counts and confusion come from the "
@@ -259,6 +260,5 @@ def _measured(claim: ClaimRow) -> str:
     if unit(claim.metric) != "number":
         lowest = "" if claim.lowest is None else f", lowest {rounded.single(claim.lowest, claim.metric)}"
         return rounded.score(found, claim.metric, sign) + lowest
-    shown = f"{sign},.0f" if claim.metric.endswith("_bytes") else f"{sign}.1f"
-    interval = "n/a" if found.low is None or found.high is None else f"{found.low:{shown}}, {found.high:{shown}}"
-    return f"{found.mean:{shown}} [{interval}]"
+    interval = "n/a" if found.low is None or found.high is None else f"{found.low:{sign}.1f}, {found.high:{sign}.1f}"
+    return f"{found.mean:{sign}.1f} [{interval}]"
