@@ -1,4 +1,5 @@
 import dataclasses
+import operator
 
 import pytest
 
@@ -94,8 +95,9 @@ def test_what_cannot_run_fails_when_it_is_built(changes, message):
     ("label_smoothing", 1.0), ("precision", "float16"), ("validation_size", 0), ("dataset", ""), ("train_size", -1),
 ])
 def test_a_wrong_value_is_refused_where_it_is_set(path, value):
-    with pytest.raises(ValueError, match=path.rpartition(".")[2]):
+    with pytest.raises(ValueError, match=path.rpartition(".")[2]) as caught:
         with_value(BASE, path, value)
+    assert "has no field" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("path", "values"), [
@@ -105,7 +107,7 @@ def test_what_is_unset_by_default_may_be_unset_again(path, values):
     config = BASE
     for value in values:
         config = with_value(config, path, value)
-    assert path.startswith("optimizer") or getattr(config, path) is None
+        assert operator.attrgetter(path)(config) == value
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

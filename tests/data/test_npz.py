@@ -10,7 +10,7 @@ import pytest
 from own_pictures import examples, loader
 from tiny_sets import message
 
-from harness.data import DataError
+from harness.data import DataError, npz
 
 
 def write(path: Path, **changes: object) -> str:
@@ -33,12 +33,16 @@ def test_images_and_labels_are_those_of_the_file(tmp_path: Path) -> None:
     assert (len(loaded.train.labels), len(loaded.validation.labels), loaded.warnings) == (18, 2, ())
 
 
-def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     load = loader(tmp_path)
     before = load(write(tmp_path / "a.npz"))
     after = load(write(tmp_path / "a.npz", x_test=examples((6, 6, 5), seed=2)[0]))
     assert before.fingerprint != after.fingerprint
-    assert isinstance(load(f"npz:{tmp_path}/a.npz").test.images, np.memmap)
+    monkeypatch.setattr(npz, "decode", lambda *arguments: pytest.fail("it was decoded again"))
+    again = load(f"npz:{tmp_path}/a.npz")
+    assert again.fingerprint == after.fingerprint
+    assert isinstance(again.test.images, np.memmap)
 
 
 def test_a_validation_part_is_used_and_told(tmp_path: Path) -> None:

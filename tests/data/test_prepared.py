@@ -69,7 +69,7 @@ def test_a_set_prepared_for_tensorflow_is_passed_over_where_there_is_none(tmp_pa
         ({"train": examples(9, 0) + examples(1, 1, side=9), "test": examples(3, 1)}, "images differ in size"),
         ({"train": examples(9, 0), "test": examples(3, 1, side=9)}, "test images (9, 9, 1)"),
         ({"train": examples(9, 0), "test": [(np.zeros((8, 8), np.uint8), -1)]}, "test labels span -1..-1"),
-        ({"train": examples(9, 0), "test": []}, "test"),
+        ({"train": examples(9, 0), "test": []}, "has no example of test"),
     ],
 )
 def test_a_prepared_set_of_another_form_is_one_clear_line(tmp_path: Path, splits: dict, words: str) -> None:

@@ -24,6 +24,9 @@ def test_every_value_has_bits_of_its_own(size):
     bits = np.asarray(bits16(jax.random.key(size), jnp.arange(3, dtype=jnp.uint32), size))
     assert bits.shape == (3, size)
     assert bits.dtype == np.uint16
+    # Two values make a word, of which hardly any of these are drawn twice.
+    words = np.ascontiguousarray(bits[:, :size // 2 * 2]).view(np.uint32)
+    assert np.unique(words).size > words.size - 20
     bits = bits.reshape(-1)
     if size > 10_000:
         coins = (bits[:, None] >> np.arange(16) & 1) - 0.5

@@ -35,6 +35,13 @@ runpy.run_module("harness.run", run_name="__main__", alter_sys=True)
 """
 
 
+def test_every_setting_is_tried_but_those_that_change_nothing_here():
+    """A misspelt variable would do nothing in silence."""
+    untried = {"jax_debug_key_reuse", "jax_softmax_custom_jvp", "jax_allow_f16_reductions", "jax_disable_jit",
+               "jax_debug_infs", "jax_check_tracer_leaks"}
+    assert {name.lower() for name in HOSTILE} == environment.NUMERICS.keys() - untried
+
+
 def test_settings_of_jax_in_the_environment_change_nothing(tmp_path):
     flags = ["--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0",
              "--epochs=1", "--set=augment.shift_px=1", "--set=augment.mixup=0.3"]
@@ -72,11 +79,16 @@ def test_a_checkpoint_is_of_its_code_versions_and_settings():
 
 
 def test_the_training_code_is_all_that_training_imports_and_nothing_else():
+    """But for what says where, when and how long something is computed, not what."""
+    no_part = {"checkpoint", "environment", "layout", "probe", "processes", "stopping", "turns", "watcher"}
     told = subprocess.run(
-        [sys.executable, "-c", "import sys, harness.training.train; print(*sys.modules)"], cwd=ROOT,
+        [sys.executable, "-c", "import sys, harness.training.trainer; print(*sys.modules)"], cwd=ROOT,
         capture_output=True, text=True, check=True).stdout.split()
     needed = {name.removeprefix("harness.").replace(".", "/") for name in told if name.startswith("harness.training.")}
-    assert all({name, name.rpartition("/")[0]} & set(environment.TRAINING) for name in needed)
+    needed -= {f"training/{name}" for name in no_part}
+    packages = {name.rpartition("/")[0] for name in needed} - {"training"}
+    alone = {name for name in needed if name.rpartition("/")[0] not in packages}
+    assert alone | packages | {"data/features"} == set(environment.TRAINING)
 
 
 @pytest.fixture

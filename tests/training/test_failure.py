@@ -1,5 +1,7 @@
 import errno
+import gc
 import pickle
+import weakref
 
 import jax
 import pytest
@@ -19,8 +21,8 @@ def raised(error):
     (jax.errors.JaxRuntimeError('INTERNAL: callback: Traceback (most recent call last):\n  File "a.py", line 1, in f\n'
                                 "RuntimeError: the sensor is off"),
      "error", "INTERNAL: callback: RuntimeError: the sensor is off"),
-    (MemoryError(), "oom", "MemoryError:  (test_failure.py, line 12)"),
-    (KeyError("width"), "error", "KeyError: 'width' (test_failure.py, line 12)"),
+    (MemoryError(), "oom", "MemoryError:  (test_failure.py, line 14)"),
+    (KeyError("width"), "error", "KeyError: 'width' (test_failure.py, line 14)"),
     (ValueError("x" * 9999), "error", "ValueError: " + "x" * 988),
 ])
 def test_a_failure_is_told_in_one_line_and_kept_whole(error, status, message):
@@ -30,7 +32,15 @@ def test_a_failure_is_told_in_one_line_and_kept_whole(error, status, message):
 
 
 def test_a_failure_holds_on_to_nothing_that_was_at_hand_when_it_happened():
-    pickle.dumps(Failure.of(raised(ValueError())))
+    class Held(ValueError):
+        """May be referred to weakly, unlike the exceptions that Python has."""
+
+    error = raised(Held())
+    held, failure = weakref.ref(error), Failure.of(error)
+    pickle.dumps(failure)
+    del error
+    gc.collect()
+    assert held() is None
 
 
 def test_failures_of_one_kind_and_place_are_alike():

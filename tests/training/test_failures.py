@@ -75,8 +75,9 @@ def is_odd(run):
 def test_whatever_a_cohort_raises_is_recorded_and_the_others_train(folder, monkeypatch, method):
     """While its layout is chosen, its states are built, its programs compiled, its checkpoints looked at."""
     monkeypatch.setattr(executor, "_check", lambda launch, cohorts: [])  # which asks for the same
-    failing_where(monkeypatch, method, is_odd, KeyError("no such layer"))
+    failed = failing_where(monkeypatch, method, is_odd, KeyError("no such layer"))
     execute(folder, TWO_NETWORKS)
+    assert failed
     found = folder.records()
     odd = "error" if method != "choose" else "done"  # another layout was taken
     assert [record.status for record in found.values()] == [odd] * 3 + ["done"] * 3

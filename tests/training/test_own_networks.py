@@ -213,6 +213,9 @@ def test_bfloat16_casts_inputs_and_parameters_and_keeps_statistics_in_float32():
     after, _ = jax.jit(step)(state, traced, batch, jnp.ones(32, bool))
     assert {leaf.dtype for leaf in jax.tree.leaves(after.weights)} == {jnp.dtype("float32")}
     assert "bf16" in str(jax.make_jaxpr(step)(state, traced, batch, jnp.ones(32, bool)))
+    cast, _ = train._cast(state.weights, traced["model"], "bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(cast.params)} == {jnp.dtype("bfloat16")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(cast.statistics)} == {jnp.dtype("float32")}
 
 
 def test_a_record_names_the_class_and_its_fields():

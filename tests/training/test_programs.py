@@ -165,7 +165,8 @@ def test_a_program_that_needs_more_than_the_device_has_is_refused(dataset):
 
 def test_the_compilation_cache_is_counted(dataset, tmp_path):
     start = train.init(dataclasses.replace(MLP, batch_size=31), 0, dataset.num_classes, dataset.image_shape)
-    old = jax.config.jax_compilation_cache_dir
+    settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    old = {name: jax.config.values[name] for name in settings}
     try:
         jax.config.update("jax_compilation_cache_dir", str(tmp_path))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -178,7 +179,8 @@ def test_the_compilation_cache_is_counted(dataset, tmp_path):
             jax.clear_caches()
         after = environment.cache_counts()
     finally:
-        jax.config.update("jax_compilation_cache_dir", old)
+        for name, value in old.items():
+            jax.config.update(name, value)
     assert (first.compilation.programs, first.compilation.cache_hits, first.compilation.cache_misses) == (1, 0, 1)
     assert (second.compilation.cache_hits, second.compilation.cache_misses) == (1, 0)
     assert (after[0] - before[0], after[1] - before[1]) == (1, 1), "of this thread, which compiled neither of the two"

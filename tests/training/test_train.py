@@ -236,6 +236,8 @@ def test_augmentation_happens_in_training_alone(dataset):
     _, sums = whole_epoch(program)(state, traced, split)
     whole = train.evaluate(program, state.weights, traced, split).sums
     assert abs(float(sums.loss - whole.loss)) > 1e-3
+    plain, _, traced = start(PLAIN, dataset)
+    assert train.evaluate(plain, state.weights, traced, split).sums.loss == whole.loss
 
 
 @pytest.mark.parametrize("config", [PLAIN, CNN], ids=["mlp", "cnn"])
