@@ -76,7 +76,8 @@ def decode(name: str, folder: Path) -> Decoded:
                 f"{name}: the prepared set in {folder} has no {' and no '.join(sorted(absent))} split, "
                 f"only {', '.join(builder.info.splits)}"
             )
-        if empty := [split for split, info in builder.info.splits.items() if not info.num_examples]:
+        if empty := [split for split in ("train", "test", "validation")
+                     if split in builder.info.splits and not builder.info.splits[split].num_examples]:
             raise DataError(f"{name}: the prepared set in {folder} has no example of {' and none of '.join(empty)}")
         train = _split(name, builder, "train", image_key, label_key)
         test = _split(name, builder, "test", image_key, label_key)

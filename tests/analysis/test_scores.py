@@ -58,7 +58,7 @@ def test_the_calibration_error_is_that_of_15_equal_bins_by_hand():
     assert scores.calibration_error({name: run[name] for name in ("label", "predicted")}, CLASSES) is None
 
 
-def test_log_loss_is_the_test_loss_which_is_scikit_learns():
+def test_log_loss_is_another_name_of_the_test_loss():
     """The harness's own loss is held against optax's elsewhere; here, that both names mean the same thing."""
     logits, label = drawn()
     powers = np.exp(logits)
@@ -123,5 +123,5 @@ def test_predictions_of_the_last_epoch_are_not_kept():
     assert View(metric="log_loss", select="last").lower_is_better
 
 
-def test_names_that_are_taken_are_refused_to_metrics_of_ones_own():
+def test_names_that_are_taken_are_all_that_a_report_knows():
     assert set(metrics.TAKEN) == set(cells.METRICS)

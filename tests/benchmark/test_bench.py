@@ -188,7 +188,7 @@ def test_a_report_from_stored_measurements_is_the_same_every_time(tmp_path):
     assert float(torch["throughput_median"]) == 2000
 
 
-def test_scaling_is_drawn_relative_to_the_first_point(tmp_path):
+def test_scaling_is_drawn_relative_to_the_first_point(tmp_path, monkeypatch):
     cases = [case(runs=1, ours=side(1000, 1.0)), case(runs=4, ours=side(4000, 2.0)),
              case(runs=1, ours=side(2000, 2.0)) | {"scale": 2, "examples": 2000}]
     for one in cases:
@@ -197,6 +197,10 @@ def test_scaling_is_drawn_relative_to_the_first_point(tmp_path):
     path.write_text(json.dumps(results(*cases)))
     bench.report(path, Console(file=io.StringIO()))
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(plots.plots, "png", lambda draw: draw)
+    by_runs, by_scale = plots.scaling(results(*cases))().axes
+    drawn = [[list(line.lines[0].get_ydata()) for line in axes.containers] for axes in (by_runs, by_scale)]
+    assert drawn == [[[1.0, 0.5]], [[1.0, 1.0]]]
 
 
 def run(results_dir, *flags):

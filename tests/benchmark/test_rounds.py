@@ -10,6 +10,7 @@ import pytest
 
 from ablations.spec import OptimizerConfig, RunConfig
 from harness.benchmark import rounds, workloads
+from harness.training import environment
 from models import CNNConfig, MLPConfig, TransferConfig
 
 TINY = workloads.Workload("tiny", RunConfig("made_up", MLPConfig(hidden=(16,), dropout=0.1, batch_norm=True),
@@ -99,14 +100,17 @@ def test_the_benchmarks_own_processes_are_no_other_load(ended):
     assert left_out == pytest.approx(0.85, abs=0.15)
 
 
-def test_an_unrelated_process_is_other_load():
-    """Its parent ends at once, so it belongs to nobody here."""
-    before = rounds.other_cpu_s()
-    subprocess.run(["sh", "-c", '"$0" -c "$1" &', sys.executable, BURN], check=True)
-    deadline = time.monotonic() + 20
-    while rounds.other_cpu_s() - before < 0.6:
+def test_an_unrelated_process_is_other_load(tmp_path):
+    """Its parent ends at once, so it belongs to nobody here, and nothing that it spends is left out."""
+    machine, others = machine_cpu_s(), rounds.other_cpu_s()
+    ended = tmp_path / "ended"
+    subprocess.run(["sh", "-c", '"$0" -c "$1" &', sys.executable, f"{BURN}\nopen({str(ended)!r}, 'w').close()"],
+                   check=True)
+    deadline = time.monotonic() + 60
+    while not ended.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert (machine_cpu_s() - machine) - (rounds.other_cpu_s() - others) < 0.4
 
 
 def installed(*packages):
@@ -168,8 +172,8 @@ def test_a_whole_command_is_timed_with_its_parts_from_cold_caches():
 def test_the_peak_counts_its_operations():
     with rounds.Side("peak", workloads.job(TINY, "float32", 1)) as side:
         prepared = side.ask("prepare", settings=SETTINGS["peak"])
-        assert prepared["work"] % (2 * 64**3) == 0
-        assert 1e8 < prepared["work"] / side.ask("time") < 1e14
+        assert prepared["work"] == 2 * 64**3 * prepared["repeats"] * environment.cores()
+        assert side.ask("time") > 0
 
 
 def test_a_side_that_cannot_start_says_why_in_one_line(monkeypatch):

@@ -15,8 +15,11 @@ from place import ROOT
 
 from ablations import ABLATIONS
 from harness import records
+from harness.analysis.summarize import summarize
 from harness.records.configs import config_hash
 from harness.records.leases import Leases, held_by_others
+from harness.records.loaded import Loaded
+from harness.reporting.figures import figures
 
 QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
 NAME = "quickstart,epochs=20"
@@ -62,6 +65,15 @@ def test_a_launch_leaves_records_tables_and_pictures(straight):
     assert list(table["status"]) == ["done", "done"]
     assert (table["best.test_accuracy"] > 0.5).all()
     assert (table["cost.compiled_bytes"] > 0).all()
+
+
+def test_what_a_launch_leaves_can_all_be_drawn(straight):
+    """The launch of this file draws nothing, so that it takes seconds."""
+    loaded = Loaded(records.Folder(straight, NAME))
+    drawn, missing = figures.draw(loaded, summarize(NAME, loaded.plan, loaded.records, predictions=loaded.predictions))
+    assert {figure.name for figure in drawn} >= {"curves_accuracy", "confusion", "test_images", "mispredictions",
+                                                 "predicted_classes", "calibration", "weights"}
+    assert not {figure.name for figure in drawn} & missing.keys()
 
 
 def test_the_second_launch_trains_nothing(straight):

@@ -52,6 +52,7 @@ def test_it_follows_every_run_from_waiting_to_its_record(folder, monkeypatch):
 
 
 def test_it_is_written_at_most_once_a_second_between_starts_and_ends(folder, monkeypatch):
+    assert file._LEAST_S == 1.0
     monkeypatch.setattr(file, "_LEAST_S", 1e9)
     written = []
     whole = records.Folder.keep_progress

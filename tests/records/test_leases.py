@@ -87,6 +87,15 @@ def test_holding_renews_and_waiting_ends_once_that_is_seen(folder):
         assert other.take(["a", "b"]) == ["b"]
 
 
+def test_waiting_ends_once_another_host_is_seen_to_renew(folder):
+    dead(folder, "c", 0)
+    renewing, until = threading.Timer(0.2, lambda: os.utime(folder / "c")), time.monotonic() + 20
+    with Leases(folder, expires_s=60, renewed_s=0.05) as held:
+        renewing.start()
+        known = held.until_known(["c"], stopped=lambda: not renewing.is_alive() and time.monotonic() > until)
+    assert {name: owner.host for name, owner in known.items()} == {"c": "elsewhere"}
+
+
 def test_what_another_has_put_in_a_leases_place_is_put_back(folder):
     dead(folder, "a", 0)
     read = leases._read(folder / "a")
@@ -98,13 +107,13 @@ def test_what_another_has_put_in_a_leases_place_is_put_back(folder):
 def test_a_lock_that_passes_from_one_to_another_is_not_taken_for_forgotten(tmp_path, monkeypatch):
     """Each holds it for less than a forgotten one is waited for, all together for longer."""
     path, removed = tmp_path / ".plan.lock", []
-    monkeypatch.setattr(leases, "_FORGOTTEN_S", 0.3)
+    monkeypatch.setattr(leases, "_FORGOTTEN_S", 1.5)
     monkeypatch.setattr(leases, "_removed", lambda path, held: removed.append(held))
     path.write_text("a")
 
     def passes_on():
         for text in "bcd":
-            time.sleep(0.15)
+            time.sleep(0.6)
             path.write_text(text)
         path.unlink()
 

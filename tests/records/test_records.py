@@ -43,7 +43,9 @@ def test_what_is_written_is_what_is_read(folder):
     folder.write(RUN.run_id, record(), CURVE, PREDICTIONS)
     assert folder.record(RUN.run_id) == record()
     pd.testing.assert_frame_equal(folder.curve(RUN.run_id), CURVE)
-    for name, values in folder.predictions(RUN.run_id).items():
+    found = folder.predictions(RUN.run_id)
+    assert found.keys() == PREDICTIONS.keys()
+    for name, values in found.items():
         np.testing.assert_array_equal(values, PREDICTIONS[name])
         assert values.dtype == PREDICTIONS[name].dtype
 

@@ -131,5 +131,6 @@ def test_one_cell_answers_nothing():
 def test_names_of_any_kind_are_printable_in_the_answer(name):
     for levels in ([name, "y"], ["y", name]):
         words = answered({"a": levels, "b\n": ["0", name]}, lambda labels: 0.9 + 0.05 * (labels["a"] == name))
+        assert words.startswith(("Against ", "On average "))
         assert words.isprintable()
         assert len(words) < 2000

@@ -60,7 +60,7 @@ def test_both_states_are_on_one_scale_and_whole(shape):
     np.testing.assert_allclose(second.get_array(), 2 * first.get_array(), rtol=1e-6)
     assert first.get_array().size == initial.size
     steps = [patch.get_data().values for axes in figure.axes for patch in axes.patches if hasattr(patch, "get_data")]
-    np.testing.assert_allclose([values.sum() for values in steps], 100)
+    np.testing.assert_allclose([values.sum() for values in steps], [100, 100])
 
 
 def test_a_dense_unit_is_an_image_over_its_input():

@@ -12,7 +12,6 @@ import sys
 import commands
 import pytest
 import synthetic
-from absl import flags
 from place import ROOT
 from reports import plain, render, table_rows
 from rich.console import Console
@@ -147,7 +146,10 @@ def test_a_run_without_its_curve_counts_and_the_curve_is_missed(results):
 
 
 def test_importing_defines_no_flags():
-    assert "ablation" not in flags.FLAGS
+    code = ("from absl import app, flags\nbefore = set(flags.FLAGS)\nimport harness.report\n"
+            "print(set(flags.FLAGS) - before)")
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "set()\n"
 
 
 def test_the_program_imports_neither_jax_nor_models(results):

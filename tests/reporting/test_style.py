@@ -83,8 +83,14 @@ def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):
 
 def test_a_palette_changes_no_pixel_to_be_seen():
     summary, drawn = made_up(6)
-    picture = style.render(lambda: curves.learning_curves(summary, drawn, "accuracy"), vector=True)
+    figures = []
+    picture = style.render(
+        lambda: figures.append(curves.learning_curves(summary, drawn, "accuracy")) or figures[-1], vector=True)
     image = Image.open(io.BytesIO(picture.png))
+    whole = np.asarray(figures[-1].canvas.buffer_rgba())[..., :3].astype(int)
+    off = np.abs(np.asarray(image.convert("RGB")).astype(int) - whole).max(axis=2)
+    assert off.max() < 100
+    assert (off > 20).mean() < 1e-3, "but for some pixels at the edges of lines"
     assert image.mode == "P"
     assert (255, 255, 255) in {colour for _, colour in image.convert("RGB").getcolors()}
     for colour in ("#D55E00", "#0072B2", "#009E73"):

@@ -32,10 +32,10 @@ def test_a_failure_is_told_in_one_line_and_kept_whole(error, status, message):
 
 
 def test_a_failure_holds_on_to_nothing_that_was_at_hand_when_it_happened():
-    class Held(ValueError):
+    class HeldError(ValueError):
         """May be referred to weakly, unlike the exceptions that Python has."""
 
-    error = raised(Held())
+    error = raised(HeldError())
     held, failure = weakref.ref(error), Failure.of(error)
     pickle.dumps(failure)
     del error

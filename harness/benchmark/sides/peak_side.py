@@ -61,7 +61,7 @@ class Side:
         while (once := self.time()) < LEAST_S / 4:
             self.repeats *= 2
         self.repeats = max(1, round(self.repeats * LEAST_S / once))
-        return {"compile_s": compile_s, "work": 2 * size**3 * self.repeats * devices}
+        return {"compile_s": compile_s, "repeats": self.repeats, "work": 2 * size**3 * self.repeats * devices}
 
     def time(self) -> float:
         started = time.perf_counter()
