@@ -1,6 +1,7 @@
 """Which parts of the head matter on frozen MobileNetV2 features: batch norm, dropout, hidden layers?
 
-Run: python -m harness.run --ablation=cifar10_transfer_head --weights_dir=DIR      Cost: 36 runs, not measured yet
+Run: python -m harness.run --ablation=cifar10_transfer_head --weights_dir=DIR
+Cost: 36 runs of 3 to 43 s, two at a time; before them features, 4 min (AMD EPYC, 2 cores)
 """
 
 import dataclasses
