@@ -6,16 +6,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-import hypothesis
 import jax
 import pytest
 from small import small_dataset
 
 from harness.data import Dataset, cache
 
-# What is drawn is the same each time, and a machine that is busy is no failure.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("house")
 jax.config.update("jax_num_cpu_devices", 4)
 # The same programs are compiled by many tests, and by the next run of the suite: each worker keeps what it compiled,
 # and what the commands it launches keep, in a cache of its own for which it waits for nobody.

@@ -140,17 +140,17 @@ def claimed(summary: Summary) -> str:
         if claim.verdict == "does not hold" and claim.measured.mean is not None:
             found = claim.measured.mean if claim.lowest is None else claim.lowest
             refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(found)
-    metrics = {f"{figure(claim, labels)}: {stated(claim)}": claim.metric for claim in summary.claims}
-    named = {"does not hold": f" ({listed([_refuted(words, metrics[words], of) for words, of in refuted.items()])})"}
+    about = {f"{figure(claim, labels)}: {stated(claim)}": claim for claim in summary.claims}
+    named = {"does not hold": f" ({listed([_refuted(words, about[words], of) for words, of in refuted.items()])})"}
     parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{named.get(verdict, '')}"
              for verdict, words in _VERDICTS.items() if counts[verdict]]
     return f"Of what the source claims, cell by cell, {', '.join(parts)}." if parts else ""
 
 
-def _refuted(words: str, metric: str, measured: Sequence[float]) -> str:
-    low, high = (f"{value:,.0f}" if unit(metric) == "number" else rounded.single(value, metric)
+def _refuted(words: str, claim: ClaimRow, measured: Sequence[float]) -> str:
+    low, high = (f"{value:,.0f}" if unit(claim.metric) == "number" else rounded.single(value, claim.metric)
                  for value in (min(measured), max(measured)))
-    what = "lowest" if ": each at least" in words else "measured"
+    what = "measured" if claim.lowest is None else "lowest"
     return f"{words}, {what} {low if low == high else f'{low} to {high}'}"
 
 

@@ -187,6 +187,9 @@ def test_over_missing_cells_a_level_is_compared_in_matched_pairs_alone():
         ("a", "1"): (1.0, 2), ("a", "2"): (2.0, 2), ("b", "y"): (10.0, 2), ("b", "z"): (20.0, 2)}
     assert found.note.startswith("Not every combination of levels is there: a main effect is the mean over pairs of "
                                  "cells that differ in that factor alone (a=1: 2; a=2: 2; b=y: 2; b=z: 2).")
+    cells = {labels: np.mean(list(additive()[labels].values())) for labels in there}
+    z, x = (np.mean([mean for (_, b), mean in cells.items() if b == level]) for level in "zx")
+    assert z - x == 19.5, "a mean over what is there would mix b up with a"
 
 
 def test_a_cell_of_which_no_run_is_done_costs_its_pairs_and_not_the_effects():
