@@ -85,6 +85,7 @@ FASHION_REGULARIZATION = (
           ("none", "compared with a naive network that is not described; no figures"),
           *((other, "called optimal, and compared with the naive network alone; no figures")
             for other in ("batch_norm", "dropout", "l2")))),
+    lowest_test_error("kind of regularization"),
     Claim(_FACTORS, "maximum of test accuracy over 20 epochs, of each network",
           unaudited="the test set is read here at the best validation epoch and the last alone",
           protocol="printed by the code shown, whose validation set is the test set; the text has no figures"),
@@ -131,10 +132,10 @@ FASHION_MLP = (
     *_counts(_DENSE, _DROPOUT, "counted as one byte per number, without gradients and optimizer",
              numbers_held=47_475_082),
     *_counts(_DENSE, _DROPOUT, f"{_BYTES}; float32 takes four", parameters_bytes=235_146),
-    *_counts(_DENSE, _DROPOUT, "the same figure, read to the byte as the memory that training takes",
-             memory_estimate_bytes=47_475_082, compiled_bytes=47_475_082),
-    Claim(_DENSE, "measured_peak_bytes", 47_475_082, within=4_747_508, labels=_DROPOUT,
-          protocol=f"the same figure, read so as well, to a tenth; {_OURS}"),
+    *(Claim(_DENSE, metric, 47_475_082, within=4_747_508, labels=_DROPOUT,
+            protocol=f"the same figure, read as the bytes that training takes{what}; a tenth off still counts: {_OURS}")
+      for metric, what in (("memory_estimate_bytes", ", against an estimate without the data"),
+                           ("compiled_bytes", ""), ("measured_peak_bytes", ""))),
     *_counts(_DENSE, _DROPOUT, training_images=60_000, numbers_per_image=784, classes=10),
     Claim(_DENSE, "test_accuracy", 0.0, "at_least", over={"dropout": "0"},
           protocol="dropout is said to improve generalization, in general and without a figure; rates not given"),
@@ -144,7 +145,8 @@ FASHION_MLP = (
     Claim(_DENSE, "the range of the initial weights differs by layer",
           unaudited="records keep the initial weights of the first layer alone", protocol="Glorot uniform, as here"),
     Claim(_DENSE, "two hidden layers of 256 and 128 units, batch 128, 20 epochs and Adam suit the data",
-          unaudited=_REASONS),
+          unaudited=_REASONS, protocol="among them: half the units in the second layer reduce overfitting, and very "
+                                       "small batches would increase performance and time"),
 )
 
 _POST = {"dropout": "0.3"}

@@ -78,6 +78,7 @@ def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]]
         if claim.unaudited:
             rows.append(_row(claim, next(iter(about)) if len(about) == 1 else None, None, Estimate(0), "not auditable"))
             continue
+        before = len(rows)
         for cell, labels in about.items():
             over = None
             if claim.over is not None:
@@ -93,6 +94,8 @@ def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]]
             judged = (_judge_each(claim.value, lowest, all_done=len(values) == runs[cell])
                       if claim.kind == "each_at_least" else verdict(claim.kind, claim.value, claim.within, measured))
             rows.append(_row(claim, cell, over, measured, judged, lowest))
+        if len(rows) == before:  # no cell has what it is to be compared with
+            rows.append(_row(claim, None, None, Estimate(0), "not measured"))
     return tuple(rows)
 
 
@@ -120,7 +123,7 @@ def verdict(kind: str, value: float, within: float, measured: Estimate) -> Verdi
     if the whole interval is inside, does not hold if all of it is outside, and else nothing can be told.
 
     Args:
-      measured: an exact count has both ends of its interval at the mean.
+      measured: of an exact count, the ends of its interval are the least and the greatest that a run has.
     """
     if measured.mean is None:
         return "not measured"
@@ -153,9 +156,11 @@ def is_exact(metric: str) -> bool:
 
 def _measure(metric: str, here: Mapping[int, float], there: Mapping[int, float] | None) -> Estimate:
     """Estimates a metric, or its paired difference from `there`, from seed -> value."""
-    if metric == "measured_peak_bytes" and here:  # one process trains run after run, and keeps what it once held
-        most = float(max(here.values()))
-        return Estimate(len(here), most, 0.0, most, most)
+    if metric == "measured_peak_bytes":  # one process trains run after run, and keeps what it once held
+        if not here or there == {}:
+            return Estimate(0)
+        most = float(max(here.values()) - max(there.values() if there else [0]))
+        return Estimate(min(len(here), len(there or here)), most, 0.0, most, most)
     if there is not None:
         found = paired_difference(list(here.values()), list(here), list(there.values()), list(there))
     else:
@@ -166,7 +171,9 @@ def _measure(metric: str, here: Mapping[int, float], there: Mapping[int, float] 
             found = dataclasses.replace(found, low=max(found.low, lowest), high=min(found.high, highest))
     if not is_exact(metric) or found.mean is None:
         return found
-    return dataclasses.replace(found, low=found.mean, high=found.mean) if not found.sd else found
+    values = ([here[seed] - there[seed] for seed in here if seed in there] if there is not None
+              else list(here.values()))
+    return dataclasses.replace(found, low=min(values), high=max(values))
 
 
 def _values(claim: PlannedClaim, records: Sequence[RunRecord], predictions: Mapping[int, Predictions]

@@ -87,13 +87,17 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
     cells = {cell: values.get(cell, {}) for cell in (itertools.product(*factors.values()) if full else planned)}
     there = {cell: of_cell for cell, of_cell in cells.items() if of_cell}
     everywhere = set().union(*cells.values())
+    if len(everywhere.intersection(*there.values())) < 2 <= len(everywhere):
+        # Cells that lack most seeds would leave all others a single one; without them there are matched pairs.
+        there = {cell: here for cell, here in there.items() if here.keys() == everywhere} or there
     seeds = sorted(everywhere.intersection(*there.values()))
     short = [_named(factors, cell) for cell, here in cells.items() if here.keys() != everywhere or not here]
     named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
     matched = not full or len(there) < len(cells)
     margins = _margins(factors, there, matched=matched) if seeds else ()
     if not margins:
-        return Effects(note=f"Effects are n/a: no seed is done in every cell; short of runs: {named}.")
+        return Effects(note=f"Effects are n/a: no seed is done in every cell; short of runs: {named}." if short else
+                       "Main effects and interactions are n/a: not every combination of levels is planned.")
     notes = [_matched_note(factors, margins, [_named(factors, cell) for cell in cells if cell not in there])
              ] if matched else []
     if left_out := ", ".join(map(str, sorted(everywhere - set(seeds)))):
@@ -118,8 +122,9 @@ def _matched_note(factors: Mapping[str, Sequence[str]], margins: Sequence[Margin
     counts = "; ".join(f"{one.factor}={one.level}: {one.pairs}" for one in margins)
     known = {(one.factor, one.level) for one in margins}
     lost = [f"{name}={level}" for name, levels in factors.items() for level in levels[1:] if (name, level) not in known]
-    return ("Not every combination of levels is there" + (f" (without a done run: {'; '.join(empty)})" if empty else "")
-            + f": a main effect is the mean over pairs of cells that differ in that factor alone ({counts})"
+    left_out = f" (without a done run, or short of seeds: {'; '.join(empty)})" if empty else ""
+    return (f"Not every combination of levels is there{left_out}: a main effect is the mean over pairs of cells that "
+            f"differ in that factor alone ({counts})"
             + (f", and n/a for {'; '.join(lost)}, which has fewer than two" if lost else "") + ".")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
-from harness.analysis.power import MOST_SEEDS
+from harness.analysis.power import LEVEL, MOST_SEEDS, POWER
 from harness.analysis.stats import holm
 
 # Chosen by the simulation: with 1.5 the family-wise error exceeds 5 % where noise variances differ tenfold.
@@ -40,28 +40,36 @@ class Contrast:
     p: float | None = None
     holm: float | None = None
 
-    def detectable(self, seeds: int | None = None) -> float | None:
-        """Gives the true difference that so many seeds show with power 0.8 at the 5 % level, uncorrected.
+    def detectable(self, seeds: int | None = None, comparisons: int = 1) -> float | None:
+        """Gives the true difference that so many seeds show with power 0.8 at the 5 % level.
 
-        The noise is what was seen; its degrees of freedom grow with the seeds. Without a number, those that were seen.
+        The noise is what was seen; its degrees of freedom grow with the seeds.
 
-        Source: the shifted t distribution, an approximation of the noncentral one.
+        Args:
+          seeds: None means as many as were seen.
+          comparisons: that the level is shared by; of Holm's correction this is what the first of them must pass.
+
+        Source: the noncentral t distribution; Cohen 1988, ch. 2.
         """
         if self.mean is None or self.high is None or self.degrees is None:
             return None
         seeds = seeds or self.n
         error = (self.high - self.mean) / float(special.stdtrit(self.degrees, 0.975)) * math.sqrt(self.n / seeds)
         degrees = self.degrees * (seeds - 1) / (self.n - 1)
-        return error * float(special.stdtrit(degrees, 0.975) + special.stdtrit(degrees, 0.8))
+        edge = special.stdtrit(degrees, 1 - LEVEL / 2 / comparisons)
+        return error * float(special.nctdtrinc(degrees, 1 - POWER, edge))
 
-    def seeds_needed(self, size: float) -> int | None:
+    def seeds_needed(self, size: float, comparisons: int = 1) -> int | None:
         """Finds how many seeds show a true difference of a size with power 0.8; None above `power.MOST_SEEDS`."""
-        if self.detectable() is None or (self.detectable(MOST_SEEDS) or 0.0) > size:
+        def suffice(seeds: int) -> bool:
+            return (self.detectable(seeds, comparisons) or 0.0) <= size
+
+        if self.detectable() is None or not suffice(MOST_SEEDS):
             return None
         few, many = 1, MOST_SEEDS
         while many - few > 1:
             middle = (few + many) // 2
-            few, many = (few, middle) if (self.detectable(middle) or 0.0) <= size else (middle, many)
+            few, many = (few, middle) if suffice(middle) else (middle, many)
         return many
 
 

@@ -15,7 +15,9 @@ from harness.records import RunRecord, Scores
 Predictions = Mapping[str, np.ndarray]
 RECORDED = tuple(field.name for field in dataclasses.fields(Scores) if field.name != "epoch")
 TOP = 5
-_FRACTIONS = ("accuracy", "_precision", "_recall", "_f1", "_share", "_deviation", "calibration_error")
+# Besides all that end in accuracy, those of one's own included.
+_FRACTIONS = ("macro_precision", "macro_recall", "macro_f1", "predicted_count_deviation", "confusion_share",
+              "calibration_error")
 
 
 def lower_is_better(metric: str) -> bool:
@@ -25,7 +27,7 @@ def lower_is_better(metric: str) -> bool:
 
 def is_fraction(metric: str) -> bool:
     """Whether values are fractions, which are printed in percent."""
-    return metric.endswith(_FRACTIONS)
+    return metric.endswith("accuracy") or metric in _FRACTIONS
 
 
 def estimated(values: Sequence[float], metric: str) -> Estimate:

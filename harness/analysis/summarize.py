@@ -227,8 +227,7 @@ def _effects(plan: Plan | None, factors: Sequence[str], cells: Mapping[str, Mapp
     of_factors = factorial_effects(levels, {place(labels): scores[cell] for cell, labels in cells.items()}, planned)
     if of_factors.margins or is_full(levels, planned):
         return of_factors
-    return Effects(together=by_cells(), note="Main effects and interactions are n/a: not every combination of "
-                                             "levels is planned.")
+    return Effects(together=by_cells(), note=of_factors.note)
 
 
 def _sums(done: Mapping[str, Sequence[RunRecord]], baselines: Mapping[str, str], scores: Scores

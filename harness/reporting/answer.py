@@ -33,11 +33,14 @@ def headline(summary: Summary) -> str:
 def sentences(summary: Summary) -> list[str]:
     """Answers in a few sentences: what the factors do, which cell is best, the source's claims, what seeds leave open.
 
-    Nothing of fewer than two cells.
+    Of one cell, its score; nothing without a done run, or where only one of several cells has any.
     """
     verdict = summary.verdict
-    if verdict.leader is None or not verdict.behind:
+    if verdict.leader is None or (not verdict.behind and len(summary.rows) > 1):
         return []
+    if not verdict.behind:
+        [row] = summary.rows
+        return list(filter(None, (f"Mean: {_scored(row, summary)}; nothing is compared.", claimed(summary))))
     return list(filter(None, (*found(summary), lead(summary), claimed(summary), left_open(summary))))
 
 
@@ -45,15 +48,26 @@ def found(summary: Summary) -> list[str]:
     """Says what the factors do, each on average where they do not depend on each other, else cell by cell."""
     if summary.leaves_out:
         return list(filter(None, (worth(summary), _together(summary))))
+    averaged, by_cell = _told(summary)
+    judged = [_on_average(factor, summary) for factor in averaged] + (_cell_by_cell(summary) if by_cell else [])
+    return [sentence for sentence in (*judged, _together(summary)) if sentence]
+
+
+def _told(summary: Summary) -> tuple[list[str], bool]:
+    """Says which factors are told on average, and whether cells are told one by one."""
     effects = summary.effects or Effects()
     depend = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
     # Averages are against reference levels, not against a baseline that a reader has chosen.
     averaged = [factor for factor in dict.fromkeys(margin.factor for margin in effects.margins)
                 if factor not in depend and summary.view.baseline is None]
-    judged = [_on_average(factor, summary) for factor in averaged]
-    if not effects.margins or len(averaged) < len(summary.factors):
-        judged += _cell_by_cell(summary)
-    return [sentence for sentence in (*judged, _together(summary)) if sentence]
+    known = {(margin.factor, margin.level): is_clear(margin.contrast) for margin in effects.margins}
+    # A level that fails to train makes averages too noisy to tell what single cells show plainly.
+    hidden = any(not any(known.get(label) for label in summary.by_cell[cell].labels.items())
+                 for cell in (*summary.verdict.above, *summary.verdict.below))
+    references = {margin.factor: margin.reference for margin in effects.margins}
+    lost = any(summary.levels[factor] - {references[factor]} - {level for name, level in known if name == factor}
+               for factor in averaged)
+    return averaged if any(known.values()) or not hidden else [], hidden or lost or len(averaged) < len(summary.factors)
 
 
 def worth(summary: Summary) -> str:
@@ -84,7 +98,7 @@ def decided(summary: Summary) -> str:
     if looked is None or not looked.outcomes or summary.plan is None or summary.plan.stopping is None:
         return ""
     rows, within = summary.by_cell, 100 * summary.plan.stopping.within
-    words = {"differs": "decided to differ", "alike": f"decided to lie within {within:g} points of each other",
+    words = {"differs": "decided to differ", "alike": f"decided to lie within {within:g} points of it",
              "open": "still open", "failed": "without a pair of runs"}
     parts = []
     for answer, said in words.items():
@@ -99,17 +113,22 @@ def left_open(summary: Summary) -> str:
     """Says how small a difference the seeds could show, and how many half a point takes; empty if all is clear."""
     if summary.looked:
         return decided(summary)
-    margins, in_points = (summary.effects or Effects()).margins, summary.view.is_fraction
-    known = [(test, size) for test in (*(margin.contrast for margin in margins), *summary.verdict.against.values())
-             if not is_clear(test) and (size := test.detectable()) is not None]
+    (averaged, by_cell), in_points = _told(summary), summary.view.is_fraction
+    margins, cells = (summary.effects or Effects()).margins, summary.verdict.against.values()
+    tests = [(margin.contrast, len(margins)) for margin in margins if margin.factor in averaged]
+    tests += [(test, len(cells)) for test in cells] if by_cell or summary.leaves_out else []
+    known = [(test, size, beside) for test, beside in tests
+             if not is_clear(test) and (size := test.detectable(comparisons=beside)) is not None]
     if not known:
         return ""
-    seeds = statistics.mode(test.n for test, _ in known)  # a cell that lacks runs has noise of its own
-    usual = [(test, size) for test, size in known if test.n == seeds]
-    typical = rounded.single(statistics.median(size for _, size in usual), summary.view.metric)
+    # A cell that lacks runs has noise of its own.
+    seeds = max(statistics.multimode(test.n for test, _, _ in known))
+    usual = [(test, size, beside) for test, size, beside in known if test.n == seeds]
+    typical = rounded.single(statistics.median(size for _, size, _ in usual), summary.view.metric)
     shown = (f"{seeds} seeds show a true difference four times out of five if it is {typical}"
              f"{' points' if in_points else ''} or more")
-    needed = statistics.median_high(test.seeds_needed(HALF_A_POINT) or MOST_SEEDS + 1 for test, _ in usual)
+    needed = statistics.median_high(test.seeds_needed(HALF_A_POINT, beside) or MOST_SEEDS + 1
+                                    for test, _, beside in usual)
     if not in_points or needed <= seeds:
         return f"{shown}."
     return f"{shown}; half a point takes {f'about {needed}' if needed <= MOST_SEEDS else f'more than {MOST_SEEDS:,}'}."
@@ -120,13 +139,18 @@ def lead(summary: Summary) -> str:
     verdict, rows = summary.verdict, summary.by_cell
     assert verdict.leader is not None
     leader, view = rows[verdict.leader], summary.view
-    figure = f"{named(leader, summary)}, {rounded.score(leader.score, view.metric)}{' %' if view.is_fraction else ''}"
+    figure = f"{named(leader, summary)}, {_scored(leader, summary)}"
     if verdict.best:
-        return f"Best: {figure}; clearly ahead of every other cell."
+        undone = any(row.score.mean is None for row in summary.rows)
+        return f"Best: {figure}; clearly ahead of every other cell{' that has a done run' if undone else ''}."
     near = listed([named(rows[cell], summary) for cell in verdict.near])
     if len(verdict.near) == len(verdict.behind) > 1:
         near = "any other cell"
     return f"{'Lowest' if view.lower_is_better else 'Highest'} mean: {figure}; not clearly ahead of {near}."
+
+
+def _scored(row: CellRow, summary: Summary) -> str:
+    return f"{rounded.score(row.score, summary.view.metric)}{' %' if summary.view.is_fraction else ''}"
 
 
 def claimed(summary: Summary) -> str:
@@ -134,20 +158,21 @@ def claimed(summary: Summary) -> str:
     counts = Counter[str](claim.verdict for claim in summary.claims)
     if not counts.keys() - {"not auditable"}:
         return ""
-    labels = {row.cell: row.label for row in summary.rows}
-    refuted: dict[str, list[float]] = {}  # of a claim about each run the lowest
+    labels = {row.cell: named(row, summary) for row in summary.rows}
+    refuted: dict[str, list[ClaimRow]] = {}
     for claim in summary.claims:
-        if claim.verdict == "does not hold" and claim.measured.mean is not None:
-            found = claim.measured.mean if claim.lowest is None else claim.lowest
-            refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(found)
-    about = {f"{figure(claim, labels)}: {stated(claim)}": claim for claim in summary.claims}
-    named = {"does not hold": f" ({listed([_refuted(words, about[words], of) for words, of in refuted.items()])})"}
-    parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{named.get(verdict, '')}"
+        if claim.verdict == "does not hold":
+            refuted.setdefault(f"{figure(claim, labels)}: {stated(claim)}", []).append(claim)
+    which = {"does not hold": f" ({listed([_refuted(words, of) for words, of in refuted.items()])})"}
+    parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}{which.get(verdict, '')}"
              for verdict, words in _VERDICTS.items() if counts[verdict]]
     return f"Of what the source claims, cell by cell, {', '.join(parts)}." if parts else ""
 
 
-def _refuted(words: str, claim: ClaimRow, measured: Sequence[float]) -> str:
+def _refuted(words: str, claims: Sequence[ClaimRow]) -> str:
+    claim = claims[0]
+    measured = [found for one in claims  # of a claim about each run the lowest
+                if (found := one.measured.mean if one.lowest is None else one.lowest) is not None]
     low, high = (f"{value:,.0f}" if unit(claim.metric) == "number" else rounded.single(value, claim.metric)
                  for value in (min(measured), max(measured)))
     what = "measured" if claim.lowest is None else "lowest"

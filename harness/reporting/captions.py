@@ -43,7 +43,8 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     return (
         *apart_sentences(summary.apart),
         *planned.afterwards(summary),
-        *([_coverage(summary)] if any(row.runs["done"] < row.runs["planned"] for row in rows) else []),
+        *([_coverage(summary)] if any(row.runs[status] for row in rows for status in (*STATUSES[1:], "missing"))
+          else []),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
         *([baseline] if baseline.startswith("Differences are n/a") or _NOT_DONE in baseline else []),
         *_mixture_sentences(rows, done),
@@ -134,6 +135,8 @@ def _metric_sentences(summary: Summary) -> list[str]:
 def _baseline_sentence(summary: Summary) -> str:
     rows, view, plan = summary.rows, summary.view, summary.plan
     baselines = [row for row in rows if row.is_baseline]
+    if len(rows) < 2:
+        return "There is one cell, and nothing it is compared with."
     if not baselines:
         reason = "no planned cell has all reference levels" if plan else "without a plan the baseline is unknown"
         return f"Differences are n/a: {reason}."

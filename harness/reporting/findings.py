@@ -52,7 +52,7 @@ def run(entries: Sequence[Entry]) -> str:
                       for machine in machines),
             _distinct(f"{(machine.git_commit or 'unknown')[:_SHORT_COMMIT]}{'+' if machine.git_dirty else ''}"
                       for machine in machines),
-            f"{wall_s(entry.records) / 60:,.1f} min", f"`{_command(entry)}`")
+            _wall(entry.records), f"`{_command(entry)}`")
         lines.append(f"| [{entry.ablation}]({entry.ablation}/table.md) | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
@@ -64,6 +64,14 @@ def claims(entries: Sequence[Entry]) -> str:
     """Renders all claims of all ablations beside what was measured, as Markdown; empty where there is none."""
     table = evidence.all_claims({entry.ablation: entry.summary for entry in entries if entry.summary})
     return render.markdown([table]) if table else ""
+
+
+def _wall(records: Mapping[str, RunRecord]) -> str:
+    """Writes how long training took, and beside it the features of frozen backbones, each of which is made once."""
+    made = {(record.backbone.name, record.backbone.resolution): record.backbone.features_s or 0.0
+            for record in records.values() if record.backbone}
+    features = f" + {sum(made.values()) / 60:,.1f} min features" if sum(made.values()) else ""
+    return f"{wall_s(records) / 60:,.1f} min{features}"
 
 
 def wall_s(records: Mapping[str, RunRecord]) -> float:
@@ -83,7 +91,15 @@ def _command(entry: Entry) -> str:
     record = next(iter(entry.records.values()))
     rule = entry.summary.plan.stopping if entry.summary and entry.summary.plan else None
     looks = [f"--until_decided={100 * rule.within:g}", f"--max_seeds={len(rule.seeds)}"] if rule else []
-    return printable(shlex.join(["python", "-m", "harness.run", *again.of_ablation(record), *looks])).replace("`", "'")
+    folders = [f"--{flag}=DIR" for flag in again.folders(record)]
+    flags = [*again.of_ablation(record), *looks, *_layout(record), *folders]
+    return printable(shlex.join(["python", "-m", "harness.run", *flags])).replace("`", "'")
+
+
+def _layout(record: RunRecord) -> list[str]:
+    """Lists the layout's flag, if the launch was given one."""
+    placed = record.placement
+    return [f"--layout={placed.layouts[0]}"] if placed and placed.choice == "given by --layout" else []
 
 
 def _at(time: str) -> float:

@@ -165,6 +165,35 @@ def test_measured_memory_is_what_the_process_held_at_most_and_no_mean_of_seeds()
     assert near.claims[0].verdict == "holds"
 
 
+def measured_memory(**of_cells):
+    """Invents runs of cells that each held so many bytes, seed by seed."""
+    return [dataclasses.replace(run, cost=dataclasses.replace(run.cost, measured_peak_bytes=held))
+            for level, values in of_cells.items() for seed, held in enumerate(values)
+            for run in [synthetic.record({"a": level}, seed, 0.9)]]
+
+
+def test_a_difference_in_measured_memory_is_one_process_less_the_other():
+    stated = Claim("someone", "measured_peak_bytes", 60, "at_most", labels={"a": "y"}, over={"a": "x"})
+    [row] = claimed(stated, runs=measured_memory(x=(100, 300), y=(200, 350))).claims
+    assert (row.measured.mean, row.measured.n, row.verdict) == (50, 2, "holds")
+    [row] = claimed(stated, runs=measured_memory(x=(None,), y=(200,))).claims
+    assert row.verdict == "not measured"
+
+
+def test_a_count_that_differs_from_run_to_run_is_equal_to_no_figure():
+    runs = [dataclasses.replace(run, cost=dataclasses.replace(run.cost, compiled_bytes=held))
+            for held, run in ((seed + 40, synthetic.record({"a": "x"}, seed, 0.9)) for seed in range(3))]
+    inside, outside, near = claimed(*(Claim("someone", "compiled_bytes", value, within=within)
+                                      for value, within in ((41, 0), (50, 0), (41, 1))), runs=runs).claims
+    assert [row.verdict for row in (inside, outside, near)] == ["cannot tell", "does not hold", "holds"]
+
+
+def test_a_claim_whose_other_cell_is_not_there_is_not_measured_and_not_gone():
+    stated = Claim("someone", "test_accuracy", 0.0, "at_least", labels={"a": "y"}, over={"a": "z"})
+    [row] = claimed(stated, runs=[synthetic.record({"a": level}, 0, 0.9) for level in "xy"]).claims
+    assert (row.cell, row.verdict) == (None, "not measured")
+
+
 def confused(*mistakes):
     """Invents a run per seed on ten classes of 20, the last of 30; mistakes: (true, predicted) -> how many."""
     label = np.repeat(np.arange(10, dtype=np.uint8), [20] * 9 + [30])

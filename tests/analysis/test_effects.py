@@ -198,11 +198,26 @@ def test_a_cell_of_which_no_run_is_done_costs_its_pairs_and_not_the_effects():
     found = factorial_effects(THREE, values)
     assert {(one.factor, one.level): one.pairs for one in found.margins} == {
         ("a", "1"): 2, ("a", "2"): 3, ("b", "y"): 2, ("b", "z"): 3}
-    assert "(without a done run: a=1, b=y)" in found.note
+    assert "(without a done run, or short of seeds: a=1, b=y)" in found.note
     assert all(one.contrast.low < {"a": 1, "b": 10}[one.factor] * THREE[one.factor].index(one.level) < one.contrast.high
                for one in found.margins)
     squares = {one.parts[0][1] + one.parts[1][1]: one.contrast.mean for one in found.together}
     assert set(squares) == {"1z", "2y", "2z"}
+
+
+def test_a_cell_that_lacks_all_but_one_seed_costs_its_pairs_and_not_all_the_others_seeds():
+    values = additive(0.1)
+    gone = {cell: of_cell for cell, of_cell in values.items() if cell != ("1", "y")}
+    found = factorial_effects(THREE, values | {("1", "y"): {0: values["1", "y"][0]}})
+    assert contrasts(found) == contrasts(factorial_effects(THREE, gone))
+    assert all(one.contrast.n == 3 for one in found.margins)
+    assert "short of seeds: a=1, b=y)" in found.note
+
+
+def test_where_all_that_is_planned_is_done_a_missing_combination_is_the_reason():
+    found = factorial_effects(TWO, {cell: of for cell, of in by_hand().items() if cell != ("yes", "yes")},
+                              [cell for cell in by_hand() if cell != ("yes", "yes")])
+    assert found.note == "Main effects and interactions are n/a: not every combination of levels is planned."
 
 
 def test_a_level_with_fewer_than_two_pairs_has_no_average():

@@ -202,6 +202,16 @@ def test_a_wild_cell_is_judged_by_its_own_seeds():
     assert found.degrees == pytest.approx(2, abs=0.05)
 
 
+@pytest.mark.parametrize("beside", [1, 4])
+def test_what_seeds_can_show_is_found_four_times_out_of_five_at_the_corrected_level(beside):
+    half_width = float(scipy.stats.t.ppf(0.975, 5))
+    test = Contrast(n=6, mean=0.0, low=-half_width, high=half_width, degrees=5.0)
+    size = test.detectable(comparisons=beside)  # in standard errors
+    edge = float(scipy.stats.t.ppf(1 - 0.025 / beside, 5))
+    assert scipy.stats.nct.sf(edge, 5, size) == pytest.approx(0.8, abs=1e-6)
+    assert test.seeds_needed(size, beside) == 6
+
+
 def test_a_reference_that_is_no_cell_is_refused():
     with pytest.raises(KeyError, match="cell 9"):
         against(table(3, 3), "cell 9")

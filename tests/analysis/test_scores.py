@@ -88,10 +88,10 @@ def test_the_accuracy_with_test_time_augmentation_is_of_its_own_predictions():
     ("test_accuracy", False, True), ("top5_accuracy", False, True), ("macro_f1", False, True),
     ("log_loss", True, False),
     ("calibration_error", True, True), ("kappa", False, False), ("cost_error", True, False),
-    ("my_accuracy", False, True),
+    ("my_accuracy", False, True), ("count_deviation", False, False), ("mean_f1", False, False),
 ])
 def test_a_metrics_name_says_which_way_it_is_better_and_whether_it_is_in_percent(metric, lower, fraction):
-    view = View(metric=metric, own_metrics=("kappa", "cost_error", "my_accuracy"))
+    view = View(metric=metric, own_metrics=("kappa", "cost_error", "my_accuracy", "count_deviation", "mean_f1"))
     assert (view.lower_is_better, view.is_fraction) == (lower, fraction)
 
 

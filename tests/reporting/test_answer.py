@@ -122,8 +122,57 @@ def test_a_loss_has_no_points_and_less_is_better():
     assert "y (-0.1" in words
 
 
-def test_one_cell_answers_nothing():
-    assert answered({"a": ["x"]}, lambda labels: 0.9) == ""
+def test_one_cell_is_told_with_nothing_to_compare_it_with():
+    assert re.fullmatch(r"Mean: 90\.00 \[.*\] %; nothing is compared\.", answered({"a": ["x"]}, lambda labels: 0.9))
+
+
+def test_a_level_that_fails_to_train_hides_no_cell_that_is_clear():
+    def mean(labels):
+        return 0.9 - 0.03 * (labels["rate"] == "low") - 0.4 * (labels == {"net": "cnn", "rate": "high"})
+
+    def wild(run, labels):
+        best = dataclasses.replace(run.best, test_accuracy=run.best.test_accuracy + 0.3 * (run.seed == 1))
+        return dataclasses.replace(run, best=best) if labels == {"net": "cnn", "rate": "high"} else run
+
+    words = answered({"net": ["mlp", "cnn"], "rate": ["mid", "low", "high"]}, mean, change=wild)
+    assert "On average" not in words, "no average is clear"
+    assert re.match(r"Against net=mlp, rate=mid: net=(mlp|cnn), rate=low \(-[23]\.\d\d \[.*\]\) / .* clearly worse",
+                    words)
+
+
+def test_a_level_without_an_average_is_told_cell_by_cell():
+    factors = {"a": ["0", "1", "2"], "b": ["x", "y", "z"]}
+    runs = [synthetic.record({"a": one, "b": two}, seed, 0.7 + 0.1 * int(one) + NOISE[(seed + place) % 3])
+            for place, (one, two) in enumerate(itertools.product(*factors.values())) for seed in range(3)
+            if (one, two) not in {("2", "y"), ("2", "z")}]
+    found = summarize("made_up", synthetic.plan(factors, runs), synthetic.as_read(*runs))
+    words = " ".join(answer.sentences(found))
+    assert "On average" in words
+    assert re.search(r"Against a=0, b=x: a=2, b=x \(\+\d\d\.\d\d", words)
+
+
+def test_the_seeds_that_are_told_are_those_of_whole_cells():
+    runs = [synthetic.record({"a": level}, seed, 0.9 + NOISE[(seed + place) % 3])
+            for place, level in enumerate("xyz") for seed in range(3) if (level, seed) != ("y", 2)]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y", "z"]}, runs), synthetic.as_read(*runs))
+    assert [test.n for test in found.verdict.against.values()] == [2, 3]
+    assert " 3 seeds show a true difference" in " ".join(answer.sentences(found))
+
+
+def test_a_cell_without_a_done_run_is_not_among_those_that_the_best_is_ahead_of():
+    runs = [synthetic.record({"a": level}, seed, mean + NOISE[(seed + place) % 3])
+            for place, (level, mean) in enumerate((("x", 0.8), ("y", 0.9))) for seed in range(3)]
+    planned = [*runs, *(synthetic.record({"a": "z"}, seed, 0.9) for seed in range(3))]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y", "z"]}, planned), synthetic.as_read(*runs))
+    assert "clearly ahead of every other cell that has a done run." in " ".join(answer.sentences(found))
+
+
+def test_a_claim_about_each_run_is_refuted_by_its_lowest_whatever_other_cells_lack():
+    stated = synthetic.claimed(Claim("a notebook", "test_accuracy", 0.95, "each_at_least", state="best_validation"))
+    runs = [synthetic.record({"a": "x"}, seed, value) for seed, value in enumerate((0.952, 0.946))]
+    planned = [*runs, synthetic.record({"a": "y"}, 0, 0.9)]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, planned, claims=stated), synthetic.as_read(*runs))
+    assert "each at least 95.00, lowest 94.60)" in answer.claimed(found)
 
 
 @pytest.mark.parametrize("name", [

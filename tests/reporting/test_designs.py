@@ -112,7 +112,7 @@ def test_of_a_loss_less_is_worth_more():
 
 
 @pytest.mark.parametrize(("differs", "said"), [(0.05, "decided to differ: adam (4 seeds)"),
-                                               (0.0, "decided to lie within 0.5 points of each other: adam (4 seeds)")])
+                                               (0.0, "decided to lie within 0.5 points of it: adam (4 seeds)")])
 def test_seeds_until_decided_are_told_in_the_answer_and_below_the_table(differs, said):
     rule = records.Stopping(0.005, 2, tuple(range(6)))
     summary = reported({"kind": KINDS}, lambda labels: 0.9 + differs * (labels["kind"] == "adam"), seeds=(0, 1, 2, 3),

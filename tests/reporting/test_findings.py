@@ -6,6 +6,7 @@ import synthetic
 from harness.analysis.claims import ClaimRow
 from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
+from harness.records import BackboneFacts, Placement
 from harness.reporting import findings
 from harness.reporting.page.index import Entry
 
@@ -47,5 +48,15 @@ def test_each_table_stands_between_its_marks_and_the_rest_stays(entries):
     assert filled.startswith("before\n<!-- run -->\n| ablation | seeds |")
     assert filled.endswith("<!-- /run -->\nmiddle <!-- found --> no end")
     assert "old" not in filled
-    assert "21.0 min | `python -m harness.run --ablation=made_up` |" in filled
+    assert "21.0 min | `python -m harness.run --ablation=made_up --data_dir=DIR` |" in filled
     assert findings.filled(filled, entries) == filled
+
+
+def test_the_command_that_gives_a_row_again_has_its_layout_and_folders_and_its_features_their_time(entries):
+    placed = Placement(("1 device, one run",), "given by --layout", 3, 0, 3)
+    backbone = BackboneFacts("mobilenet_v2 1.0", 96, "none", "own.h5", "0" * 64, False, 90.0, False)
+    runs = {name: dataclasses.replace(one, placement=placed, backbone=backbone)
+            for name, one in entries[0].records.items()}
+    written = findings.run([dataclasses.replace(entries[0], records=runs)])
+    assert "21.0 min + 1.5 min features" in written, "of three runs the features are made once"
+    assert "--ablation=made_up '--layout=1 device, one run' --data_dir=DIR --weights_dir=DIR`" in written

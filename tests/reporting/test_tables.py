@@ -17,9 +17,9 @@ from ablations.claim import Claim
 from harness.analysis.summarize import summarize
 from harness.records import BackboneFacts, Layer
 from harness.report import ReportError
-from harness.reporting import rounded
+from harness.reporting import captions, rounded
 from harness.reporting.render import printable
-from harness.reporting.tables import report
+from harness.reporting.tables import evidence, report
 
 HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{$",
            "\x1b[31mred", "two\nlines", "100% \\input{x} #_^~&{}", "@now", "_start", "+1", "-1"]
@@ -150,6 +150,24 @@ def test_coverage_is_counted_and_comparisons_are_called_balanced_or_partial(even
         ["yes", "0", "4", "2", "0", "1", "1", "0", "partial, 2 pairs"],
         ["yes", "0.1", "4", "1", "0", "0", "0", "3", "partial, 1 pair"],
         ["yes", "0.5", "4", "0", "0", "4", "0", "0", "–"]]  # noqa: RUF001
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_run_that_diverged_is_counted_where_others_make_up_for_it_or_nothing_was_planned(planned):
+    runs = [synthetic.record({"a": level}, seed, 0.9) for level in "xy" for seed in range(2)]
+    ended = [runs[0], *runs[2:], dataclasses.replace(runs[1], seed=2),  # one outside the plan
+             synthetic.record({"a": "x"}, 1, None, status="diverged")]
+    plan = synthetic.plan({"a": ["x", "y"]}, runs) if planned else None
+    summary = summarize("made_up", plan, synthetic.as_read(*ended))
+    assert evidence.coverage(summary) is not None
+    assert any("1 diverged (x: 1)" in sentence for sentence in captions.weighty(summary))
+
+
+def test_one_cell_is_said_to_be_compared_with_nothing():
+    runs = [synthetic.record({"a": "x"}, seed, 0.9 + 0.001 * seed) for seed in range(3)]
+    text = report.markdown(summarize("made_up", synthetic.plan({"a": ["x"]}, runs), synthetic.as_read(*runs)))
+    assert "There is one cell, and nothing it is compared with." in text
+    assert "paired by seed" not in text
 
 
 def test_effects_of_an_eventful_design_are_not_guessed(eventful):

@@ -71,7 +71,7 @@ def _effects(material: Material) -> Sketch | str:
         "Left: test accuracy of each cell, mean (dot) and 95 % interval (line), its seeds (ticks below), and the "
         "baseline's mean (grey). Right: difference from the baseline in percentage points; a dot is filled where "
         "the difference is clear. A cell far off is an arrow with its figure, and intervals are cut at the frame."
-        + (f" Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " None is clear.")
+        + (f" Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " No single cell is.")
         + (f" Drawn are the baseline and the highest of {cells} cells." if len(drawn) < cells else ""),
         lambda: plots_cells.effects(material.summary, accuracies))
 

@@ -10,6 +10,7 @@ from harness.analysis.effects import Together
 from harness.analysis.headline import Contrast
 from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
+from harness.records import STATUSES
 from harness.reporting import answer, rounded
 from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.tables.columns import RowColumn, interval, labels, number, scored, short, table, whole
@@ -21,7 +22,7 @@ EFFECTS = "What does each change do on average, and do two of them add up?"
 
 def coverage(summary: Summary) -> Table | None:
     """Counts what became of each cell's runs; None where all that was planned is done."""
-    if all(row.runs["done"] >= row.runs["planned"] for row in summary.rows):
+    if not any(row.runs[status] for row in summary.rows for status in _ABSENT):
         return None
     counts = [RowColumn("failed" if status == "error" else status, lambda row, status=status: whole(row.runs[status]))  # type: ignore[misc]
               for status in ("planned", "done", "diverged", "oom", "error", "missing")]
@@ -29,6 +30,7 @@ def coverage(summary: Summary) -> Table | None:
                   notes=(_BALANCED,))
 
 
+_ABSENT = (*STATUSES[1:], "missing")
 _BALANCED = "A comparison is balanced if cell and baseline have the same seeds done, else partial."
 
 
@@ -197,7 +199,7 @@ def claims(summary: Summary) -> Table | None:
     """Holds the source's claims against what was measured; None without claims."""
     if not summary.claims:
         return None
-    labels = {row.cell: row.label for row in summary.rows}
+    labels = {row.cell: answer.named(row, summary) for row in summary.rows}
     shown = (*(Column(name, is_text=True) for name in ("source", "cell", "figure")), Column("claimed"),
              Column("measured\n[95 % CI]"), Column("the claim", is_text=True), Column("its protocol", is_text=True))
     rows = tuple(
@@ -207,12 +209,14 @@ def claims(summary: Summary) -> Table | None:
     stated = {claim.metric for claim in summary.claims}
     return Table(CLAIMS, shown, rows, notes=(
         "A claim is a range: from the figure up (at least), down (at most), or as far to both sides as stated (about); "
-        "counts must be equal. It holds if the whole measured interval lies in the range, does not hold if all of it "
-        "lies outside, and else, or without an interval, nothing can be told. Accuracies, macro averages, shares and "
-        "deviations in percent.",
+        "counts must be equal in every run. It holds if the whole measured interval lies in the range, does not hold "
+        "if all of it lies outside, and else, or without an interval, nothing can be told. Accuracies, macro averages, "
+        "shares and deviations in percent.",
         *(["Each at least: does not hold if one run is below the figure, holds if all runs are there and none is, "
            "whatever the interval."]
           if any(claim.kind == "each_at_least" for claim in summary.claims) else []),
+        *(["Intervals of a difference are of these pairs alone, as of a paired t test; the answer's are the headline "
+           "test's."] if any(claim.over for claim in summary.claims) else []),
         *(note for words, note in _MEANINGS.items() if any(word in metric for metric in stated for word in words)),
         *(["Not auditable: what the runs' records cannot tell, with the reason before the protocol."]
           if any(claim.verdict == "not auditable" for claim in summary.claims) else [])))
@@ -228,7 +232,7 @@ def all_claims(summaries: Mapping[str, Summary]) -> Table | None:
             for row, claim in zip(table.cells, summaries[ablation].claims, strict=True)]
     source, *columns = next(iter(held.values())).columns
     shown = (source, Column("ablation", is_text=True), *columns[:4], Column("n"), *columns[4:])
-    return Table("What all sources claim", shown, tuple(sorted(rows, key=lambda row: row[0].text)),
+    return Table("What the sources claim", shown, tuple(sorted(rows, key=lambda row: row[0].text)),
                  notes=tuple(dict.fromkeys(note for table in held.values() for note in table.notes)))
 
 
@@ -256,7 +260,8 @@ def _measured(claim: ClaimRow) -> str:
     if found.mean is None:
         return DASH
     if is_exact(claim.metric):
-        return f"{found.mean:{sign},.0f}"
+        ends = [f"{end:{sign},.0f}" for end in (found.low, found.high) if end is not None]
+        return f"{found.mean:{sign},.0f}" if len(set(ends)) < 2 else " to ".join(ends)
     if unit(claim.metric) != "number":
         lowest = "" if claim.lowest is None else f", lowest {rounded.single(claim.lowest, claim.metric)}"
         return rounded.score(found, claim.metric, sign) + lowest
