@@ -6,7 +6,7 @@ Cost: 36 runs of 3 to 43 s, two at a time; before them features, 4 min (AMD EPYC
 
 import dataclasses
 
-from ablations import cifar10_transfer, sources
+from ablations import cifar10_transfer
 from ablations.spec import Ablation, Factor
 from models import TransferConfig
 
@@ -19,5 +19,4 @@ ABLATION = Ablation(
         "dropout": Factor("model.dropout", {"0": 0.0, "0.3": 0.3}),
     },
     seeds=(0, 1, 2),
-    claims=sources.transfer({"hidden": "2", "batch norm": "on", "dropout": "0.3"}),
 )

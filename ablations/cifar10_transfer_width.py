@@ -5,7 +5,7 @@ Cost: 12 runs of 2 to 44 s, two at a time; before them features, a minute (AMD E
 """
 
 
-from ablations import cifar10_transfer, sources
+from ablations import cifar10_transfer
 from ablations.spec import Ablation, Factor
 
 ABLATION = Ablation(
@@ -16,5 +16,4 @@ ABLATION = Ablation(
         "head": cifar10_transfer.ABLATION.factors["head"],
     },
     seeds=(0, 1, 2),
-    claims=sources.transfer({"width": "1.0", "head": "three dense"}),
 )
