@@ -143,19 +143,17 @@ def _folder(data_dir: str | None) -> Path:
 
 
 def _warnings(name: str, decoded: Decoded, *, is_trusted: bool) -> tuple[str, ...]:
-    if decoded.validation_images is not None:
-        return (f"{name}: its own validation split ({len(decoded.validation_images):,} examples) is used, and "
-                "validation_size is not",)
-    return () if is_trusted else (_doubt(name),)
+    own = () if decoded.validation_images is None else (
+        f"{name}: its own validation split ({len(decoded.validation_images):,} examples) is used, and validation_size "
+        "is not",)
+    return own if is_trusted else (*own, _doubt(name))
 
 
 def _decoded(origin: Origin, folder: Path, tell: Callable[[str], None]) -> tuple[Decoded, str]:
     """Gives a set's arrays and their sha256, from the cache where something tells that they are the same."""
     if origin.kind != "object":
         key = hashlib.sha256(json.dumps([origin.name, origin.kind, origin.identity]).encode()).hexdigest()[:16]
-        kept = cached(folder / f"{origin.kind}-{key}", origin.decode, tell)
-        if origin.suits(kept[0]):
-            return kept
+        return cached(folder / f"{origin.kind}-{key}", origin.decode, tell, origin.suits)
     decoded = origin.decode()
     return decoded, decoded.pixels()
 
@@ -170,6 +168,9 @@ def _split_validation(decoded: Decoded, size: int, *, is_own: bool) -> tuple[Spl
     if decoded.validation_images is not None and decoded.validation_labels is not None:
         return Split(images, labels), Split(decoded.validation_images, decoded.validation_labels), b""
     smallest, largest = 1 if is_own else len(decoded.class_names), stratified.spare(labels)
+    if largest < smallest:
+        raise DataError(f"{decoded.name}: {len(labels)} training examples of {len(np.unique(labels))} classes are too "
+                        "few to take a validation set from; add examples, or a validation split")
     if not smallest <= size <= largest:
         per_class = "" if is_own else " (one per class)"
         fifth = max(smallest, min(largest, len(labels) // 5))
@@ -199,11 +200,12 @@ def _source(name: str, data_dir: Path, cache_dir: Path) -> Origin:
     if not prepared.is_known(name):
         raise _unknown(name)
     if prepared.has_tensorflow():
-        prepared.prepare(name, data_dir)
-        if folder := prepared.find(name, data_dir):
-            return Origin(name, "prepared", prepared.identity(folder), functools.partial(prepared.decode, name, folder))
+        folder = prepared.prepare(name, data_dir)
+        return Origin(name, "prepared", prepared.identity(folder), functools.partial(prepared.decode, name, folder))
+    configs = ", ".join(prepared.configs(name, data_dir))
     raise DataError(
-        f"{name} is missing: no prepared set in {data_dir / name}/<version>/ that can be read without TensorFlow; "
+        f"{name} is missing: no prepared set in {data_dir / name}/<version>/ that can be read without TensorFlow"
+        f"{f', but {configs} there' if configs else ''}; "
         "prepare it elsewhere with file_format='array_record' and copy it there, give another folder with "
         "--data_dir, or install tensorflow to have it prepared here; `make demo` needs no data"
     )
@@ -232,7 +234,8 @@ def _unknown(name: str) -> DataError:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), NAMES, n=1)
     return DataError(
         f"unknown data set {name!r}{f' (did you mean {close[0]}?)' if close else ''}: the named sets are "
-        f"{', '.join(NAMES)}; any other image classification set of TensorFlow Datasets works by its name there"
+        f"{', '.join(NAMES)}; any other image classification set of TensorFlow Datasets works by its name there, and "
+        "data of one's own as folder:PATH or npz:PATH"
     )
 
 

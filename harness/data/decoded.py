@@ -81,13 +81,24 @@ class Decoded:
         return _combined([verified.sha256(getattr(self, array)) for array in self.arrays])
 
 
-def cached(folder: Path, decode: Callable[[], Decoded], tell: Callable[[str], None] = print) -> tuple[Decoded, str]:
+def changed(path: Path) -> tuple[int, int, int]:
+    """Gives what tells a changed file from the one before: its size, and when content and place last changed, in ns.
+
+    Two files that change names keep the former two.
+    """
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def cached(folder: Path, decode: Callable[[], Decoded], tell: Callable[[str], None] = print,
+           suits: Callable[[Decoded], bool] = lambda decoded: True) -> tuple[Decoded, str]:
     """Opens the arrays kept in `folder`; decodes and keeps them first if they are not there or not what was kept.
 
     Safe when several processes ask for the same folder at once: one decodes, the others wait for it.
 
     Args:
       tell: is given a line where what was kept has changed and is made anew.
+      suits: whether arrays that were kept will do; others are made anew in their place.
 
     Returns:
       The arrays, memory-mapped read-only, and the sha256 over all of them (contents, shapes and dtypes).
@@ -95,14 +106,14 @@ def cached(folder: Path, decode: Callable[[], Decoded], tell: Callable[[str], No
     Raises:
       DataError: from `decode`, or if the folder cannot be written.
     """
-    if kept := _open(folder):
+    if (kept := _open(folder)) and suits(kept[0]):
         return kept
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_name(folder.name + ".lock")):
-            if kept := _open(folder):
+            if (kept := _open(folder)) and suits(kept[0]):
                 return kept
-            if folder.exists():
+            if folder.exists() and not kept:
                 tell(f"warning: decoded arrays in {folder} are not what was kept there; they are decoded again")
             _keep(decode(), folder)
             kept = _open(folder)

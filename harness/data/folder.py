@@ -15,9 +15,11 @@ from tqdm import tqdm
 
 from ablations.own_data import FITS, ImageFolder
 from harness.data import layout, resize, splits, stratified
-from harness.data.decoded import DataError, Decoded
+from harness.data.decoded import DataError, Decoded, changed
+from harness.records.files import in_home
 
 _NAMED = 10  # bad files that a message lists
+_MOST_READERS = 16
 _LEFT_OUT = "pictures that cannot be read, left out"
 
 
@@ -39,6 +41,15 @@ class Arranged(NamedTuple):
     notes: tuple[str, ...]
 
 
+def readers() -> int:
+    """Counts the threads that read pictures: no more than the cores that this process may use, nor than memory bears.
+
+    A thread holds a picture in full, and copies of it while it is turned upright and converted.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _MOST_READERS)
+
+
 def rule(config: ImageFolder) -> resize.Rule:
     """Gives the rule by which the pictures of a folder are read."""
     return resize.Rule(config.size, config.channels, config.fit)
@@ -50,7 +61,7 @@ def arrange(config: ImageFolder) -> Arranged:
     Raises:
       DataError: if the folder is not there, or does not hold what a set needs.
     """
-    root = Path(config.path).expanduser()
+    root = in_home(config.path)
     name = f"folder:{layout.class_named(root.resolve().name)}"
     found = layout.read(root)
     class_names = _classes(config, name, root, found.classes)
@@ -85,8 +96,8 @@ def identity(config: ImageFolder, arranged: Arranged) -> list[object]:
     """Tells a changed set, or another form of it, from the one before: by file names, sizes and times of change."""
     files = [[split, str(path), int(label), *_changed(path)] for split, paths in arranged.files.items()
              for path, label in zip(paths, arranged.labels[split], strict=True)]
-    root = str(Path(config.path).expanduser().resolve())
-    return [root, dataclasses.asdict(rule(config)), arranged.class_names, files]
+    root = str(in_home(config.path).resolve())
+    return [root, dataclasses.asdict(rule(config)), arranged.class_names, files, arranged.warnings]
 
 
 def is_whole(decoded: Decoded) -> bool:
@@ -150,18 +161,17 @@ def _numbers(files: Sequence[layout.Listed], class_names: tuple[str, ...]) -> np
     return np.array([number[file.label] for file in files], np.int32)
 
 
-def _changed(path: Path) -> tuple[int, int]:
-    """Gives size and time of change; zeros where there is nothing to read, which decoding will say."""
+def _changed(path: Path) -> tuple[int, ...]:
+    """Gives what a file is known by; zeros where there is nothing to read, which decoding will say."""
     try:
-        found = path.stat()
+        return changed(path)
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return 0, 0, 0
 
 
 def _read(name: str, files: Mapping[str, Sequence[Path]], form: resize.Rule
           ) -> dict[str, list[resize.Read | DataError]]:
-    """Reads pictures on all cores; a file that cannot be read gives its error."""
+    """Reads pictures in parallel; a file that cannot be read gives its error."""
 
     def one(path: Path) -> resize.Read | DataError:
         try:
@@ -169,7 +179,7 @@ def _read(name: str, files: Mapping[str, Sequence[Path]], form: resize.Rule
         except DataError as error:
             return error
 
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    pool = concurrent.futures.ThreadPoolExecutor(readers())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, on odd EXIF data and large pictures: what matters is an error
         try:

@@ -22,7 +22,8 @@ SPLIT_WORDS = {
 }  # fmt: skip
 _TWO_MEANINGS = ("eval", "evaluation")
 _SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")
+_OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "recycler",
+               "system volume information", "@eadir", "#recycle")
 _LAYOUTS = "a folder for each class, such as cat/1.jpg, below train/ and test/ if there are splits, or a metadata.csv"
 
 
@@ -148,6 +149,9 @@ def class_named(name: str) -> str:
 def _listed(root: Path) -> Layout:
     folders = _folders(root)
     table = root / metadata.NAME
+    if table.is_file():  # what else lies there, as the pictures' sources, is no split and makes no class
+        folders = list(dict.fromkeys(root / parts[0] for row in metadata.read(table)
+                                     if len(parts := Path(os.path.normpath(row.file_name)).parts) > 1))
     splits = splits_of(folders, root) if folders else {}
     levels: dict[str | None, Path] = {None: root}
     if splits:
@@ -171,10 +175,11 @@ def _listed(root: Path) -> Layout:
             files += [Listed(path, label, split) for path in walk.pictures(folder)]
     warnings = _mixed_levels(folders, root) if not splits and not table.is_file() else []
     if loose:
-        warnings.append(f"pictures of no class, left out: {len(loose)}, the first is {loose[0]}")
+        warnings.append(f"pictures of no class, left out: {len(loose)}, the first is {class_named(loose[0])}")
     if walk.repeated:
         warnings.append(f"links to pictures that are listed already, left out: {walk.repeated}")
-    others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(walk.others.items()))
+    others = ", ".join(f"{count} {class_named(suffix) or 'without suffix'}"
+                       for suffix, count in sorted(walk.others.items()))
     notes = [f"Left out are files of other kinds: {others}."] if others else []
     return Layout(files, tuple(sorted(classes)), tuple(splits), tuple(warnings), tuple(notes))
 

@@ -1,6 +1,7 @@
 """Reads `metadata.csv`, which lists the pictures of a folder: file_name, label, and split if it likes."""
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +37,9 @@ def read(path: Path) -> list[Row]:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error})") from error
     named: set[str] = set()
     for row in rows:
-        if row.file_name in named:
-            raise DataError(f"{path} lists {row.file_name} twice; a picture has one class and one split")
-        named.add(row.file_name)
+        if (file := os.path.normpath(row.file_name)) in named:
+            raise DataError(f"{path} lists {file} twice; a picture has one class and one split")
+        named.add(file)
     return rows
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import splits
-from harness.data.decoded import DataError, Decoded
+from harness.data.decoded import DataError, Decoded, changed
 from harness.data.splits import Splits
 from harness.records.files import refuse_pointer
 
@@ -28,7 +28,7 @@ def identity(path: Path) -> list[object]:
     if not path.is_file():
         where = "" if path.is_absolute() else f", looked for in {Path.cwd()}"
         raise DataError(f"the file {path} does not exist{where}")
-    return [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
+    return [str(path.resolve()), *changed(path)]
 
 
 def decode(name: str, path: Path) -> Decoded:
@@ -40,9 +40,12 @@ def decode(name: str, path: Path) -> Decoded:
     try:
         refuse_pointer(path)
         with zipfile.ZipFile(path) as archive:
-            there = {Path(entry.filename).stem: entry for entry in archive.infolist()}
+            there = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             if absent := [array for array in _NEEDED if array not in there]:
                 raise DataError(f"{path} lacks {', '.join(absent)}; it has {', '.join(sorted(there)) or 'nothing'}")
+            if len(half := [array for array in _MAY_BE if array in there]) == 1:
+                raise DataError(f"{path} has {half[0]} without {next(iter(set(_MAY_BE) - set(half)))}; store both, or "
+                                "neither to have validation images taken from train")
             wanted = [*_NEEDED, *(array for array in _MAY_BE if all(one in there for one in _MAY_BE))]
             needed = sum(_announced(path, archive, there[array]) for array in wanted)
         # Twice: train is put into another order.

@@ -3,12 +3,12 @@
 import functools
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablations.own_data import ImageFolder, Source
-from harness.data import folder, npz, splits
+from harness.data import folder, layout, npz, splits
 from harness.data.decoded import DataError, Decoded
+from harness.records.files import in_home
 
 KINDS = ("folder", "npz", "object")
 
@@ -53,8 +53,8 @@ def origin(dataset: str | ImageFolder | Source, *, skip_unreadable: bool) -> Ori
         return Origin(name, "object", None, functools.partial(_decode_object, name, dataset))
     if not dataset.startswith("npz:"):
         return None
-    path = Path(dataset.removeprefix("npz:")).expanduser()
-    name = f"npz:{path.name}"
+    path = in_home(dataset.removeprefix("npz:"))
+    name = f"npz:{layout.class_named(path.name)}"
     return Origin(name, "npz", npz.identity(path), functools.partial(npz.decode, name, path))
 
 

@@ -10,6 +10,8 @@ from harness.data.decoded import DataError
 
 _CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+# Source: TIFF 6.0, BitsPerSample and PhotometricInterpretation.
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _WITH_ALPHA = ("LA", "RGBA", "PA", "P")  # a palette may hold alpha
 _OPAQUE = ("1", "L", "RGB", "RGBX", "CMYK", "YCbCr")
@@ -35,9 +37,23 @@ def read(file: BinaryIO | Path, channels: int, name: str) -> np.ndarray:
       OSError: if the file is no picture, or a damaged one.
     """
     with Image.open(file) as image:
+        refuse_unscaled(image, name)
         image.load()
         pixels = np.asarray(_converted(eight_bits(image, name), _CHANNELS[channels], name))
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def refuse_unscaled(image: Image.Image, name: str) -> None:
+    """Refuses a TIFF of grey that Pillow gives as 16 bits without bringing its values to them.
+
+    Raises:
+      DataError: if its values are of fewer bits, or white is zero.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits, zero_is_white = tags.get(_BITS, (16,))[0], tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    if image.mode in _SIXTEEN_BITS and (bits != 16 or zero_is_white):
+        raise DataError(f"{name}: a TIFF of {bits} bits{' in which zero is white' if zero_is_white else ''} has no "
+                        "fixed conversion to 8 bits; store the pictures as 8-bit grey or RGB")
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from harness.data import pictures
-from harness.data.decoded import DataError, Decoded
+from harness.data.decoded import DataError, Decoded, changed
 
 _CHUNK = 1000
 
@@ -30,11 +30,17 @@ def find(name: str, data_dir: Path) -> Path | None:
     return max(folders, key=lambda folder: tuple(map(int, folder.name.split("."))), default=None)
 
 
-def identity(folder: Path) -> list[tuple[str, int, int]]:
-    """Lists the name, size and time of change of each file, by which a changed set is told from the one before."""
-    listed = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir())]
+def configs(name: str, data_dir: Path) -> list[str]:
+    """Lists the names of prepared sets that differ from this one in having a configuration, as emnist/balanced."""
+    found = {info.parent.parent.name for info in (data_dir / name).glob("*/*/dataset_info.json")}
+    return [f"{name}/{config}" for config in sorted(found)]
+
+
+def identity(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Lists the name of each file with what tells a changed one from the one before."""
+    listed = [(file.name, *changed(file)) for file in sorted(folder.iterdir())]
     # Such sets were once kept without it.
-    return [*listed, ("with validation", 0, 0)] if any("-validation." in name for name, _, _ in listed) else listed
+    return [*listed, ("with validation", 0, 0, 0)] if any("-validation." in name for name, *_ in listed) else listed
 
 
 def has_tensorflow() -> bool:
@@ -49,14 +55,20 @@ def is_known(name: str) -> bool:
     return name.split("/")[0] in tfds.list_builders(with_community_datasets=False)
 
 
-def prepare(name: str, data_dir: Path) -> None:
-    """Downloads and prepares a set with TensorFlow, in the format that is read without it from then on."""
+def prepare(name: str, data_dir: Path) -> Path:
+    """Downloads and prepares a set with TensorFlow, in the format that is read without it from then on.
+
+    Returns:
+      its folder; of a set with configurations that was named without one, that of the first.
+    """
     import tensorflow_datasets as tfds
 
     try:
-        tfds.builder(name, data_dir=data_dir, file_format="array_record").download_and_prepare()
+        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+        builder.download_and_prepare()
     except Exception as error:  # TFDS lets through whatever its many builders raise
         raise DataError(f"{name} could not be prepared in {data_dir}: {_one_line(error)}") from error
+    return Path(builder.data_dir)
 
 
 def decode(name: str, folder: Path) -> Decoded:

@@ -93,6 +93,7 @@ def of_image(image: Image.Image, rule: Rule) -> np.ndarray:
 
 
 def _read(image: Image.Image, name: str, rule: Rule) -> Read:
+    pictures.refuse_unscaled(image, name)
     image.load()
     is_animated = getattr(image, "is_animated", False)
     upright = ImageOps.exif_transpose(image)

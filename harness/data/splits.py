@@ -1,5 +1,6 @@
 """Examples that a user's own object or file gives, brought to the arrays that every source hands over."""
 
+import collections
 import dataclasses
 import hashlib
 from typing import Any
@@ -163,10 +164,18 @@ def _absent(class_names: tuple[str, ...], arrays: dict[str, tuple[np.ndarray, np
 
 
 def _repeated(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
-    """Counts examples that stand in two splits, all pixels equal."""
+    """Counts examples that stand in two splits, or twice in one that another is taken from, all pixels equal."""
     seen = {split: [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
             for split, (images, _) in arrays.items()}
     told = []
+    if "validation" not in arrays and (copies := len(seen["train"]) - len(set(seen["train"]))):
+        classes = collections.defaultdict(set)
+        for digest, label in zip(seen["train"], arrays["train"][1].tolist(), strict=True):
+            classes[digest].add(label)
+        unlike = sum(len(labels) > 1 for labels in classes.values())
+        told.append(f"{copies} of {len(seen['train'])} train images are copies of others there, all pixels equal"
+                    + (f", {unlike} of them under two classes" if unlike else "")
+                    + "; where validation images are taken from train, some may be among both")
     for one, other in (("train", "test"), ("validation", "test"), ("validation", "train")):
         known = set(seen.get(one, ()))
         if count := sum(digest in known for digest in seen.get(other, ())):

@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import itertools
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import DataError, Split, layout
+from harness.data.folder import readers
 from harness.serving.network import BATCH, Classifier
 
 
@@ -104,14 +104,14 @@ def _classes(folder: Path, files: Sequence[Path]) -> dict[Path, str]:
 
 
 def predictions(classifier: Classifier, pictures: Iterable[Asked], topk: int) -> Iterator[Prediction]:
-    """Classifies pictures, reading them on all cores; one that cannot be read gives its error."""
+    """Classifies pictures, reading them in parallel; one that cannot be read gives its error."""
     def read(one: Asked) -> np.ndarray | DataError:
         try:
             return classifier.read(one.file)
         except DataError as error:
             return error
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(readers()) as pool:
         for some in _batched(pictures):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's, on odd EXIF data and large pictures

@@ -42,7 +42,8 @@ def test_missing_data_say_what_where_and_how(tmp_path: Path, mnist) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "suggestion"), [("Fashion-MNIST", "fashion_mnist"), ("cifar_10", "cifar10"), ("../mnist", ""), ("", "")]
+    ("name", "suggestion"), [("Fashion-MNIST", "fashion_mnist"), ("cifar_10", "cifar10"), ("../mnist", ""), ("", ""),
+                             ("./pets", "")]
 )
 def test_an_unknown_name_lists_the_named_sets(tmp_path: Path, name: str, suggestion: str) -> None:
     write_prepared(tmp_path / "mnist/1.0.0", {"train": examples(9, 0), "test": examples(3, 1)})  # outside data_dir
@@ -52,6 +53,7 @@ def test_an_unknown_name_lists_the_named_sets(tmp_path: Path, name: str, suggest
     for known in data.NAMES:
         assert known in message(error)
     assert "TensorFlow Datasets" in message(error)
+    assert "folder:PATH or npz:PATH" in message(error)
     if suggestion:
         assert f"did you mean {suggestion}?" in message(error)
 
@@ -62,6 +64,20 @@ def test_another_tfds_set_that_is_not_prepared_names_the_ways_out(tmp_path: Path
         load("svhn_cropped", str(tmp_path), cache_dir=str(tmp_path / "cache"))
     for word in (str(tmp_path / "svhn_cropped"), "array_record", "install tensorflow", "--data_dir"):
         assert word in message(error)
+    write_prepared(tmp_path / "emnist/balanced/3.1.0", {"train": examples(9, 0), "test": examples(3, 1)})
+    with pytest.raises(DataError, match="emnist is missing.*, but emnist/balanced there"):
+        load("emnist", str(tmp_path), cache_dir=str(tmp_path / "cache"))
+
+
+def test_a_set_with_configurations_that_is_prepared_by_its_bare_name_is_found(tmp_path: Path, monkeypatch) -> None:
+    def prepare(name, data_dir):
+        write_prepared(folder := data_dir / name / "byclass/3.1.0", {"train": examples(9, 0), "test": examples(3, 1)})
+        return folder
+
+    monkeypatch.setattr(prepared, "has_tensorflow", lambda: True)
+    monkeypatch.setattr(prepared, "prepare", prepare)
+    loaded = load("emnist", str(tmp_path), validation_size=3, cache_dir=str(tmp_path / "cache"))
+    assert (len(loaded.train.labels), len(loaded.test.labels)) == (6, 3)
 
 
 def test_validation_is_exact_stratified_disjoint_and_constant(mnist) -> None:

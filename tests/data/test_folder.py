@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def test_a_folder_that_is_no_set_is_one_line(tmp_path: Path, folders: dict[str, 
 
 
 def test_hidden_and_system_files_are_no_classes_and_no_pictures(tmp_path: Path) -> None:
-    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6, "__MACOSX": 2, ".git": 2}), loader(tmp_path)
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6, "__MACOSX": 2, ".git": 2, "lost+found": 1,
+                                               "$RECYCLE.BIN": 2, "a/@eaDir": 3}), loader(tmp_path)
     paint(root / "a/._0.png")
     paint(root / "a/.ipynb_checkpoints/0.png")
     for name in ("Thumbs.db", "desktop.ini", "notes.txt", "photo.HEIC"):
@@ -188,6 +190,64 @@ def test_pictures_that_stand_in_two_splits_are_counted_and_told(tmp_path: Path) 
     assert "folder:pets: 2 of 5 test images stand in train too, all pixels equal" in warnings
 
 
+def test_copies_within_the_split_that_validation_is_taken_from_are_counted_and_told(tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "pets", {"train/a": 6, "train/b": 6, "test/a": 3})
+    shutil.copy(root / "train/a/0.png", root / "train/a/0 copy.png")
+    shutil.copy(root / "train/a/1.png", root / "train/b/mine.png")
+    said = ("folder:pets: 2 of 14 train images are copies of others there, all pixels equal, 1 of them under two "
+            "classes; where validation images are taken from train, some may be among both")
+    assert said in loader(tmp_path)(ImageFolder(root)).warnings
+    paint(root / "validation/a/9.png")
+    assert "copies" not in " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
+
+
+def test_a_warning_is_of_the_folder_as_it_is(tmp_path: Path) -> None:
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
+    assert "no class" not in " ".join(load(ImageFolder(root)).warnings)
+    paint(root / "loose.png")
+    assert "pictures of no class, left out: 1" in " ".join(load(ImageFolder(root)).warnings)
+    (root / "loose.png").unlink()
+    assert "no class" not in " ".join(load(ImageFolder(root)).warnings)
+
+
+def test_files_that_change_names_change_labels(tmp_path: Path) -> None:
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
+    for name in "ab":  # of one size and time
+        Image.new("RGB", (8, 8), (250 if name == "a" else 240, 0, 0)).save(root / name / "x.bmp")
+        os.utime(root / name / "x.bmp", (1, 1))
+    load(ImageFolder(root))
+    (root / "a/x.bmp").rename(root / "x.bmp")
+    (root / "b/x.bmp").rename(root / "a/x.bmp")
+    (root / "x.bmp").rename(root / "b/x.bmp")
+    loaded = load(ImageFolder(root))
+    found = {pair for split in SPLITS for pair in labelled(getattr(loaded, split))}
+    assert {(24, 0), (25, 1)} <= found
+
+
+def test_a_set_that_can_be_read_again_takes_the_place_of_one_with_files_left_out(tmp_path: Path, monkeypatch) -> None:
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
+    read = resize.read
+
+    def failing(path, form):
+        if path.name == "3.png":
+            raise DataError(f"{path}: Input/output error")
+        return read(path, form)
+
+    monkeypatch.setattr(resize, "read", failing)
+    assert sum(counts(load(ImageFolder(root), skip_unreadable=True))) == 10
+    monkeypatch.setattr(resize, "read", read)
+    assert sum(counts(load(ImageFolder(root)))) == 12
+    monkeypatch.setattr(resize, "read", lambda *_: pytest.fail("decoded again"))
+    assert sum(counts(load(ImageFolder(root), skip_unreadable=True))) == 12
+
+
+def test_no_more_threads_read_than_cores_are_allowed(monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert folder.readers() == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert folder.readers() < 64
+
+
 def test_the_only_example_of_a_class_is_trained_on(tmp_path: Path) -> None:
     loaded = loader(tmp_path)(ImageFolder(paint_set(tmp_path / "pets", {"a": 20, "b": 1, "c": 2})), validation_size=15)
     assert set(loaded.train.labels.tolist()) == {0, 1, 2}
@@ -195,6 +255,12 @@ def test_the_only_example_of_a_class_is_trained_on(tmp_path: Path) -> None:
     text = refused(tmp_path, ImageFolder(tmp_path / "pets"), validation_size=5000)
     assert "validation_size=5000 does not fit folder:pets: it must be from 1 to 16" in text
     assert "validation_size=3 would do" in text
+
+
+def test_one_picture_of_each_class_is_too_little_to_validate_on_and_that_is_said(tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "pets", {"train/a": 1, "train/b": 1, "test/a": 3})
+    assert "2 training examples of 2 classes are too few to take a validation set from" in refused(
+        tmp_path, ImageFolder(root))
 
 
 def test_class_names_reorder_and_leave_out(tmp_path: Path) -> None:
@@ -227,7 +293,12 @@ def test_a_name_that_is_no_unicode_can_be_written_down(tmp_path: Path) -> None:
     os.mkdir(os.fsencode(root) + b"/\xff")  # noqa: PTH102
     for number in range(3):
         paint(root / os.fsdecode(b"\xff") / f"{number}.png", (number, 0, 0))
-    assert loader(tmp_path)(ImageFolder(root)).class_names[0].encode() == rb"\xff"
+    paint(root / os.fsdecode(b"caf\xe9.png"))
+    (root / "a" / os.fsdecode(b"readme.\xe9")).touch()
+    load = loader(tmp_path)
+    loaded = load(ImageFolder(root))
+    assert loaded.class_names[0].encode() == rb"\xff"
+    assert "\n".join([*loaded.warnings, *load.told]).encode()
 
 
 def test_metadata_lists_flat_folders_with_or_without_splits(tmp_path: Path) -> None:
@@ -254,11 +325,21 @@ def test_metadata_may_lie_in_each_split_folder(tmp_path: Path) -> None:
     assert counts(loader(tmp_path)(ImageFolder(root))) == [2, 2, 4]
 
 
+def test_a_folder_beside_those_that_a_table_lists_is_no_split_and_makes_none_of_them_one(tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "pets", {"train": 6, "test": 4, "raw": 5})
+    table(root, [(f"{split}/{index}.png", "ab"[index % 2]) for split in ("train", "test") for index in range(4)])
+    loaded = loader(tmp_path)(ImageFolder(root))
+    assert counts(loaded) == [2, 2, 4]
+    assert "no test split" not in " ".join(loaded.warnings)
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("name,label\n", "has no column file_name, only name, label"),
     ("", "no column file_name and no label, only nothing"),
     ("file_name,label\na.png,\n", "line 2: label is empty"), ("file_name,label,split\na.png,b,eval\n", "two"),
-    ("file_name,label\na.png,b\na.png,c\n", "lists a.png twice"), ("file_name,label,split\na.png,b,new\n", "no split"),
+    ("file_name,label\na.png,b\na.png,c\n", "lists a.png twice"),
+    ("file_name,label\na.png,b\n./b/../a.png,c\n", "lists a.png twice"),
+    ("file_name,label,split\na.png,b,new\n", "no split"),
     ("file_name,label,split\n.,b,train\n", "line 2: file_name '.' names no file"),
     ("file_name,label\na.png,b\n\"a\0.png\",c\n", "line 3: file_name 'a\\x00.png' names no file"),
     ("file_name,label\nno.png,b\na.png,c\na2.png,b\na3.png,b\na4.png,b\n", "no.png: No such file"),

@@ -62,6 +62,7 @@ def test_a_validation_part_is_used_and_told(tmp_path: Path) -> None:
     ({"y_train": np.arange(19)}, "20 images but 19 labels"),
     ({"y_test": np.full(6, -1)}, "count classes from 0"),
     ({"y_train": np.zeros(20, int), "y_test": np.zeros(6, int)}, "1 class \\(0\\) leaves nothing"),
+    ({"x_val": np.zeros((2, 6, 5), np.uint8)}, "has x_val without y_val; store both"),
     ({"y_test": None}, "lacks y_test; it has x_test, x_train, y_train"),
     ({"y_test": np.array([{}] * 6, object)}, "y_test holds Python objects"),
     ({"x_test": np.zeros((6, 4, 4), np.uint8)}, "train images are \\(6, 5, 1\\) but test images \\(4, 4, 1\\)"),
@@ -71,6 +72,15 @@ def test_arrays_of_another_form_are_one_line_with_the_mend(tmp_path: Path, chang
         loader(tmp_path)(write(tmp_path / "a.npz", **changes))
     assert re.search(words, message(error))
     assert "a.npz" in message(error)
+
+
+def test_arrays_in_a_folder_within_the_file_are_lacking(tmp_path: Path) -> None:
+    write(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive, zipfile.ZipFile(tmp_path / "b.npz", "w") as other:
+        for name in archive.namelist():
+            other.writestr(f"data/{name}", archive.read(name))
+    with pytest.raises(DataError, match="lacks x_train, y_train, x_test, y_test; it has data/x_test"):
+        loader(tmp_path)(f"npz:{tmp_path}/b.npz")
 
 
 def test_what_is_no_such_file_is_one_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny_sets import message
 
-from harness.data import DataError, pictures
+from harness.data import DataError, pictures, resize
 
 GREY = np.array([0, 1, 127, 128, 254, 255], np.uint8)
 DEEP = np.array([0, 127, 255, 256, 257, 32768, 65279, 65535], np.uint16)
@@ -171,3 +171,23 @@ def test_a_file_is_read_by_its_path_and_one_that_is_no_picture_is_an_error_of_th
     (tmp_path / "two.png").write_bytes(b"GIF")
     with pytest.raises(OSError, match=r"two\.png"):
         pictures.read(tmp_path / "two.png", 3, "tiny")
+
+
+@pytest.mark.parametrize(("bits", "photometric", "words"), [
+    (16, 1, None), (12, 1, "a TIFF of 12 bits has"), (16, 0, "a TIFF of 16 bits in which zero is white has")])
+def test_a_tiff_whose_values_pillow_does_not_bring_to_sixteen_bits_is_refused(bits, photometric, words) -> None:
+    image = Image.fromarray(DEEP[None])
+    image.tag_v2 = {258: (bits,), 262: photometric}
+    if words is None:
+        pictures.refuse_unscaled(image, "tiny")
+        return
+    with pytest.raises(DataError, match=words):
+        pictures.refuse_unscaled(image, "tiny")
+
+
+def test_a_white_is_zero_tiff_of_sixteen_bits_is_refused_from_its_file(tmp_path: Path) -> None:
+    Image.fromarray(DEEP[None]).save(tmp_path / "deep.tif", tiffinfo={262: 0})
+    with pytest.raises(DataError, match="zero is white"):
+        pictures.read(tmp_path / "deep.tif", 1, "tiny")
+    with pytest.raises(DataError, match="zero is white"):
+        resize.read(tmp_path / "deep.tif", resize.Rule((8, 8), 1))
