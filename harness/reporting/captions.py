@@ -164,15 +164,16 @@ def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]
     number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
     measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in rows)
     return ["MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
-            "optimizer state + activations at the batch size; compiled is the training program's own figure"
+            "optimizer state + activations at the batch size, and a moving average where one is kept; compiled is the "
+            "training program's own figure"
             + (", on each device; measured is the most that the process held above its start, compiling included, or "
                "the device, while the run trained, n/a where others trained beside it" if measured else "") + ". "
             f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
             "Compile s is that of the program which its runs share, less where it was cached."
-            + (" Parameters, MACs and the memory estimate are of the whole network, the frozen backbone included; "
-               "compiled, throughput and train s are of the head's program, which reads features. End to end is of "
-               "both: it counts validation, and the whole time that features took, as if for this run alone."
-               if has_features else "")]
+            + (" Parameters and MACs are the whole network's, the frozen backbone included; activations in the memory "
+               "estimate are those of trained layers alone; compiled, throughput and train s are of the head's "
+               "program, which reads features. End to end is of both: it counts validation, and the whole time that "
+               "features took, as if for this run alone." if has_features else "")]
 
 
 def _backbone_sentences(records: Iterable[RunRecord]) -> list[str]:

@@ -65,7 +65,7 @@ def test_another_tfds_set_that_is_not_prepared_names_the_ways_out(tmp_path: Path
     for word in (str(tmp_path / "svhn_cropped"), "array_record", "install tensorflow", "--data_dir"):
         assert word in message(error)
     write_prepared(tmp_path / "emnist/balanced/3.1.0", {"train": examples(9, 0), "test": examples(3, 1)})
-    with pytest.raises(DataError, match="emnist is missing.*, but emnist/balanced there"):
+    with pytest.raises(DataError, match=r"emnist is missing.*, but emnist/balanced there"):
         load("emnist", str(tmp_path), cache_dir=str(tmp_path / "cache"))
 
 

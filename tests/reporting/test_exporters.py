@@ -9,7 +9,7 @@ import pytest
 import synthetic
 
 from harness import records
-from harness.reporting.export import exporters
+from harness.reporting.export import exporters, wandb
 from harness.reporting.export.exporters import export
 
 needs = {name: pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"the extra {name} is not installed")
@@ -129,6 +129,25 @@ def test_mlflow_reads_back_what_was_recorded(results, tmp_path, offline):
     for path in described.files:
         stored = client.download_artifacts(one.info.run_id, path.name, str(tmp_path))
         assert pathlib.Path(stored).read_bytes() == path.read_bytes()
+
+
+@needs["mlflow"]
+def test_mlflow_takes_a_factor_whose_name_it_does_not_allow(tmp_path, offline):
+    from mlflow import MlflowClient
+
+    there = tmp_path / "results"
+    synthetic.write(there, None, synthetic.record({"norm+drop": "on"}, 0, 0.9, epochs=3, config=CONFIG, **STAMPS))
+    assert "1 runs exported" in exported(there, "mlflow", tmp_path / "out", ["made_up"])
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
+    [one] = client.search_runs([one.experiment_id for one in client.search_experiments() if one.name == "made_up"])
+    assert one.data.params["labels.norm_drop"] == "on"
+
+
+def test_the_longest_name_of_an_ablation_makes_a_project_that_wandb_takes():
+    one, other = (wandb._project(f"{'x' * 190},epochs={epochs}") for epochs in (5, 6))
+    assert one != other
+    assert len(one) == 128
+    assert wandb._project("made_up") == "made_up"
 
 
 @pytest.mark.slow

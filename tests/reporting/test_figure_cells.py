@@ -127,6 +127,12 @@ def test_a_difference_is_filled_only_where_it_is_clear():
     assert filled == ["#0072B2", "white"]
 
 
+def test_no_difference_is_in_view_as_well():
+    summary, accuracies = made_up([0.5, 0.675, 0.676])
+    low, high = plots_cells.effects(summary, accuracies).axes[1].get_xlim()
+    assert low < 0 < 17 < high
+
+
 def test_one_cell_far_off_does_not_flatten_the_others():
     summary, accuracies = made_up([0.80, 0.81, 0.82, 0.81, 0.10])
     left, right = (figure_axes for figure_axes in plots_cells.effects(summary, accuracies).axes)

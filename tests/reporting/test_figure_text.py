@@ -92,6 +92,21 @@ def test_pictures_of_cells(number, kind):
         assert faults(lambda: pareto.pareto(summary)) == ([], [])
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.28, 0.46), (0.1, 2), (1e-4, 2.3), (1e-7, 3)])
+def test_a_loss_axis_has_a_few_ticks_whatever_it_spans(low, high):
+    summary, drawn, _ = ablation("short", 5)
+    for of_cell in drawn.values():
+        for curve in of_cell:
+            for split in ("train", "validation"):
+                curve[f"{split}_loss"] = np.geomspace(high, low, len(curve))
+    for draw in (lambda: curves.learning_curves(summary, drawn, "loss"),
+                 lambda: curves.contrast(summary, summary.rows[:2], drawn)):
+        figure = canvas.composed(draw)
+        assert canvas.faults(figure) == ([], [])
+        bottom, top = figure.axes[-1].get_ylim()
+        assert 3 <= sum(bottom <= tick <= top for tick in figure.axes[-1].get_yticks()) <= 10
+
+
 @pytest.mark.slow
 def test_a_panel_for_each_of_36_cells_of_long_names():
     summary, drawn, _ = ablation("long", 36)

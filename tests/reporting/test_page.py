@@ -20,6 +20,7 @@ from harness.reporting import answer, colours
 from harness.reporting.page import cells, index, page, shell, words
 from harness.reporting.page import runs as page_runs
 from harness.reporting.render import Cell, Column, Table
+from harness.reporting.tables import report
 
 
 class Structure(html.parser.HTMLParser):
@@ -187,6 +188,9 @@ def test_numbers_sort_by_their_size_and_not_by_their_digits():
     ("test_accuracy", Estimate(1, 0.9), "test accuracy", "90.00 [n/a] %, n = 1"),
     ("detectable", Planned(0.006, 0.003, None), "detectable difference", "0.60 [n/a] points"),
     ("seeds_for_half_a_point", Planned(8.0, 4.0, 221.0), "seeds for 0.5 points", "4 to 8 to 221"),
+    ("seeds_for_half_a_point", Planned(8000.0, 2000.0, None), "seeds for 0.5 points", "2,000 to 8,000 to >10,000"),
+    ("seeds_for_half_a_point", Planned(None, 5892.0, None), "seeds for 0.5 points", "5,892 to >10,000"),
+    ("seeds_for_half_a_point", Planned(), "seeds for 0.5 points", "n/a"),
 ])
 def test_a_field_has_a_readable_name_and_its_unit(field, value, name, text):
     assert words.told(value, field) == [(name, text)]
@@ -203,6 +207,23 @@ def test_more_tables_are_shown_with_their_sentences():
                   "One note.", "<strong>it harms</strong>"):
         assert shown in content
     assert attribute(content.encode(), "&lt;0.001") < attribute(content.encode(), "0.040")
+
+
+def test_a_page_of_many_noisy_cells_is_written():
+    """A table of so many rows is JSON, which has no infinity: more seeds than are looked for sort last all the same."""
+    runs = [synthetic.record({"option": f"{place:03}"}, seed, (0.1, 0.9, 0.5)[(seed + place) % 3])
+            for place in range(102) for seed in range(3)]
+    plan = synthetic.plan({"option": [f"{place:03}" for place in range(102)]}, runs)
+    summary = summarize("made_up", plan, synthetic.as_read(*runs))
+    [planned] = [table for table in report.tables(summary) if table.title.startswith("Is the difference")]
+    assert ">10,000" in str(planned)
+    assert b"10,000 [" in page.ablation_page(summary, {}, {}, (), {"Evidence": [planned]})
+
+
+def test_a_cell_says_nothing_of_layers_that_are_in_a_table_of_their_own():
+    [row] = summarize("made_up", None, synthetic.as_read(synthetic.record({"option": "a"}, 0, 0.9))).rows
+    assert not [name for name, _ in cells.facts(row) if "layers" in name]
+    assert ("cost: parameters", "1,234,567") in cells.facts(row)
 
 
 def test_levels_sort_as_planned():

@@ -4,12 +4,14 @@ The ablation is the experiment, each record a run.
 """
 
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from harness.reporting.export.exported import Exported
 
 _RUN, _DIGEST = "harness.run_id", "harness.record_sha256"
+_NOT_IN_NAMES = re.compile(r"[^/\w.\- :]")  # Source: mlflow/utils/validation.py
 _MOST_PARAMETERS, _MOST_METRICS = 100, 1000  # in one call; Source: mlflow/utils/validation.py
 
 
@@ -57,7 +59,7 @@ def _write(client: Any, experiment: str, run: Exported) -> None:
     tags = {**run.tags, _RUN: run.run_id, _DIGEST: run.digest}
     started, finished = (round(1000 * seconds) for seconds in (run.started_s, run.finished_s))
     number = client.create_run(experiment, start_time=started, tags=tags, run_name=run.run_id).info.run_id
-    parameters = [Param(name, str(value)) for name, value in run.parameters.items()]
+    parameters = [Param(_NOT_IN_NAMES.sub("_", name), str(value)) for name, value in run.parameters.items()]
     # Only the order of epochs is recorded, so they get the time of the record.
     metrics = [Metric(name, float(value), finished, int(row["epoch"])) for row in run.curve.to_dict("records")
                for name, value in row.items() if name != "epoch" and value == value]

@@ -13,7 +13,7 @@ from unittest import mock
 from harness.reporting.export.exported import Exported
 
 _MARK = "harness_record_sha256"  # written last, into a run's folder
-_LONGEST_TAG = 64
+_LONGEST_TAG, _LONGEST_PROJECT = 64, 128
 
 
 def write(runs: Sequence[Exported], target: pathlib.Path) -> int:
@@ -46,6 +46,14 @@ def write(runs: Sequence[Exported], target: pathlib.Path) -> int:
     return len(finished)
 
 
+def _project(ablation: str) -> str:
+    """Names the project, which may not be as long as an ablation's name may."""
+    if len(ablation) <= _LONGEST_PROJECT:
+        return ablation
+    digest = hashlib.sha256(ablation.encode()).hexdigest()[:8]
+    return f"{ablation[:_LONGEST_PROJECT - len(digest) - 1]}-{digest}"
+
+
 def _write(run: Exported, key: str, target: pathlib.Path) -> pathlib.Path:
     """Writes one run and gives its folder."""
     import wandb  # an extra, and slow to import
@@ -54,7 +62,7 @@ def _write(run: Exported, key: str, target: pathlib.Path) -> pathlib.Path:
         mode="offline", silent=True, console="off", disable_git=True, disable_code=True, disable_job_creation=True,
         x_disable_stats=True, x_disable_meta=True)
     tags = [run.tags["cell"], f"seed={run.tags['seed']}", run.tags["dataset.name"], run.tags["status"]]
-    with wandb.init(project=run.ablation, id=key, name=run.run_id, group=run.tags["cell"], dir=str(target),
+    with wandb.init(project=_project(run.ablation), id=key, name=run.run_id, group=run.tags["cell"], dir=str(target),
                     tags=[tag[:_LONGEST_TAG] for tag in tags], config={**run.tags, **run.parameters},
                     settings=quiet) as opened:
         for row in run.curve.to_dict("records"):

@@ -68,7 +68,7 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
     if with_difference:
         panels[1].axvline(0, zorder=0, **REFERENCE)
         panels[1].set_xlabel("difference from the baseline (percentage points)")
-        _zoom(panels[1], [row.difference for row in rows])
+        _zoom(panels[1], [row.difference for row in rows], reference=0.0)
     return figure
 
 
@@ -80,8 +80,12 @@ def _interval(axes: Any, place: int, estimate: Estimate, style: Mapping[str, Any
     axes.plot([100 * estimate.mean], [place], **(dict(style) | {"linestyle": "none"}))
 
 
-def _zoom(axes: Any, estimates: Sequence[Estimate]) -> None:
-    """Keeps a cell far off from flattening all others: beyond the axis it is an arrow with its figure."""
+def _zoom(axes: Any, estimates: Sequence[Estimate], reference: float | None = None) -> None:
+    """Keeps a cell far off from flattening all others: beyond the axis it is an arrow with its figure.
+
+    Args:
+      reference: a value that stays in view.
+    """
     means = np.array([100 * estimate.mean for estimate in estimates if estimate.mean is not None])
     if not len(means):
         return
@@ -98,6 +102,9 @@ def _zoom(axes: Any, estimates: Sequence[Estimate]) -> None:
     ends = [100 * end for estimate in estimates for end in (estimate.low, estimate.high) if end is not None]
     left = max(left, min([*ends, *kept]) - 0.2)
     right = min(right, max([*ends, *kept]) + 0.2)
+    if reference is not None:
+        left = min(left, reference - 0.05 * (right - reference))
+        right = max(right, reference + 0.05 * (reference - left))
     axes.set_xlim(left, right)
     for place, estimate in enumerate(estimates):
         if estimate.mean is None or left <= 100 * estimate.mean <= right:
@@ -105,4 +112,5 @@ def _zoom(axes: Any, estimates: Sequence[Estimate]) -> None:
         is_left = 100 * estimate.mean < left
         axes.text(0.01 if is_left else 0.99, place, f"◀ {100 * estimate.mean:.1f}" if is_left
                   else f"{100 * estimate.mean:.1f} ▶", transform=axes.get_yaxis_transform(), va="center",
-                  ha="left" if is_left else "right", color="#D55E00")
+                  ha="left" if is_left else "right", color="#D55E00", zorder=5,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})

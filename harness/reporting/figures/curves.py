@@ -172,9 +172,23 @@ def _finish(axes: Any, metric: Metric) -> None:
     if metric == "loss":
         # A first epoch far off would flatten all that follows on a linear axis.
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_major_locator(_LossLocator())
         axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+class _LossLocator(matplotlib.ticker.LogLocator):
+    """Puts as many ticks on a logarithmic axis as can be read, however few or many decades it shows."""
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        decades = math.log10(vmax / vmin) if 0 < vmin < vmax else 1.0
+        self.set_params(subs=next(digits for most, digits in _DIGITS if decades <= most))
+        return np.asarray(super().tick_values(vmin, vmax))
+
+
+# Decades in view -> first digits that have a tick.
+_DIGITS = ((0.35, np.arange(1.0, 10.0, 0.5)), (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (2.5, (1.0, 2.0, 5.0)),
+           (3.5, (1.0, 3.0)), (math.inf, (1.0,)))
 
 
 def _axis_title(metric: Metric) -> str:

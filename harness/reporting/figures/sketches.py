@@ -45,8 +45,14 @@ def _learning_curves(material: Material, metric: curves.Metric) -> Sketch | str:
         f"learning curves, {metric}",
         f"{metric.capitalize()} of every cell by epoch: training, measured during the epoch with dropout on and "
         f"parameters moving, and validation, after it; {_SEEDS}. Mean of the last epoch's validation {metric}: "
-        f"{'; '.join(text)}.",
+        f"{'; '.join(text)}{_uneven(material, 'of each run, its own')}.",
         lambda: curves.learning_curves(material.summary, material.curves, metric))
+
+
+def _uneven(material: Material, what: str) -> str:
+    """Says where curves end, if the runs of a cell differ in their epochs."""
+    uneven = any(len({len(curve) for curve in of_cell}) > 1 for of_cell in material.curves.values())
+    return f" ({what}; curves are drawn to the last epoch that all seeds reached)" if uneven else ""
 
 
 def _contrast(material: Material) -> Sketch | str:
@@ -56,7 +62,7 @@ def _contrast(material: Material) -> Sketch | str:
     return Sketch(
         "baseline against the highest other cell",
         f"Training and validation curves of the baseline, {material.name(baseline)}, and of {material.name(other)}; "
-        f"{_SEEDS}. {material.choice()}",
+        f"{_SEEDS}{_uneven(material, 'drawn')}. {material.choice()}",
         lambda: curves.contrast(material.summary, material.shown, material.curves))
 
 
@@ -80,14 +86,15 @@ def _pareto(material: Material) -> Sketch | str:
     if not pareto.costs(material.summary):
         return "no two cells differ by more than 1 % in MACs, parameters or memory"
     fronts = "; ".join(f"{title}: {', '.join(short(row.label, 40) for row in rows[:6])}"
+                       + (f" and {len(rows) - 6} more" if len(rows) > 6 else "")
                        for title, rows in pareto.fronts(material.summary).items())
     return Sketch(
         "accuracy against cost",
         "Mean test accuracy with its 95 % interval against each cost in which cells differ. Filled points on the line "
         "are the Pareto front: no other cell costs no more and is at least as accurate, and better in one of the two; "
         "hollow points are the other cells. The front goes by means alone: within overlapping intervals it may be "
-        "chance. Costs are of the whole network; speed is not drawn, since records do not say what else the machine "
-        f"did. On the fronts, {fronts}.",
+        "chance. MACs and parameters are the whole network's, memory is the estimate; speed is not drawn, since "
+        f"records do not say what else the machine did. On the fronts, {fronts}.",
         lambda: pareto.pareto(material.summary))
 
 
@@ -97,7 +104,7 @@ def _confusion(material: Material) -> Sketch | str:
     name, counts = list(material.counts.items())[-1]
     mean = counts.mean(axis=0)
     pairs = "; ".join(f"{short(material.classes[true], 24)} as {short(material.classes[guess], 24)} "
-                      f"{mean[true, guess]:,.1f} of {mean[true].sum():,.0f}"
+                      f"({mean[true, guess]:,.1f} of {mean[true].sum():,.0f})"
                       for true, guess in predictions.confused_pairs(mean)[:5])
     figures = "percent of the true class"
     if len(material.classes) <= matrix.MOST_FIGURES:
@@ -115,7 +122,7 @@ def _predicted_classes(material: Material) -> Sketch | str:
     name, counts = list(material.counts.items())[-1]
     mean = counts.mean(axis=0)
     excess = mean.sum(axis=0) - mean.sum(axis=1)
-    ends = [(f"{short(material.classes[at], 24)} {mean[:, at].sum():,.1f} for {mean[at].sum():,.0f}")
+    ends = [(f"{short(material.classes[at], 24)} ({mean[:, at].sum():,.1f} for {mean[at].sum():,.0f})")
             for at in (int(np.argmin(excess)), int(np.argmax(excess)))]
     return Sketch(
         "predicted classes",
@@ -156,7 +163,7 @@ def _test_images(material: Material) -> Sketch | str:
     return Sketch(
         "test images",
         f"The first {int(first.sum())} test images, predicted class and its probability, by {_run(material)}. "
-        f"A frame marks the {wrong} wrong ones; the true class stands below them.",
+        + (f"A frame marks the {wrong} wrong ones; the true class stands below them." if wrong else "None is wrong."),
         lambda: images.test_images(**shown, classes=material.classes), is_vector=False)
 
 
@@ -175,12 +182,12 @@ def _mispredictions(material: Material) -> Sketch | str:
     counted = predictions.confusion(label=known["label"], predicted=known["predicted"], classes=len(material.classes))
     pairs = {(true, guess): f"{counted[true, guess]:,} of {counted[true].sum():,}"
              for true, guess in predictions.confused_pairs(counted)}
-    most = "; ".join(f"{short(material.classes[true], 24)} as {short(material.classes[guess], 24)} {text}"
+    most = "; ".join(f"{short(material.classes[true], 24)} as {short(material.classes[guess], 24)} ({text})"
                      for (true, guess), text in list(pairs.items())[:images.MOST_PAIRS])
     return Sketch(
         "mispredictions",
-        f"Test images that {_run(material)} gets wrong: a row for each of its most confused pairs, with the predicted "
-        f"class's probability below each image, then the errors it is surest of. Most confused: {most}.",
+        f"Test images that {_run(material)} gets wrong: up to three of each of its most confused pairs, with the "
+        f"predicted class's probability below each image, then the errors it is surest of. Most confused: {most}.",
         lambda: images.mispredictions(**shown, pairs=pairs, classes=material.classes), is_vector=False)
 
 

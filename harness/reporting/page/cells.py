@@ -91,5 +91,7 @@ def interval(estimate: Estimate) -> dict[str, Any] | None:
 
 def facts(row: CellRow) -> list[tuple[str, str]]:
     """Lists everything known of a cell as text, whatever fields a row has."""
-    return [fact for field in dataclasses.fields(row) if field.name not in _ELSEWHERE
-            for fact in told(getattr(row, field.name), field.name)]
+    cost = row.cost and {field.name: getattr(row.cost, field.name) for field in dataclasses.fields(row.cost)
+                         if field.name not in _ELSEWHERE}
+    known = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)} | {"cost": cost}
+    return [fact for name, value in known.items() if name not in _ELSEWHERE for fact in told(value, name)]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.analysis.power import Planned
+from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import Estimate
 from harness.reporting import rounded
 
@@ -93,10 +93,11 @@ def _text(value: Any, field: str) -> str:
 
 def _interval(value: Estimate | Planned, path: tuple[str, ...]) -> str:
     middle = value.mean if isinstance(value, Estimate) else value.value
+    if path[-1].startswith("seeds") and isinstance(value, Planned) and value != Planned():
+        return " to ".join(dict.fromkeys(f">{MOST_SEEDS:,}" if end is None else f"{end:,.0f}"
+                                         for end in (value.low, middle, value.high)))
     if middle is None:
         return "n/a"
-    if path[-1].startswith("seeds"):
-        return " to ".join(f"{end:,.0f}" for end in dict.fromkeys((value.low, middle, value.high)) if end is not None)
     is_difference = not path[-1].endswith(("accuracy", "mean", "score"))
     sign = "+" if path[-1] == "difference" else ""
     unit = "points" if is_difference else "%"

@@ -16,8 +16,10 @@ from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.rounded import count, single, size
 from harness.reporting.tables.columns import number
 
-_MEMORY = ("parameters_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "memory_estimate_bytes",
-           "compiled_bytes", "measured_peak_bytes")
+_MEMORY = {"parameters_bytes": "parameters", "gradients_bytes": "gradients", "optimizer_bytes": "optimizer state",
+           "activations_bytes": "activations", "average_bytes": "moving average", "memory_estimate_bytes": "estimate",
+           "compiled_bytes": "compiled program", "measured_peak_bytes": "measured peak"}
+_NAMED = 4  # cells in a heading
 
 
 def class_rows(summary: Summary, records: Mapping[str, RunRecord], predictions: Mapping[str, Predictions]
@@ -66,14 +68,15 @@ def class_records(rows: Mapping[str, tuple[int, Sequence[ClassScores]]]) -> list
 
 def layers(summary: Summary) -> list[Table]:
     """Lays out the memory of each cell part by part, and the layers of each network."""
-    names = ("cell", "parameters", "gradients", "optimizer state", "activations", "estimate", "compiled program",
-             "measured peak")
+    averaged = any(row.cost and row.cost.average_bytes for row in summary.rows)
+    shown_parts = [name for name in _MEMORY if averaged or name != "average_bytes"]
+    names = ("cell", *(_MEMORY[name] for name in shown_parts))
     memory = Table(
         "Memory of one run, estimated part by part, beside the compiled program's own figure and the measured peak",
         tuple(Column(name, is_text=name == "cell") for name in names),
-        tuple((Cell(row.label, place), *(_bytes(row, name) for name in _MEMORY))
+        tuple((Cell(row.label, place), *(_bytes(row, name) for name in shown_parts))
               for place, row in enumerate(summary.rows)),
-        notes=("Estimate: the sum of the four parts to its left; parameters are the whole network's, gradients and "
+        notes=("Estimate: the sum of the parts to its left; parameters are the whole network's, gradients and "
                "optimizer state those of what is trained, activations the outputs of all trained layers for one batch. "
                "Compiled program: per device, with the data, the other runs and all temporaries. Measured peak: the "
                "most in use while the run trained, of the process above its start on a CPU, of the device elsewhere; "
@@ -89,7 +92,8 @@ def layers(summary: Summary) -> list[Table]:
         totals = (sum(layer.parameters for layer in rows),
                   sum(math.prod(layer.output_shape) for layer in rows), sum(layer.macs for layer in rows))
         found.append(Table(
-            f"Layers of {'; '.join(printable(row.label) for row in cells)}", columns,
+            f"Layers of {'; '.join(printable(row.label) for row in cells[:_NAMED])}"
+            + (f"; and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""), columns,
             (*shown, (Cell("total", len(rows)), Cell(""), Cell(""), *map(_whole, totals))),
             lead=(f"{count(totals[0])} parameters, {count(totals[1])} activations and {count(totals[2])} MACs for one "
                   "example.",)))

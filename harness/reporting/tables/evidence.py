@@ -1,6 +1,5 @@
 """The tables behind the main one: coverage, claims, effects, comparisons, spread."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +29,7 @@ def coverage(summary: Summary) -> Table | None:
                   notes=(_BALANCED,))
 
 
+_BEYOND = 1e300  # JSON, which pages sort by, has no infinity
 _ABSENT = (*STATUSES[1:], "missing")
 _BALANCED = "A comparison is balanced if cell and baseline have the same seeds done, else partial."
 
@@ -99,7 +99,7 @@ def _seeds(comparison: Any) -> Cell:
     needed = comparison.seeds_for_half_a_point
     value, low, high = (f">{MOST_SEEDS:,}" if seeds is None else f"{seeds:,.0f}"
                         for seeds in (needed.value, needed.low, needed.high))
-    return Cell(f"{value} [{low}, {high}]", math.inf if needed.value is None else needed.value)
+    return Cell(f"{value} [{low}, {high}]", _BEYOND if needed.value is None else needed.value)
 
 
 def shared(summary: Summary) -> Table | None:

@@ -42,10 +42,22 @@ const axis = (title, more = {}) => ({
   automargin: true, fixedrange: matchMedia("(pointer: coarse)").matches, ...more,
 });
 
-// Plotly writes 0.5 on a logarithmic axis as 5.
-const STEPS = [-5, -4, -3, -2, -1, 0, 1, 2, 3].flatMap((power) =>
-  [1, 1.5, 2, 3, 5, 7].map((digit) => Number((digit * 10 ** power).toPrecision(2))));
-const logarithmic = { type: "log", tickmode: "array", tickvals: STEPS, ticktext: STEPS.map(String) };
+// First digits that have a tick on a logarithmic axis, from many to few.
+const every = (step) => Array.from({ length: Math.round(9 / step) }, (_, place) => 1 + place * step);
+const DIGITS = [every(0.1), every(0.2), every(0.5), [1, 1.5, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]];
+const MOST_TICKS = 8;
+
+// Plotly writes 0.5 on a logarithmic axis as 5, and lets ticks that are given lie over each other.
+function logarithmic(traces) {
+  const values = traces.flatMap(({ y }) => y).filter((value) => value > 0);
+  const least = values.reduce((low, value) => Math.min(low, value), Infinity);
+  const most = values.reduce((high, value) => Math.max(high, value), 0);
+  const powers = Array.from({ length: 40 }, (_, place) => place - 25);
+  const ticks = DIGITS.map((digits) => powers.flatMap((power) =>
+    digits.map((digit) => Number((digit * 10 ** power).toPrecision(2)))).filter((tick) => least <= tick && tick <= most));
+  const tickvals = ticks.find((some) => some.length <= MOST_TICKS) ?? ticks.at(-1).filter((_, place) => place % 3 === 0);
+  return { type: "log", tickmode: "array", tickvals, ticktext: tickvals.map(String) };
+}
 
 // What is pointed at is told beside the chart, by `tell`, since a box would lie over it.
 function draw(id, traces, layout, tell) {

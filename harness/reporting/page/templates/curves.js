@@ -26,8 +26,8 @@ function band(place, metric) {
            low: at.map((values) => Math.min(...values)), high: at.map((values) => Math.max(...values)) };
 }
 
-const vertical = (metric) => kind(metric) === "accuracy" ? axis("accuracy (%)")
-  : axis("loss (log scale)", logarithmic);
+const vertical = (metric, traces) => kind(metric) === "accuracy" ? axis("accuracy (%)")
+  : axis("loss (log scale)", logarithmic(traces));
 
 // The legend: names in full, each a switch of its curve, with the value where the mouse is.
 const switchedOff = new Set();
@@ -86,7 +86,7 @@ function drawCurves(places) {
   };
   tell([]);
   draw("curves-chart", traces, { height: 400, hovermode: "x", xaxis: axis("epoch", { ...SPIKE, spikecolor: colour("muted") }),
-                                 yaxis: vertical(metric) }, tell);
+                                 yaxis: vertical(metric, traces) }, tell);
 }
 
 function drawRun(target, run, quantity) {
@@ -103,10 +103,11 @@ function drawRun(target, run, quantity) {
     told.textContent = points.length ? `Epoch ${points[0].x}: `
       + points.map((point) => `${point.data.name} ${WRITTEN[quantity](point.y)}`).join(", ") : "";
   };
-  draw(target, [trace("train", "training", colour("muted"), "dash"),
-                trace("validation", "validation", style(run.cell).colour, "solid")], {
+  const traces = [trace("train", "training", colour("muted"), "dash"),
+                  trace("validation", "validation", style(run.cell).colour, "solid")];
+  draw(target, traces, {
     height: 260, showlegend: true, hovermode: "x", xaxis: axis("epoch", { ...SPIKE, spikecolor: colour("muted") }),
-    yaxis: vertical(`train_${quantity}`), legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, shapes: chosen,
+    yaxis: vertical(`train_${quantity}`, traces), legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, shapes: chosen,
     uirevision: run.id,
   }, tell);
 }

@@ -54,7 +54,7 @@ function drawEffects(places) {
       `${cell.label}: ${interval(cell.accuracy)}\u202f%, ${counted(cell.accuracy.n, "seed")}`),
   ], { height, margin, xaxis: axis("test accuracy (%)", { automargin: false }), yaxis: side, hovermode: "closest" }, tell);
   if (other.hidden) return;
-  const clear = (cell) => cell.clear ? "clear of zero" : "not clear of zero";
+  const clear = (cell) => cell.clear ? "clear" : "not clear, corrected for all comparisons";
   draw(other, marks(rows.filter((cell) => cell.difference), (cell) => cell.difference,
     (cell) => cell.clear ? "circle" : "circle-open", (cell) =>
       `${cell.label}: ${interval(cell.difference, "+")} points, ${counted(cell.difference.n, "pair")}, ${clear(cell)}`), {
