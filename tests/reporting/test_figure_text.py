@@ -107,6 +107,18 @@ def test_a_loss_axis_has_a_few_ticks_whatever_it_spans(low, high):
         assert 3 <= sum(bottom <= tick <= top for tick in figure.axes[-1].get_yticks()) <= 10
 
 
+def test_a_cell_that_hardly_learns_does_not_flatten_the_curves_of_the_others():
+    summary, drawn, _ = ablation("short", 9)
+    first, *_ = curves.learning_curves(summary, drawn, "accuracy").axes
+    assert first.get_ylim()[0] < 75, "the first epochs of all are in view"
+    for curve in drawn[summary.rows[4].cell]:
+        curve[["train_accuracy", "validation_accuracy"]] = 0.1
+    figure = canvas.composed(lambda: curves.learning_curves(summary, drawn, "accuracy"))
+    assert canvas.faults(figure) == ([], [])
+    assert 50 < figure.axes[0].get_ylim()[0] < 75
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["▼ ends at 10.0 %"]
+
+
 @pytest.mark.slow
 def test_a_panel_for_each_of_36_cells_of_long_names():
     summary, drawn, _ = ablation("long", 36)

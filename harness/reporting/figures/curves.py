@@ -25,6 +25,7 @@ _WIDTH, _SIZE = 10.0, 9.0  # of a figure, in inches; of text, in points
 _HANDLE = 0.7  # inches of a key's line with the gap behind it
 # A panel each takes a tenth of a second; beyond these all cells share one.
 _MOST_PANELS = 36
+_FAR = 10.0  # points of accuracy
 
 
 def learning_curves(summary: Summary, curves: Curves, metric: Metric) -> Figure:
@@ -107,6 +108,11 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
             axes.text(0.5, 0.5, "no done run", transform=axes.transAxes, ha="center", va="center")
         axes.set_title(fonts.wrap(_legend(row, curves), room, _SIZE))
         _finish(axes, metric)
+    if metric == "accuracy" and (floor := _floor(curves)) is not None:
+        panels[0].set_ylim(bottom=floor)
+        for axes, row in zip(panels, summary.rows, strict=False):
+            if curves.get(row.cell) and (end := _end(curves[row.cell])) < floor:
+                axes.text(0.5, 0.06, f"▼ ends at {end:.1f} %", transform=axes.transAxes, ha="center")
     for axes in panels[:len(summary.rows)][-columns:]:
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("epoch")
@@ -117,6 +123,22 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
                   handlelength=4)
     _titles(figure, summary, curves, metric)
     return figure
+
+
+def _floor(curves: Curves) -> float | None:
+    """Finds where an axis of accuracy begins if cells that hardly learned would flatten the others; None if none do."""
+    ends = {cell: _end(of_cell) for cell, of_cell in curves.items() if of_cell}
+    if not ends:
+        return None
+    top = max(ends.values())
+    least = top - max(4 * (top - float(np.median(list(ends.values())))), _FAR)
+    lows = {learned: [float(_values(curves[cell], f"{split}_accuracy").min()) for cell, end in ends.items()
+                      if (end >= least) == learned for split in ("train", "validation")] for learned in (True, False)}
+    return min(lows[True]) - 1 if min(lows[False], default=math.inf) < min(lows[True]) - _FAR else None
+
+
+def _end(curves: Sequence[pd.DataFrame]) -> float:
+    return float(_mean(curves, "validation_accuracy")[-1])
 
 
 def _bundle(summary: Summary, curves: Curves, metric: Metric) -> Figure:
