@@ -19,7 +19,7 @@ class SpecError(ValueError):
 class Uniform:
     """A range to draw from, each value as likely as any other; whole numbers where both ends are whole.
 
-    Values have four significant digits, so that a label says all of its value.
+    Values have four significant digits, whole numbers all of theirs, so that a label says all of its value.
     """
 
     low: float
@@ -33,7 +33,9 @@ class Uniform:
 
     def draw(self, share: float) -> str:
         """Gives the label of the value that lies so far into the range, from 0 to 1."""
-        return self._text(self.low + share * (self.high - self.low))
+        if self._whole:
+            return str(min(self.high, self.low + int(share * (self.high - self.low + 1))))
+        return f"{self.low + share * (self.high - self.low):.4g}"
 
     def value(self, label: str) -> float:
         """Reads the value of a label."""
@@ -42,9 +44,6 @@ class Uniform:
     @property
     def _whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
-
-    def _text(self, value: float) -> str:
-        return str(round(value)) if self._whole else f"{value:.4g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,10 @@ class LogUniform(Uniform):
 
     def draw(self, share: float) -> str:
         """Gives the label of the value that lies so far into the range on a logarithmic scale."""
-        return self._text(self.low * (self.high / self.low)**share)
+        if self._whole:  # each end is rounded to from both sides, as the numbers between them are
+            low, high = self.low - 0.5, self.high + 0.5
+            return str(min(self.high, int(low * (high / low)**share + 0.5)))
+        return f"{self.low * (self.high / self.low)**share:.4g}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,9 +37,9 @@ def read(path: Path) -> list[Row]:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error})") from error
     named: set[str] = set()
     for row in rows:
-        if (file := os.path.normpath(row.file_name)) in named:
-            raise DataError(f"{path} lists {file} twice; a picture has one class and one split")
-        named.add(file)
+        if (listed := os.path.normpath(row.file_name)) in named:
+            raise DataError(f"{path} lists {listed} twice; a picture has one class and one split")
+        named.add(listed)
     return rows
 
 

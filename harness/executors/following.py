@@ -9,12 +9,18 @@ from harness.progress.audience import Listeners
 
 
 class Followed:
-    """Reads how far the workers of a launch are, and tells."""
+    """Reads how far the workers of a launch are, and tells.
+
+    Attributes:
+      finished: the records that were told.
+      begun: run_ids of those that were seen to have trained an epoch, whatever has become of them.
+    """
 
     def __init__(self, folder: records.Folder, runs: Iterable[Run], listeners: Listeners):
         self._folder, self._listeners = folder, listeners
         self._waiting = {run.run_id: run for run in runs}
         self.finished: list[records.RunRecord] = []
+        self.begun: set[str] = set()
 
     def look(self, ended: Iterable[str] = ()) -> list[tuple[Run, records.RunRecord]]:
         """Reads how far the workers are, and tells of runs that are recorded now.
@@ -28,11 +34,12 @@ class Followed:
         told = []
         under_way = {run_id: run for progress in status.working(self._folder) for run_id, run in progress.runs.items()
                      if run_id in self._waiting and run.state != "waiting"}
+        self.begun |= {run_id for run_id, run in under_way.items() if run.epoch}
         recorded = [run_id for run_id, run in under_way.items() if run.state in records.STATUSES]
         self._listeners.tally.adopt({run_id: run for run_id, run in under_way.items()
                                      if run.state not in records.STATUSES})
         for run_id in dict.fromkeys([*recorded, *ended]):
-            if run_id in self._waiting and (record := self._folder.record(run_id)) is not None:
+            if run_id in self._waiting and (record := self._folder.record(run_id, anew=True)) is not None:
                 run = self._waiting.pop(run_id)
                 told.append((run, record))
                 self.finished.append(record)

@@ -30,7 +30,7 @@ class ClusterError(Exception):
 
 
 class LostError(Exception):
-    """Tasks whose process died again and again; the message is one line."""
+    """Tasks whose process died again and again, or that failed outside of any run; the message is one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,12 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
     """
     with _connected(cluster.address) as ray, stopping.on_signal(tell) as stop:
         slots = _slots(ray.cluster_resources(), cluster)
-        tell(f"Ray: {len(ray.nodes())} nodes, {slots} cohorts at once")
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        tell(f"Ray: {len(nodes)} nodes, {slots} cohorts at once")
+        if lacking := _lacking(nodes, cluster):
+            if cluster.address == "local":
+                raise ClusterError(lacking)
+            tell(f"warning: {lacking}; nothing trains until one that has them joins")
         tasks = _Tasks(ray, ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(worker.work),
                        followed, turns, tell)
         waiting: list[Run] = list(absent)
@@ -85,11 +90,12 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
                 raise tasks.error
             if stop:
                 raise stopping.StoppedError
-            lost = {run_id for ids in tasks.lost for run_id in ids}
+            lost = {run_id for ids, _ in tasks.lost for run_id in ids}
             waiting = turns.again([run for run in followed.waiting if run.run_id not in lost], lambda: bool(stop))
         if tasks.lost:
-            raise LostError(f"the processes of {len(tasks.lost)} tasks died {RETRIES + 1} times each, the first with "
-                            f"{tasks.lost[0][0]}: its memory may not suffice; what they had saved stays")
+            [*_, first], why = tasks.lost[0]
+            raise LostError(f"{len(tasks.lost)} tasks were lost, the first with {first}: {why}; what they had saved "
+                            "stays")
 
 
 class _Tasks:
@@ -97,7 +103,7 @@ class _Tasks:
 
     Attributes:
       pending: reference -> run_ids.
-      lost: the run_ids of each task that died as often as it may.
+      lost: the run_ids of each task that died as often as it may, or failed outside of any run, and why.
       error: what ended a job before its time.
       cancelled: whether those pending were told to stop.
     """
@@ -108,7 +114,7 @@ class _Tasks:
         self._cohorts: dict[str, str] = {}
         self._broken: tuple[str, set[str]] | None = ("", set())
         self.pending: dict[Any, tuple[str, ...]] = {}
-        self.lost: list[tuple[str, ...]] = []
+        self.lost: list[tuple[tuple[str, ...], str]] = []
         self.error: Exception | None = None
         self.cancelled = False
 
@@ -147,18 +153,27 @@ class _Tasks:
             return
         except self._ray.exceptions.RayError as error:
             if not self.cancelled:
-                self.lost.append(run_ids)
-                self._tell(f"warning: {', '.join(run_ids)}: {str(error).strip().splitlines()[0]}")
+                self.lost.append((run_ids, self._why(error)))
+                self._tell(f"warning: {', '.join(run_ids)}: {self.lost[-1][1]}")
             return
         for line in outcome.told:
             self._tell(line)
         self.error = self.error or outcome.error
 
+    def _why(self, error: Exception) -> str:
+        """Says in one line what has become of a task: of what it raised, the end of the traceback."""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            return lines[-1]
+        died = isinstance(error, self._ray.exceptions.WorkerCrashedError)
+        return lines[0].rstrip(".") + ("; its memory may not suffice" if died else "")
+
     def _look_for_broken(self, record: records.RunRecord) -> None:
         """Ends the launch if nothing has trained yet and cohort after cohort fails alike before its first step."""
         message = record.message.partition(" (not tried")[0]
         known, cohorts = self._broken or ("", set[str]())
-        if self._broken is None or record.status != "error" or record.epochs_trained or known not in ("", message):
+        begun = record.run_id in self._followed.begun  # which the record of an error does not tell
+        if self._broken is None or record.status != "error" or begun or known not in ("", message):
             self._broken = None  # something is sound, or it fails in many ways
             return
         self._broken = message, {*cohorts, self._cohorts.get(record.run_id, "")}
@@ -173,6 +188,19 @@ def _slots(resources: Mapping[str, float], cluster: Cluster) -> int:
     asked = {"CPU": cluster.cpus, "GPU": cluster.gpus}
     found = [resources.get(name, 0.0) / number for name, number in asked.items() if number]
     return max(1, int(min(found, default=1.0)))
+
+
+def _lacking(nodes: Sequence[Mapping[str, float]], cluster: Cluster) -> str:
+    """Says that no node has what a cohort is to get; empty if one has.
+
+    Args:
+      nodes: the resources of each.
+    """
+    asked = {"CPU": cluster.cpus, "GPU": cluster.gpus}
+    if any(all(node.get(name, 0.0) >= number for name, number in asked.items()) for node in nodes):
+        return ""
+    return (f"no node has both the {cluster.cpus:g} CPUs of --cpus_per_cohort and the {cluster.gpus:g} GPUs of "
+            "--gpus_per_cohort")
 
 
 @contextlib.contextmanager

@@ -55,6 +55,9 @@ class Task:
     def __call__(self, jobs: Sequence[worker.Job]) -> list[worker.Outcome]:
         # Slurm's first word of a preemption. What submitit does at its own signal requeues the task; ending would not.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        number = _submitit().JobEnvironment._usr_sig()
+        if callable(requeue := signal.getsignal(number)):
+            signal.signal(number, _ending(requeue))
         outcomes = []
         for job in jobs:
             outcomes.append(worker.work(job))
@@ -64,7 +67,22 @@ class Task:
 
     def checkpoint(self, jobs: Sequence[worker.Job]) -> Any:
         """Is submitit's hook: says what the requeued task is to do. Jobs whose runs are recorded take no time."""
-        return extras.needed("submitit", "slurm", "--executor=slurm").helpers.DelayedSubmission(self, jobs)
+        return _submitit().helpers.DelayedSubmission(self, jobs)
+
+
+def _ending(requeue: Callable[..., Any]) -> Callable[..., None]:
+    """Has a task end that cannot be requeued: in training, an error would be taken for the run's own and recorded."""
+    def requeued(number: int, frame: object) -> None:
+        try:
+            requeue(number, frame)
+        except Exception as error:
+            raise SystemExit(f"this task is not requeued ({error}): give the command again to have its runs go on"
+                             ) from error
+    return requeued
+
+
+def _submitit() -> Any:
+    return extras.needed("submitit", "slurm", "--executor=slurm")
 
 
 def train(batch: Batch, folder: records.Folder, absent: Sequence[Run], work: Mapping[str, float],
@@ -83,7 +101,7 @@ def train(batch: Batch, folder: records.Folder, absent: Sequence[Run], work: Map
       Exception: what ended a job before its time.
     """
     tasks = [[make(piece) for piece in pieces] for pieces in _in_tasks(absent, work)]
-    submitit = extras.needed("submitit", "slurm", "--executor=slurm")
+    submitit = _submitit()
     try:
         executor = submitit.AutoExecutor(folder.path / "slurm", cluster=batch.cluster, slurm_max_num_timeout=TIMEOUTS)
         executor.update_parameters(**_parameters(batch, folder.ablation, submitit))

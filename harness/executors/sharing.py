@@ -32,7 +32,8 @@ class Shared(Watcher):
         for run in runs:
             if run.run_id not in taken:
                 continue
-            record = self._folder.record(run.run_id)  # which another may have written before it gave the lease back
+            # Which another may have written before it gave the lease back.
+            record = self._folder.record(run.run_id, anew=True)
             if record is None:
                 mine.append(run)
             elif record.finished_at == self._retried.get(run.run_id):
@@ -59,7 +60,7 @@ class Shared(Watcher):
         self._leases.release(run.run_id)
 
     def _is_recorded(self, run: Run) -> bool:
-        record = self._folder.record(run.run_id)
+        record = self._folder.record(run.run_id, anew=True)
         return record is not None and record.finished_at != self._retried.get(run.run_id)
 
 

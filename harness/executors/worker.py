@@ -1,6 +1,7 @@
 """Trains a piece of a launch in a process of its own, on whichever machine that is."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import os
@@ -118,7 +119,7 @@ def work(job: Job) -> Outcome:
 def _work(job: Job, told: list[str]) -> None:
     devices = _configured(job.devices, job.memory_share)
     retried = dict(job.retried)
-    absent_ids = [run_id for run_id in job.run_ids if (record := job.launch.folder.record(run_id)) is None
+    absent_ids = [run_id for run_id in job.run_ids if (record := job.launch.folder.record(run_id, anew=True)) is None
                   or record.finished_at == retried.get(run_id)]
     if not absent_ids:
         return
@@ -195,7 +196,11 @@ def _hash(run: Run) -> str:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Gives an error that the launch can read: those of the user's classes are told in words."""
-    if type(error).__module__.partition(".")[0] in ("builtins", "harness", "ablations", "models"):
-        return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    """Gives an error that the launch can read: in words where it is of the user's classes or cannot be made anew."""
+    if type(error).__module__.partition(".")[0] not in ("builtins", "harness", "ablations", "models"):
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    try:
+        copy.deepcopy(error)  # which makes it anew of the same parts
+    except Exception:  # whatever its constructor does with them
+        return records.RecordError(str(error))
+    return error

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ablations.spec import Run
-from harness.progress.status import STALE_S, is_over
+from harness.progress.status import is_over, is_training
 from harness.progress.tally import Tally
 from harness.records import Folder, RecordError, RunRecord
 from harness.training.watcher import Compiled, Epoch, Started, Watcher
@@ -90,7 +90,6 @@ class ProgressFile(Watcher):
     def _another_trains(self) -> bool:
         with contextlib.suppress(RecordError):  # a damaged one is written anew
             progress = self._folder.progress()
-            return (progress is not None and not is_over(progress) and (progress.host, progress.pid)
-                    != (self._tally.progress.host, self._tally.progress.pid)
-                    and time.time() - progress.written < STALE_S)
+            return (progress is not None and is_training(progress, time.time()) and (progress.host, progress.pid)
+                    != (self._tally.progress.host, self._tally.progress.pid))
         return False

@@ -13,7 +13,9 @@ from harness.records import Folder, RecordError
 
 def watch(folders: Sequence[Folder], console: Console, every_s: float = 1.0,
           pause: Callable[[float], None] = time.sleep) -> None:
-    """Shows sweeps until all their runs are recorded or the user stops it; once, where there is no terminal.
+    """Shows sweeps until all their runs are recorded and no process goes on that trained them, or the user stops it.
+
+    Where there is no terminal it shows them once.
 
     Raises:
       harness.records.RecordError: at the end, if files could not be read, naming them.
@@ -26,7 +28,7 @@ def watch(folders: Sequence[Folder], console: Console, every_s: float = 1.0,
         sweeps = [one.read(time.time()) for one in watches]
         damaged[:] = [line for sweep in sweeps for line in sweep.damaged]
         lines = max(1, (console.height - 1) // len(sweeps) - screen.AROUND)
-        over = all(sweep.recorded == len(sweep.runs) for sweep in sweeps)
+        over = all(sweep.recorded == len(sweep.runs) and not sweep.going_on for sweep in sweeps)
         return over, Group(*(screen.draw(sweep, console.width, lines) for sweep in sweeps))
 
     over, shown = look()

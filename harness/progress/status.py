@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from harness.records import STATUSES, Folder, Plan, Progress, RecordError, RunProgress, RunRecord
-from harness.records.files import has_ended
+from harness.records.files import lives
 
 _Read = TypeVar("_Read")
 
@@ -64,6 +64,7 @@ class Sweep:
       left_s: estimated seconds until this launch has trained all its runs; None if nothing tells.
       compiling_s: for how long programs have been compiling; None if none are.
       damaged: a line for each file that cannot be read.
+      going_on: whether a process lives that has trained here, as far as is known: between two stages nothing trains.
     """
 
     ablation: str
@@ -74,6 +75,7 @@ class Sweep:
     left_s: float | None
     compiling_s: float | None = None
     damaged: tuple[str, ...] = ()
+    going_on: bool = False
 
     @property
     def recorded(self) -> int:
@@ -82,7 +84,7 @@ class Sweep:
 
 
 class Reader:
-    """Reads one ablation again and again; a record never changes, so it is read once."""
+    """Reads one ablation again and again; a record never changes, so it is read once, until it is set aside."""
 
     def __init__(self, folder: Folder):
         self._folder = folder
@@ -99,6 +101,7 @@ class Reader:
         damaged: list[str] = []
         plan = _whole(self._folder.plan, damaged)
         progress = _whole(functools.partial(gathered, self._folder), damaged)
+        self._forget_retried(progress)
         recorded = self._read_records(plan, damaged)
         planned = [run.run_id for run in plan.current().runs] if plan else [*recorded, *(
             run_id for run_id in (progress.runs if progress else ()) if run_id not in recorded)]
@@ -110,7 +113,16 @@ class Reader:
         over = is_over(progress)
         runs = tuple(recorded.get(run_id) or _unrecorded(run_id, progress, now, alive=not over) for run_id in planned)
         return dataclasses.replace(launched(self._folder.ablation, question, progress, now, runs, alive=not over),
-                                   news=_news(progress, now, over=over), damaged=tuple(damaged))
+                                   news=_news(progress, now, over=over), damaged=tuple(damaged),
+                                   going_on=_lives(progress) or is_training(progress, now))
+
+    def _forget_retried(self, progress: Progress | None) -> None:
+        """Forgets the records that are there no more, of runs that a launch trains again."""
+        again = [run_id for run_id, run in (progress.runs.items() if progress else ())
+                 if run_id in self._recorded and run.state not in STATUSES]
+        there = self._folder.recorded() if again else ()
+        for run_id in set(again).difference(there):
+            del self._recorded[run_id]
 
     def _read_records(self, plan: Plan | None, damaged: list[str]) -> dict[str, RunState]:
         """Reads the records that are new, of the runs that are known of, else of all."""
@@ -137,7 +149,7 @@ def gathered(folder: Folder) -> Progress | None:
     if not beside:
         return launch
     runs = dict(launch.runs) if launch else {}
-    if launch is None or is_over(launch):  # what it trained waits, if nobody else trains it
+    if launch is None or not is_training(launch, time.time()):  # what it trained waits, if nobody else trains it
         runs = {run_id: run if run.state in STATUSES else dataclasses.replace(run, state="waiting")
                 for run_id, run in runs.items()}
     else:
@@ -156,8 +168,7 @@ def working(folder: Folder) -> list[Progress]:
     found = []
     for name in folder.beside():
         with contextlib.suppress(RecordError):  # it has just been removed
-            if ((progress := folder.progress(name)) is not None and not is_over(progress)
-                    and time.time() - progress.written < STALE_S):
+            if (progress := folder.progress(name)) is not None and is_training(progress, time.time()):
                 found.append(progress)
     return found
 
@@ -226,7 +237,17 @@ def _under_way(run_id: str, run: RunProgress, waited_s: float) -> RunState:
 
 def is_over(progress: Progress) -> bool:
     """Whether the process that stated its progress is known to have ended; of another machine's, nothing is known."""
-    return progress.ended or has_ended(progress.pid, progress.process_started, progress.host, progress.namespace)
+    return progress.ended or _lives(progress) is False
+
+
+def is_training(progress: Progress, now: float) -> bool:
+    """Whether a process trains, as far as is known: silence, as of a long epoch, tells only of one elsewhere."""
+    alive = _lives(progress)
+    return not progress.ended and (now - progress.written < STALE_S if alive is None else alive)
+
+
+def _lives(progress: Progress) -> bool | None:
+    return lives(progress.pid, progress.process_started, progress.host, progress.namespace)
 
 
 def _news(progress: Progress, now: float, *, over: bool) -> str:

@@ -6,12 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psutil
-
 from ablations.spec import Run
 from harness.progress.left import Pace, estimate
 from harness.records import STATUSES, Progress, RunProgress, RunRecord
-from harness.records.files import here
+from harness.records.files import here, started
 from harness.training import cohort
 from harness.training.watcher import Compiled, Epoch, Started, Watcher
 
@@ -37,9 +35,12 @@ class Tally(Watcher):
         self._since = time.monotonic()
         host, namespace = here()
         self.progress = Progress(
-            host, os.getpid(), psutil.Process().create_time(), time.time(),
+            host, os.getpid(), started(os.getpid()), time.time(),
             {run.run_id: RunProgress("waiting", 0, epochs[run.run_id]) for run in runs}, namespace=namespace)
-        self._began, self._all_work = time.monotonic(), self._work_left(self.progress.runs)
+        self._all_work = self._work_left(self.progress.runs)
+        # Of workers elsewhere: when the first run was seen under way, and how many epochs each had when it first was.
+        self._began: float | None = None
+        self._had: dict[str, int] = {}
 
     def starting(self, started: Started) -> None:
         self._put({started.run.run_id: {"state": "starting", "epoch": started.epoch}})
@@ -84,14 +85,20 @@ class Tally(Watcher):
         changed = {run_id: dataclasses.replace(run, state="waiting") for run_id, run in self.progress.runs.items()
                    if run.state not in ("waiting", *STATUSES)} | dict(runs)
         now = self.progress.runs | changed
+        if runs and self._began is None:  # before, they waited for their turn
+            self._began = time.monotonic()
+        self._had = {run_id: run.epoch for run_id, run in runs.items()} | self._had
         left = self._work_left(now)
-        done, elapsed = self._all_work - left, time.monotonic() - self._began
-        self.progress = dataclasses.replace(self.progress, written=time.time(), runs=now,
-                                            left_s=elapsed * left / done if done > 0 else None)
+        done = self._all_work - left - sum(epoch * self._work(run_id) for run_id, epoch in self._had.items())
+        left_s = (time.monotonic() - self._began) * left / done if self._began is not None and done > 0 else None
+        self.progress = dataclasses.replace(self.progress, written=time.time(), runs=now, left_s=left_s)
 
     def _work_left(self, runs: Mapping[str, RunProgress]) -> float:
-        return sum((run.epochs - run.epoch) * self._paces[self._cohorts[run_id]].work
-                   for run_id, run in runs.items() if run.state not in STATUSES)
+        return sum((run.epochs - run.epoch) * self._work(run_id) for run_id, run in runs.items()
+                   if run.state not in STATUSES)
+
+    def _work(self, run_id: str) -> float:
+        return self._paces[self._cohorts[run_id]].work
 
     def _put(self, runs: Mapping[str, Mapping[str, Any]], **changes: Any) -> None:
         now = self.progress

@@ -12,11 +12,10 @@ import pathlib
 import re
 import socket
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import psutil
@@ -27,30 +26,49 @@ from harness.records.text import shortened
 
 @functools.cache
 def here() -> tuple[str, str]:
-    """Names the host, and the namespace of its processes that this one is in: containers of one host have their own."""
-    namespace = ""
+    """Names the host, and within what the number of a process means something there.
+
+    That is the machine since its start, since two may have one name, and a namespace: containers have their own.
+    """
+    boot, namespace = "any start", "any namespace"
+    with contextlib.suppress(OSError):
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     with contextlib.suppress(OSError):
         namespace = str(pathlib.Path("/proc/self/ns/pid").readlink())
-    return socket.gethostname(), namespace
+    return socket.gethostname(), f"{boot} {namespace}"
 
 
-def has_ended(pid: int, started: float, host: str, namespace: str = "") -> bool:
-    """Whether a process is known to have ended; of one elsewhere nothing is known.
+def started(pid: int) -> float:
+    """Tells when a process started, in seconds that stay the same when a clock is set.
+
+    Raises:
+      psutil.NoSuchProcess: if there is none of that number.
+    """
+    # Linux counts from the machine's start, to which psutil adds when that was by the clock of now. Other systems keep
+    # what the clock was when the process started.
+    boot = psutil.boot_time() if psutil.LINUX else 0.0
+    found: float = psutil.Process(pid).create_time() - boot
+    return found
+
+
+def lives(pid: int, since: float, host: str, namespace: str) -> bool | None:
+    """Whether a process lives; None of one elsewhere, of which nothing is known.
 
     Args:
-      started: in seconds since 1970: numbers of processes come again, their starts do not.
-      namespace: see `here`; empty where it is not known.
+      since: what `started` told of it: numbers of processes come again, their starts do not.
+      namespace: see `here`. Earlier versions named it otherwise, and their processes are as if elsewhere.
     """
-    if host != here()[0] or namespace not in ("", here()[1]):
-        return False
+    if (host, namespace) != here():
+        return None
     try:
-        return abs(psutil.Process(pid).create_time() - started) > 1
+        # One that was killed and that nobody has asked for its end has a number still.
+        return abs(started(pid) - since) <= 2 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return True
+        return False
 
 
 # Within which the number of a process tells whether it is alive.
-_HERE = "-".join(re.sub("[^A-Za-z0-9]+", "-", name).strip("-")[-40:] for name in here())
+_HERE = hashlib.sha256(" ".join(here()).encode()).hexdigest()[:16]
 _TEMPORARY = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.tmp")
 _ABANDONED_S = 60.0
 # The first line of what Git LFS puts in a file's place.
@@ -77,7 +95,10 @@ class DamagedFileError(RecordError):
 
     def __init__(self, path: pathlib.Path, problem: str, remedy: str = ""):
         self.path, self.about = path, "; ".join(filter(None, (shortened(problem), remedy)))
-        super().__init__(f"{path} {self.about}")
+        super().__init__(path, problem, remedy)  # from which a copy is made in another process
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.about}"
 
 
 class PointerError(ValueError):
@@ -132,10 +153,10 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():  # a device, which renaming would take away
         raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    clear(path.parent)
     temporary = path.with_name(f".{path.name}.{_HERE}.{os.getpid()}.tmp")
     try:
         with _opened(temporary, path) as file:
+            _clear(path.parent, file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -151,13 +172,24 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
 
 
 def clear(folder: pathlib.Path) -> None:
-    """Removes temporary files of processes that are gone from here, and those that no other machine goes on with."""
+    """Removes what processes that were killed have left half-written in a folder."""
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:  # nothing goes where none may write
+        _clear(folder, file)
+
+
+def _clear(folder: pathlib.Path, just_made: IO[bytes]) -> None:
+    """Removes temporary files of processes that are gone from here, and those that no other machine goes on with.
+
+    Args:
+      just_made: a file in the folder, which tells the time as its file system does: clocks of two machines differ.
+    """
+    now = os.fstat(just_made.fileno()).st_mtime
     for path in folder.glob(".*.tmp"):
         named = _TEMPORARY.fullmatch(path.name)
         if named is None or (named[1] == _HERE and psutil.pid_exists(int(named[2]))):
             continue
         with contextlib.suppress(OSError):  # another process was first
-            if named[1] == _HERE or time.time() - path.stat().st_mtime > _ABANDONED_S:
+            if named[1] == _HERE or now - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()
 
 

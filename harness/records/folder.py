@@ -3,6 +3,7 @@
 A record is whole or absent: it is written last, to a temporary file that is then renamed.
 """
 
+import contextlib
 import csv
 import dataclasses
 import itertools
@@ -234,9 +235,17 @@ class Folder:
     def _progress(self, of: str) -> pathlib.Path:
         return self.path / "progress" / f"{of}.json" if of else self.path / "progress.json"
 
-    def record(self, run_id: str) -> RunRecord | None:
-        """Reads a run's record, whatever its schema; None while it is unfinished."""
+    def record(self, run_id: str, *, anew: bool = False) -> RunRecord | None:
+        """Reads a run's record, whatever its schema; None while it is unfinished.
+
+        Args:
+          anew: whether to see also what another host has just written: NFS remembers for a minute that a file was not
+            there, unless the folder that it is in is opened.
+        """
         path = self.run(run_id) / "record.json"
+        for folder in (self.path, self.path / "runs", path.parent) if anew and not path.exists() else ():
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder):
+                pass
         return read_record(path, self.digests) if path.exists() else None
 
     def records(self) -> dict[str, RunRecord]:

@@ -16,10 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 
-import psutil
-
 from harness.records.configs import as_json
-from harness.records.files import has_ended, here
+from harness.records.files import here, lives, started
 
 # Attributes that NFS keeps in a client's memory may be a minute old.
 EXPIRES_S, RENEWED_S = 150.0, 15.0
@@ -33,8 +31,8 @@ class Owner:
     """The process that holds a lease.
 
     Attributes:
-      started: in seconds since 1970; numbers of processes come again.
-      namespace: within which its number means something: containers of one host have their own.
+      started: see `files.started`; numbers of processes come again.
+      namespace: within which its number means something; see `files.here`.
       key: of one set of leases.
     """
 
@@ -47,9 +45,9 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
-    def has_ended(self) -> bool:
-        """Whether the process is known to have ended; of one elsewhere nothing is known."""
-        return has_ended(self.pid, self.started, self.host, self.namespace)
+    def lives(self) -> bool | None:
+        """Whether the process lives; None of one elsewhere, of which nothing is known."""
+        return lives(self.pid, self.started, self.host, self.namespace)
 
 
 UNKNOWN = Owner("unknown", 0, 0.0, "", "")
@@ -68,6 +66,11 @@ class _Held:
             return Owner(**json.loads(self.text))
         except (ValueError, TypeError):  # it is being written
             return UNKNOWN
+
+    def is_over(self, now: float, expires_s: float) -> bool:
+        """Whether its owner is gone: of one that is seen to live, as where it is suspended, silence tells nothing."""
+        alive = self.owner.lives()
+        return now - self.renewed > expires_s if alive is None else not alive
 
 
 class Leases:
@@ -105,16 +108,16 @@ class Leases:
         had, taken, taken_over, now = set(self._mine), list[str](), False, self._now()
         for name in names:
             path = self._folder / name
-            if name in had or _created(path, self._text):
-                taken.append(name)
-            elif self._may_take_over(path, now) and _created(path, self._text):
-                taken.append(name)
+            if name not in had and not _created(path, self._text):
+                if not (self._may_take_over(path, now) and _created(path, self._text)):
+                    continue
                 taken_over = True
+            taken.append(name)
+            self._mine.add(name)  # at once: what goes wrong with a later one leaves this one to be given back
         if taken_over:  # another may have meant to remove the one that was there before
             time.sleep(_SETTLED_S)
-            taken = [name for name in taken if self._is_mine(name)]
-        self._mine |= set(taken)
-        return taken
+            self._mine -= {name for name in taken if not self._is_mine(name)}
+        return [name for name in taken if name in self._mine]
 
     def release(self, name: str) -> None:
         """Gives a lease back."""
@@ -131,7 +134,7 @@ class Leases:
         now, found = self._now(), {}
         for name in names:
             held = None if name in self._mine else _read(self._folder / name)
-            if held is not None and not self._is_over(held, now):
+            if held is not None and not held.is_over(now, self._expires_s):
                 found[name] = held.owner, held.renewed
         return found
 
@@ -156,10 +159,7 @@ class Leases:
     def _may_take_over(self, path: pathlib.Path, now: float) -> bool:
         """Removes a lease whose owner is gone; whether there is none now."""
         held = _read(path)
-        return held is None or (self._is_over(held, now) and _removed(path, held))
-
-    def _is_over(self, held: _Held, now: float) -> bool:
-        return now - held.renewed > self._expires_s or held.owner.has_ended()
+        return held is None or (held.is_over(now, self._expires_s) and _removed(path, held))
 
     def _is_mine(self, name: str) -> bool:
         held = _read(self._folder / name)
@@ -183,7 +183,7 @@ def held_by_others(folder: pathlib.Path, names: Iterable[str]) -> dict[str, Owne
     found = {}
     for name in names:
         held = _read(folder / name)
-        if held is not None and time.time() - held.renewed < EXPIRES_S and not held.owner.has_ended():
+        if held is not None and not held.is_over(time.time(), EXPIRES_S):
             found[name] = held.owner
     return found
 
@@ -205,7 +205,7 @@ def exclusively(path: pathlib.Path) -> Iterator[None]:
         held = _read(path)
         if held and held.text != seen:  # it has passed to another meanwhile
             seen, since = held.text, time.monotonic()
-        if held and (held.owner.has_ended() or time.monotonic() - since > _FORGOTTEN_S):
+        if held and (held.owner.lives() is False or time.monotonic() - since > _FORGOTTEN_S):
             _removed(path, held)
         time.sleep(0.01)
     try:
@@ -217,17 +217,21 @@ def exclusively(path: pathlib.Path) -> Iterator[None]:
 
 def _signed() -> str:
     host, namespace = here()
-    return json.dumps(as_json(Owner(host, os.getpid(), psutil.Process().create_time(), namespace, uuid.uuid4().hex)))
+    return json.dumps(as_json(Owner(host, os.getpid(), started(os.getpid()), namespace, uuid.uuid4().hex)))
 
 
 def _created(path: pathlib.Path, text: str) -> bool:
-    """Creates a file, unless another process has."""
+    """Creates a file, unless another process has; one that cannot be written, as on a full disk, keeps nobody off."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -39,7 +39,7 @@ class Progress:
     """How far a launch is.
 
     Attributes:
-      host, pid, process_started: the process, its start in seconds since 1970.
+      host, pid, process_started: the process; see `files.started`.
       written: when this was stated, in seconds since 1970.
       runs: run_id -> where it is, of each run that the launch is to train.
       ended: whether the launch is over.

@@ -105,12 +105,12 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
         for hint in dict.fromkeys(filter(None, hints)):
             watcher.told(hint)
         alike: list[Failure] = []
-        with Writing(watcher, finished, lambda: bool(stop)) as writing, _Ahead() as ahead:
+        with Writing(watcher, finished, launch.folder.record, lambda: bool(stop)) as writing, _Ahead() as ahead:
             for number, (members, training, following) in enumerate(in_turn(
                     cohorts, turns or Alone(), lambda: bool(stop))):
                 if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
-                ahead.wait()
+                ahead.wait(training)
                 # Not before this one's programs have been chosen: compiling tries kernels out, which would disturb
                 # what is timed.
                 ahead.next = following
@@ -150,11 +150,17 @@ class _Ahead:
         if self.next is not None and jax.default_backend() != "cpu":
             self._preparing = self._thread.submit(self.next.prepare)
 
-    def wait(self) -> None:
-        """Waits for what is being prepared; what goes wrong with it will again, when its turn has come."""
+    def wait(self, training: "_Cohort") -> None:
+        """Waits for what is being prepared; what goes wrong with it will again, when its turn has come.
+
+        Args:
+          training: the cohort that trains now; where another launch has taken the one prepared for, that is let go.
+        """
         if self._preparing is not None:
             futures.wait([self._preparing])
             self._preparing = None
+            if self.next is not None and self.next is not training:
+                self.next.trainer.release()
 
 
 def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs]) -> list[str]:
@@ -265,7 +271,8 @@ class _Cohort:
                 self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
                 layout = fewer
                 chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
-                self._keep(chosen, replaces=True)
+                if self.launch.layout is None:  # one that was asked for is this launch's alone
+                    self._keep(chosen, replaces=True)
             else:
                 layout = fewer
         return failures[-1] if failures and not begun.yes else None

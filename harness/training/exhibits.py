@@ -44,18 +44,19 @@ def first_layer(initial: Any, trained: Any, example_shape: tuple[int, ...]) -> d
       example_shape: of what it reads.
 
     Returns:
-      nothing if the network has no kernel that fits its inputs, else
+      nothing if no kernel that is trained fits what the network reads, else
       "initial" and "trained", float16 [input, unit] or [height, width, channel, filter], cut to the first units so that
       at most `STORED_WEIGHTS` values are kept; "units", how many there are; "layer", its path.
     """
-    # Flax sorts by name: of a backbone's kernels only the first convolution's is known to be the first, and of those of
-    # a network of one's own, one that fits what it reads.
-    kernels = [(path, leaf) for path, leaf in nnx.to_flat_state(initial)
-               if path[-1] == "kernel" and ("backbone" not in path or "Conv1" in path)
-               and ("layers" in path[:1] or _reads(leaf.shape, example_shape))]
+    if len(example_shape) == 1:  # features of a frozen backbone
+        return {}
+    # Flax sorts by name: of a backbone's kernels only the first convolution's is known to be the first, and of others
+    # one that fits what the network reads. A convolution's comes first: tokens may be as long as an image has pixels.
+    kernels = [(path, leaf) for path, leaf in nnx.to_flat_state(initial) if path[-1] == "kernel" and (
+        "Conv1" in path if "backbone" in path else _reads(leaf.shape, example_shape))]
     if not kernels:
         return {}
-    path, before = kernels[0]
+    path, before = max(kernels, key=lambda kernel: len(kernel[1].shape))
     after = dict(nnx.to_flat_state(trained))[path]
     before, after = (np.asarray(jax.device_get(leaf[...])) for leaf in (before, after))
     units = before.shape[-1]

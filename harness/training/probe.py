@@ -59,7 +59,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
       variants: of the best of these, what is tried last.
       build: compiles a layout.
       seconds_per_step: measures it.
-      runs, epochs: how many are to be trained.
+      runs, epochs: how many are to be trained; a budget in steps counts for itself.
 
     Returns:
       the choice, and its programs if they were compiled.
@@ -74,7 +74,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
             raise
         return Choice(simplest, "not probed: the simplest layout needs too much memory"), None
     rounds = -(-runs // simplest.slots)
-    expected_s = step_s * best.steps_per_epoch * epochs * rounds
+    expected_s = step_s * (best.config.steps or best.steps_per_epoch * epochs) * rounds
     if expected_s < max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds):
         return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
     rate = simplest.slots / step_s
@@ -109,14 +109,15 @@ def seconds_per_step(programs: Programs, states: Any, traced: Any) -> float:
     states, sums = programs.train(states, traced, 1)
     jax.block_until_ready(sums)
     best, steps = float("inf"), 1
+    most = min(programs.steps_per_epoch, programs.config.steps or programs.steps_per_epoch)  # more are not done
     for _ in range(2):
         while True:
             started = time.perf_counter()
             states, sums = programs.train(states, traced, steps)
             jax.block_until_ready((states, sums))
             elapsed = time.perf_counter() - started
-            if elapsed > MEASURE_S or steps == programs.steps_per_epoch:
+            if elapsed > MEASURE_S or steps == most:
                 break
-            steps = min(programs.steps_per_epoch, max(2 * steps, int(1.2 * steps * MEASURE_S / elapsed)))
+            steps = min(most, max(2 * steps, int(1.2 * steps * MEASURE_S / elapsed)))
         best = min(best, elapsed / steps)
     return best

@@ -60,7 +60,8 @@ class Recorder:
         record = self._record(run, failure.status, failure.message, started_at)
         if not processes.is_first():
             return record
-        write_atomic(self.folder.run(run.run_id) / TRACEBACK, failure.traceback.encode(errors="replace"))
+        if self.folder.record(run.run_id) is None:  # else another launch's run lies there, and writing is refused
+            write_atomic(self.folder.run(run.run_id) / TRACEBACK, failure.traceback.encode(errors="replace"))
         self.folder.write(run.run_id, record, pd.DataFrame(columns=records.CURVE_COLUMNS), {})
         return record
 

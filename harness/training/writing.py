@@ -21,13 +21,25 @@ class Writing:
     """Writes records one after another while training goes on; what was handed in is written, whatever happens.
 
     Where one cannot be written, as on a full disk, it is kept in memory and tried again until it can be, or until the
-    user asks to stop.
+    user asks to stop. Where another launch has recorded the run meanwhile, as one may while this machine sleeps and
+    renews no lease, that record counts.
     """
 
-    def __init__(self, watcher: Watcher, finished: list[records.RunRecord], stop_requested: Callable[[], bool]):
-        self._watcher, self._finished, self._stop_requested = watcher, finished, stop_requested
+    def __init__(self, watcher: Watcher, finished: list[records.RunRecord],
+                 recorded: Callable[[str], records.RunRecord | None], stop_requested: Callable[[], bool]):
+        """Writes for one launch.
+
+        Args:
+          watcher: told of each run that is recorded.
+          finished: given the records written here, in their order.
+          recorded: reads the record that a run has.
+          stop_requested: asked while a record cannot be written.
+        """
+        self._watcher, self._finished, self._recorded = watcher, finished, recorded
+        self._stop_requested = stop_requested
         self._thread = futures.ThreadPoolExecutor(1, "write")
-        self._pending: collections.deque[tuple[Run, futures.Future[records.RunRecord]]] = collections.deque()
+        self._pending: collections.deque[tuple[Run, futures.Future[tuple[records.RunRecord, bool]]]] = (
+            collections.deque())
 
     def __enter__(self) -> "Writing":
         return self
@@ -46,17 +58,26 @@ class Writing:
     def told(self, *, wait: bool) -> None:
         """Tells of written records in their order; raises what kept one from being written."""
         while self._pending and (wait or self._pending[0][1].done()):
-            run, record = self._pending.popleft()
-            self._finished.append(record.result())
-            if count := self._finished[-1].non_finite_gradients:
-                self._watcher.told(f"{run.run_id}: {count} steps had a gradient that was not finite")
-            self._watcher.finished(run, self._finished[-1])
+            run, written = self._pending.popleft()
+            record, is_own = written.result()
+            if not is_own:
+                self._watcher.told(f"{run.run_id}: another launch has recorded it meanwhile, and that record stays")
+            else:
+                self._finished.append(record)
+                if count := record.non_finite_gradients:
+                    self._watcher.told(f"{run.run_id}: {count} steps had a gradient that was not finite")
+            self._watcher.finished(run, record)
 
-    def _written(self, run: Run, write: Callable[[], records.RunRecord]) -> records.RunRecord:
+    def _written(self, run: Run, write: Callable[[], records.RunRecord]) -> tuple[records.RunRecord, bool]:
+        """Writes a record; gives the one that counts, and whether it is this launch's."""
         failed = False
         while True:
             try:
-                return write()
+                return write(), True
+            except records.RecordError:
+                if (other := self._recorded(run.run_id)) is None:
+                    raise
+                return other, False
             except OSError as error:
                 if not failed:
                     self._watcher.told(

@@ -1,4 +1,6 @@
+import collections
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -111,6 +113,30 @@ def test_drawn_values_lie_in_their_ranges_and_labels_say_all_of_them():
     assert {type(run.config.batch_size) for run in runs} == {int}
     assert {run.labels["width"] for run in runs} == {"8", "16", "32"}
     assert all(float(run.labels["rate"]) == run.config.optimizer.learning_rate for run in runs)
+
+
+def drawn(levels, number=20_000):
+    return collections.Counter(itertools.islice(Factor("batch_size", levels).drawn("batch", 0), number))
+
+
+def test_each_whole_number_of_a_range_is_as_likely_as_any_other():
+    found = drawn(Uniform(-1, 3))
+    assert sorted(found) == ["-1", "0", "1", "2", "3"]
+    assert all(abs(count - 4000) < 250 for count in found.values())
+    assert Uniform(1, 3).draw(0.0) == "1"
+    assert Uniform(1, 3).draw(1.0) == "3"
+    assert Uniform(1, 123456).draw(1 - 2**-53) == "123456"
+
+
+def test_each_whole_number_of_a_range_is_as_likely_as_its_logarithm_is_wide():
+    found = drawn(LogUniform(1, 4))
+    whole = math.log(4.5 / 0.5)
+    assert set(found) == {"1", "2", "3", "4"}
+    for number in range(1, 5):
+        expected = 20_000 * math.log((number + 0.5) / (number - 0.5)) / whole
+        assert abs(found[str(number)] - expected) < 250
+    assert LogUniform(15, 17).draw(0.0) == "15"
+    assert LogUniform(15, 17).draw(1.0) == "17"
 
 
 def test_what_is_excluded_is_drawn_anew():

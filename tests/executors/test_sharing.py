@@ -1,9 +1,14 @@
 import json
+import os
+import pathlib
+import types
 
+import pytest
 from sweeps import ABLATION, FOUND
 
 from harness import records
 from harness.executors import local, sharing
+from harness.executors.following import Followed
 from harness.records.leases import Leases
 from harness.training import executor, turns
 from harness.training.watcher import Watcher
@@ -79,6 +84,31 @@ def test_what_another_launch_has_recorded_meanwhile_is_told_and_not_trained(tmp_
         assert shared.take(ABLATION.runs()) == []
         assert heard.recorded == IDS
         assert held.others(IDS) == {}
+
+
+@pytest.fixture
+def remembering(monkeypatch):
+    """A file system that goes on saying that a record is not there until its folder is opened, as NFS does."""
+    opened, exists, scandir = set(), pathlib.Path.exists, os.scandir
+    monkeypatch.setattr(pathlib.Path, "exists", lambda path: (
+        exists(path) and (path.name != "record.json" or {path.parent, path.parents[1]} <= opened)))
+    monkeypatch.setattr(os, "scandir", lambda path: opened.add(pathlib.Path(path)) or scandir(path))
+    return opened
+
+
+def test_what_another_host_has_just_recorded_is_told_and_not_trained_again(tmp_path, request):
+    launched(records.Folder(tmp_path, "made_up"))
+    opened = request.getfixturevalue("remembering")
+    folder, heard = records.Folder(tmp_path, "made_up"), Heard()
+    assert folder.record(IDS[0]) is None
+    with Leases(folder.in_training) as held:
+        shared = sharing.Shared(folder, held, {}, heard)
+        assert shared.take(ABLATION.runs()[:3]) == []
+        assert shared.again(ABLATION.runs()[3:], bool) == []
+    assert heard.recorded == IDS[:3]
+    opened.clear()
+    heard.tally, heard.file = types.SimpleNamespace(adopt=len), None
+    assert len(Followed(folder, ABLATION.runs(), heard).look(IDS)) == len(IDS)
 
 
 def test_a_retried_record_is_set_aside_once(tmp_path):

@@ -10,7 +10,7 @@ from sweeps import BASE
 
 from ablations.spec import Ablation
 from harness import records
-from harness.executors import on_slurm
+from harness.executors import on_slurm, worker
 
 RUNS = Ablation("Why?", BASE, seeds=tuple(range(5))).runs()
 
@@ -42,6 +42,34 @@ def test_options_go_to_submitit_by_its_names_and_others_to_sbatch():
         "name": "quickstart_epochs_2", "timeout_min": 120, "cpus_per_task": 2, "gpus_per_node": 1,
         "slurm_partition": "gpu", "slurm_account": "physics", "slurm_mem": "8GB",
         "slurm_additional_parameters": {"licenses": "x"}}
+
+
+@pytest.fixture
+def signals():
+    """Has signals do afterwards what they did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_task_that_slurm_does_not_requeue_ends_and_no_run_is_recorded_for_it(monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install --editable '.[slurm]'")
+
+    def refused(number, frame):
+        raise subprocess.CalledProcessError(1, ["scontrol", "requeue", "7"])
+
+    def work(job):
+        try:
+            signal.raise_signal(signal.SIGUSR2)
+        except Exception as error:  # as the training loop takes whatever a network raises
+            return worker.Outcome(error=error)
+
+    signal.signal(signal.SIGUSR2, refused)
+    monkeypatch.setattr(worker, "work", work)
+    with pytest.raises(SystemExit, match=r"^this task is not requeued \(.*scontrol.*\): give the command again"):
+        on_slurm.Task()(["a job"])
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """What a worker makes of a job, before it trains."""
 
+import copy
+import pathlib
+
 import pytest
 
 from ablations import lookup
@@ -62,3 +65,20 @@ def test_an_error_of_the_users_classes_is_told_in_words():
     assert repr(worker._sendable(MineError("no"))) == repr(RuntimeError("MineError: no"))
     known = records.RecordError("no")
     assert worker._sendable(known) is known
+
+
+def test_a_damaged_file_is_told_with_its_name_by_the_launch_as_well():
+    error = records.files.DamagedFileError(pathlib.Path("a/record.json"), "is no object", "move it away")
+    there = copy.deepcopy(worker._sendable(error))
+    assert (type(there), str(there)) == (type(error), "a/record.json is no object; move it away")
+    assert (there.path, there.about) == (error.path, error.about)
+
+
+def test_an_error_that_cannot_be_made_anew_is_told_in_words(monkeypatch):
+    class OwnError(Exception):
+        def __init__(self, one, other):
+            super().__init__(f"{one} and {other}")
+
+    monkeypatch.setattr(OwnError, "__module__", "harness.training")
+    sent = worker._sendable(OwnError("a", "b"))
+    assert (type(sent), str(sent)) == (records.RecordError, "a and b")

@@ -1,12 +1,16 @@
 import json
+import os
+import time
 
 import numpy as np
 import pytest
 from sweeps import ABLATION, execute
+from watched import progress as watched_progress
 
 from harness import records
 from harness.progress import file
 from harness.progress.tally import Tally
+from harness.records.files import started
 from harness.training import executor
 from harness.training.layout import Layout
 from harness.training.watcher import Audience, Compiled, Epoch, Started, Watcher
@@ -85,6 +89,15 @@ def test_it_is_strict_json_whatever_a_run_computes(folder):
     """The wild runs diverge: their losses are not finite, and JSON has no word for that."""
     execute(folder)
     json.loads((folder.path / "progress.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+
+
+def test_a_launch_beside_one_that_lives_and_has_been_silent_states_its_own_progress(folder, monkeypatch):
+    tally = Tally([], {}, {})
+    silent = watched_progress(time.time() - 3600, pid=os.getppid(), process_started=started(os.getppid()))
+    folder.keep_progress(silent)
+    file.ProgressFile(folder, tally, print)
+    assert folder.progress() == silent
+    assert folder.beside() == [f"{tally.progress.host}.{os.getpid()}"]
 
 
 def test_a_run_that_ran_out_of_memory_starts_again(folder):

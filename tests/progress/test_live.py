@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import commands
 import pytest
@@ -109,16 +110,33 @@ def terminal():
     return Console(file=io.StringIO(), force_terminal=True, width=110, height=40)
 
 
-def test_it_ends_when_all_is_recorded(folder):
+def test_it_ends_when_all_is_recorded_and_the_process_that_trained_is_no_more(folder):
+    """A command that has trained all of one stage may go on with another."""
     console, waits = terminal(), []
 
     def pause(seconds):
         waits.append(seconds)
-        synthetic.write(folder.path.parent, None, RUNS[len(waits)])
+        if len(waits) < 4:
+            synthetic.write(folder.path.parent, None, RUNS[len(waits)])
+        folder.keep_progress(progress(ended=len(waits) >= 3, **{"pid": 2**30} if len(waits) == 5 else {}))
 
     watch([folder], console, every_s=0.5, pause=pause)
-    assert waits == [0.5, 0.5, 0.5]
+    assert waits == [0.5] * 5
     assert "4 of 4 runs recorded" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(("change", "looks"), [({"ended": True}, 0), ({}, 1)], ids=["ended", "trains"])
+def test_where_all_is_recorded_a_process_elsewhere_goes_on_until_it_says_that_it_has_ended(folder, change, looks):
+    console, waits = terminal(), []
+    synthetic.write(folder.path.parent, None, *RUNS[1:])
+    folder.keep_progress(progress(time.time(), host="elsewhere", **change))
+
+    def pause(seconds):
+        waits.append(seconds)
+        folder.keep_progress(progress(time.time(), host="elsewhere", ended=True))
+
+    watch([folder], console, pause=pause)
+    assert len(waits) == looks
 
 
 def test_ctrl_c_ends_it_without_a_trace(folder):

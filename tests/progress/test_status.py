@@ -1,9 +1,11 @@
+import dataclasses
+import time
 
 import pytest
 import synthetic
 from watched import IDS, LEVELS, NOW, RUNS, progress
 
-from harness.progress.status import Reader, latest
+from harness.progress.status import STALE_S, Reader, latest
 from harness.records import Folder, RunProgress
 
 
@@ -116,6 +118,29 @@ def test_workers_beside_a_launch_are_shown_as_one_sweep(folder):
     assert states(folder) == dict(zip(IDS, ["done", "training", "training", "missing"], strict=True))
     sweep = Reader(folder).read(NOW)
     assert (sweep.examples_per_s, sweep.left_s) == (750.0, 129.0)
+
+
+def test_silence_hides_no_worker_that_is_seen_to_live_and_every_process_elsewhere(folder):
+    """The launch's process was on a node that is gone, one worker is here, one where nothing is seen of it."""
+    silent = time.time() - STALE_S - 1
+    folder.keep_progress(progress(silent, host="elsewhere"))
+    folder.keep_progress(progress(silent, runs={IDS[2]: RunProgress("training", 2, 8, 10.0, 250.0)}), "here.7")
+    folder.keep_progress(progress(silent, host="elsewhere", runs={IDS[3]: RunProgress("training", 2, 8)}), "node.8")
+    assert states(folder) == dict(zip(IDS, ["done", "waiting", "training", "missing"], strict=True))
+    assert Reader(folder).read(NOW).examples_per_s == 250.0
+
+
+def test_a_run_that_is_retried_is_shown_as_it_is_now(folder):
+    reader = Reader(folder)
+    assert reader.read(NOW).runs[0].state == "done"
+    folder.keep_progress(progress(runs={IDS[0]: RunProgress("waiting", 0, 8)}))
+    assert reader.read(NOW).runs[0].state == "done", "not set aside yet"
+    folder.set_aside(IDS[0])
+    folder.keep_progress(progress(runs={IDS[0]: RunProgress("training", 3, 8)}))
+    assert reader.read(NOW).runs[0].state == "training"
+    folder.keep_progress(progress(runs={IDS[0]: RunProgress("diverged", 5, 8)}))
+    synthetic.write(folder.path.parent, None, dataclasses.replace(RUNS[0], status="diverged"))
+    assert reader.read(NOW).runs[0].state == "diverged"
 
 
 def test_workers_of_a_launch_that_has_ended_still_train(folder):

@@ -47,9 +47,24 @@ def test_what_workers_elsewhere_do_is_adopted_and_what_is_left_follows_from_the_
     count = tally.Tally(RUNS, {run.run_id: 2.0 if run in WIDE else 1.0 for run in RUNS},
                         dict.fromkeys((run.run_id for run in RUNS), 2))
     first, second = (run.run_id for run in WIDE)
+    count.adopt({first: RunProgress("starting", 0, 2)})
     clock[0] += 12
     count.adopt({first: RunProgress("training", 1, 2), second: RunProgress("compiling", 0, 2)})
     assert count.progress.runs[first].state == "training"
     assert count.progress.left_s == pytest.approx(12 / 2 * 10), "2 of 12 are done"
     count.adopt({second: RunProgress("training", 1, 2)})  # the first one's worker has died
     assert count.progress.runs[first].state == "waiting"
+
+
+def test_what_is_left_follows_from_what_was_done_since_a_worker_first_trained(clock):
+    """The workers wait an hour for their nodes, and one goes on from a checkpoint."""
+    count = tally.Tally(RUNS, dict.fromkeys((run.run_id for run in RUNS), 1.0),
+                        dict.fromkeys((run.run_id for run in RUNS), 10))
+    first, second = (run.run_id for run in WIDE)
+    count.adopt({})
+    clock[0] += 3600
+    count.adopt({first: RunProgress("starting", 8, 10), second: RunProgress("starting", 0, 10)})
+    assert count.progress.left_s is None
+    clock[0] += 10
+    count.adopt({first: RunProgress("training", 9, 10), second: RunProgress("training", 1, 10)})
+    assert count.progress.left_s == pytest.approx((1 + 9 + 20) * 10 / 2)

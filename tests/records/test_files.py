@@ -73,6 +73,15 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_write_there(
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", *stays, young.name}
 
 
+def test_what_another_machine_writes_stays_however_far_the_clock_here_is_ahead(tmp_path, ended, monkeypatch):
+    (tmp_path / f".record.json.another.{ended}.tmp").write_text("")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    write_atomic(tmp_path / "plan.json", b"new")
+    leftovers.remove(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_what_a_killed_launch_left_goes_with_the_next_one(tmp_path, ended):
     recorded, under_way = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
     for folder in (recorded, under_way):

@@ -1,13 +1,16 @@
+import errno
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 
-from harness.records import leases
+from harness.records import files, leases
 from harness.records.leases import Leases
 
 
@@ -72,6 +75,71 @@ def test_a_lease_of_a_process_here_that_has_ended_is_free_at_once(folder):
     dead(folder, "c", 0, host=host, namespace="of a container", pid=2**22 + 7)
     with Leases(folder) as held:
         assert held.take(["a", "b", "c"]) == ["a", "b"]
+
+
+def test_a_lease_of_a_process_here_that_lives_and_cannot_renew_it_stays_its(folder):
+    """As one that was suspended; the other is of another process, which the same silence tells to be gone."""
+    with Leases(folder, renewed_s=60) as one, Leases(folder) as other:
+        one.take(["a"])
+        dead(folder, "b", 0)
+        for name in "ab":
+            when = (folder / name).stat().st_mtime - leases.EXPIRES_S - 1
+            os.utime(folder / name, (when, when))
+        assert list(leases.held_by_others(folder, "ab")) == ["a"]
+        assert other.take("ab") == ["b"]
+
+
+def test_a_process_here_that_was_killed_and_not_asked_for_its_end_holds_nothing(folder):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child, Leases(folder) as held:
+        host, namespace = leases.here()
+        dead(folder, "a", 0, host=host, namespace=namespace, pid=child.pid, started=files.started(child.pid))
+        assert held.take(["a"]) == []
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert held.take(["a"]) == ["a"]
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere the system keeps by which clock a process was started")
+def test_a_clock_that_is_set_ends_no_process(folder, monkeypatch):
+    """The time since 1970 of both the machine's start and the process's is told by the clock as it is now."""
+    boot_time, create_time = psutil.boot_time, psutil.Process.create_time
+    with Leases(folder) as one, Leases(folder) as other:
+        one.take(["a"])
+        monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + 3600)
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 3600)
+        assert other.take(["a"]) == []
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/sys/kernel/random/boot_id").exists(), reason="machines have no such number")
+def test_machines_of_one_name_are_told_apart():
+    assert pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip() in leases.here()[1]
+
+
+@pytest.mark.parametrize("namespace", ["", "pid:[4026531836]"])
+def test_of_an_owner_that_an_earlier_version_named_its_age_alone_tells(folder, namespace):
+    host, pid = leases.here()[0], 2**22 + 7
+    for name, renewed_s_ago in (("old", leases.EXPIRES_S + 1), ("young", 0)):
+        dead(folder, name, renewed_s_ago, host=host, namespace=namespace, pid=pid, started=1_790_000_000.0)
+    with Leases(folder) as held:
+        assert held.take(["old", "young"]) == ["old"]
+
+
+def test_a_lease_that_cannot_be_written_is_nobodys_and_those_taken_before_are_given_back(folder, monkeypatch):
+    opened = os.fdopen
+
+    def full(descriptor, mode):
+        if len(list(folder.glob("[!.]*"))) == 1:
+            return opened(descriptor, mode)
+        os.close(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Leases(folder) as other:
+        with Leases(folder) as held:
+            monkeypatch.setattr(leases.os, "fdopen", full)
+            with pytest.raises(OSError, match="No space left"):
+                held.take(["a", "b"])
+            monkeypatch.undo()
+        assert other.take(["a", "b"]) == ["a", "b"]
 
 
 def test_holding_renews_and_waiting_ends_once_that_is_seen(folder):

@@ -13,7 +13,8 @@ from harness.data.inputs import Inputs
 from harness.records.pooling import MixtureError
 from harness.training import checkpoint, executor, probe
 from harness.training import trainer as fit
-from harness.training.layout import Layout
+from harness.training.layout import Layout, asked_for
+from harness.training.turns import Alone
 from harness.training.watcher import Watcher
 
 
@@ -122,6 +123,53 @@ def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     placed = [record.placement for record in folder.records().values()]
     assert len(placed) == 6
     assert {place.choice for place in placed} == {"told to"}
+
+
+def test_a_layout_that_was_asked_for_is_not_kept_when_memory_runs_out(folder, monkeypatch):
+    """What is launched without the flag afterwards trains as it did before."""
+    monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))
+    runs, whole = ABLATION.runs(), fit.Trainer.programs
+    executor.execute(executor.Launch(ABLATION.question, runs, folder, devices=4), runs[:1], FOUND, Watcher())
+    kept = folder.layouts()
+
+    def full(trainer, layout, run):
+        if layout.members > 2:
+            raise MemoryError
+        return whole(trainer, layout, run)
+
+    monkeypatch.setattr(fit.Trainer, "programs", full)
+    told = execute(folder, layout=asked_for("1 device, 4 runs under vmap", 4))
+    assert "out of memory with 1 device, 4 runs under vmap; going on with 1 device, 2 runs under vmap" in told
+    assert folder.layouts() == kept
+
+
+def test_what_was_prepared_for_a_cohort_that_another_launch_takes_is_let_go_before_the_next_one_trains(
+        folder, monkeypatch):
+    networks = Factor("model.hidden", {"first": (5,), "taken": (6,), "last": (7,)})
+    runs = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0,)).runs()
+    let_go, while_last = [], []
+
+    class Others(Alone):
+        def take(self, runs):
+            return [run for run in runs if run.labels["network"] != "taken"]
+
+    class Look(Watcher):
+        def compiling(self, runs):
+            if [run.labels["network"] for run in runs] == ["last"]:
+                while_last[:] = let_go
+
+    def prepare(trainer, runs, devices, parallel):
+        trainer.prepared = runs[0].labels["network"]
+
+    whole = fit.Trainer.release
+    monkeypatch.setattr(executor.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(fit.Trainer, "prepare", prepare)
+    monkeypatch.setattr(fit.Trainer, "release", lambda trainer: (
+        let_go.append(getattr(trainer, "prepared", "")), whole(trainer)))
+    executor.execute(executor.Launch("Why?", runs, folder), runs, FOUND, Look(), Others())
+    assert while_last == ["", "taken"]
+    assert let_go == ["", "taken", ""], "the last one was not prepared for"
+    assert folder.recorded() == ["network=first,seed=0", "network=last,seed=0"]
 
 
 def test_a_changed_configuration_is_named_and_stops(trained):

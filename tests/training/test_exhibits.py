@@ -6,7 +6,7 @@ from flax import nnx
 from plain_networks import ResidualConfig
 
 from harness.training import exhibits
-from models import CNNConfig, MLPConfig
+from models import CNNConfig, MLPConfig, TransferConfig, ViTConfig
 
 
 def params(config, shape=(28, 28, 1)):
@@ -59,3 +59,18 @@ def test_a_kernel_is_the_first_layers_only_if_it_fits_what_the_network_reads():
     kept = params(ResidualConfig(), (8, 8, 1))
     assert str(exhibits.first_layer(kept, kept, (8, 8, 1))["layer"]) == "first"
     assert exhibits.first_layer(kept, kept, (8, 8, 3)) == {}
+
+
+def test_the_patches_of_a_transformer_come_before_what_reads_tokens_as_long_as_an_image():
+    """Flax sorts its blocks first."""
+    kept = params(ViTConfig(patch=4, dim=64, depth=1), (8, 8, 1))
+    assert str(exhibits.first_layer(kept, kept, (8, 8, 1))["layer"]) == "patches"
+
+
+@pytest.mark.parametrize(("fine_tune", "shape", "layer"), [
+    ("none", (1280,), None), ("none", (32, 32, 3), None), ("last", (32, 32, 3), None),
+    ("all", (32, 32, 3), "layers.0.backbone.layers.Conv1"), ("all", (32, 32, 1), "layers.0.backbone.layers.Conv1")])
+def test_of_a_backbone_whose_first_convolution_is_not_trained_nothing_is_kept(fine_tune, shape, layer):
+    kept = params(TransferConfig(width=0.35, resolution=32, fine_tune=fine_tune), shape)
+    first = exhibits.first_layer(kept, kept, shape)
+    assert first == {} if layer is None else str(first["layer"]) == layer

@@ -162,6 +162,29 @@ def test_a_record_that_cannot_be_written_is_kept_until_it_can_be(folder, monkeyp
     assert len(tries) == 3
 
 
+@pytest.mark.parametrize("status", ["done", "error"])
+def test_a_run_that_another_launch_has_recorded_meanwhile_is_told_and_the_sweep_goes_on(folder, monkeypatch, status):
+    """As one does that takes over the leases of a machine that sleeps."""
+    three, whole, there = dataclasses.replace(ABLATION, factors={}), records.Folder.write, {}
+
+    other = folder.run("baseline,seed=1")
+
+    def beside(folder, run_id, record, *more):
+        if not there:
+            whole(folder, other.name, dataclasses.replace(record, seed=1), *more)
+            (other / "traceback.txt").write_text("of the other")
+            there.update((path.name, path.read_bytes()) for path in other.iterdir() if path.is_file())
+        return whole(folder, run_id, record, *more)
+
+    monkeypatch.setattr(records.Folder, "write", beside)
+    if status == "error":
+        failing_where(monkeypatch, "programs", lambda run: True, ValueError("cannot be lowered"))
+    told = execute(folder, three)
+    assert told.count("baseline,seed=1: another launch has recorded it meanwhile, and that record stays") == 1
+    assert [record.status for record in folder.records().values()] == [status] * 3
+    assert {path.name: path.read_bytes() for path in other.iterdir() if path.is_file()} == there
+
+
 class Filling(Watcher):
     """Fills a disk once something has been trained, and makes room once it is told of a record."""
 

@@ -60,6 +60,14 @@ def test_a_cohort_is_compacted_once_half_of_it_has_ended(active, members):
     assert compacted(Layout(2, members=4), active) == Layout(2, members=members)
 
 
+@pytest.mark.parametrize("fewer", [smaller, lambda layout: compacted(layout, 1)])
+def test_a_single_run_that_is_left_takes_the_platforms_own_convolution(fewer):
+    """Patches are for several at once; what was asked for otherwise stays."""
+    assert fewer(Layout(1, members=2, form="patches")) == Layout(1)
+    assert fewer(Layout(1, members=2, form="blocked")) == Layout(1, form="blocked")
+    assert smaller(Layout(1, members=4, form="patches")) == Layout(1, members=2, form="patches")
+
+
 def test_a_layout_says_what_it_is():
     assert str(Layout(1)) == "1 device, one run"
     assert str(Layout(2, members=4)) == "2 devices, 4 runs under vmap on each"

@@ -9,7 +9,7 @@ from harness.training.layout import Choices, Layout
 from harness.training.programs import Compilation, OutOfMemoryError
 
 
-def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0, matrices=None):
+def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0, matrices=None, steps=None):
     """Chooses among layouts whose seconds per step are given; what is not given runs out of memory."""
     built = []
 
@@ -17,7 +17,8 @@ def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0, matrices=No
         if layout not in step_s:
             raise OutOfMemoryError(str(layout))
         built.append(layout)
-        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation(compile_s))
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation(compile_s),
+                                     config=types.SimpleNamespace(steps=steps))
 
     choices = Choices(cohort, devices, matrices=matrices)
     choice, programs = probe.choose(choices.simplest(), choices.alternatives(), choices.variants, build,
@@ -100,6 +101,28 @@ def test_a_short_training_is_not_probed():
     assert choose({ONE: 0.01, FOUR: 0.001}, epochs=4)[0].layout == FOUR
 
 
+def test_a_budget_in_steps_says_how_long_training_takes():
+    """8 rounds of 10 ms a step; the last epoch is broken off."""
+    assert choose({ONE: 0.01, FOUR: 0.001}, epochs=4, steps=301)[0].why == "not probed: training takes about 24 s"
+    assert choose({ONE: 0.01, FOUR: 0.001}, epochs=4, steps=399)[0].layout == FOUR
+
+
+@pytest.mark.parametrize(("steps", "longest"), [(None, 100), (7, 7), (250, 100)])
+def test_a_step_is_timed_by_the_steps_that_are_done(monkeypatch, steps, longest):
+    """Programs do no more than a budget in steps allows, whatever they are asked for."""
+    clock, asked = [0.0], []
+
+    def train(states, traced, number):
+        asked.append(number)
+        clock[0] += 0.001 * min(number, steps or number)
+        return states, ()
+
+    monkeypatch.setattr(probe, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    programs = types.SimpleNamespace(train=train, steps_per_epoch=100, config=types.SimpleNamespace(steps=steps))
+    assert probe.seconds_per_step(programs, (), ()) == pytest.approx(0.001)
+    assert max(asked) == longest
+
+
 def test_what_takes_long_to_compile_is_probed_for_a_long_training_alone():
     """8 s an epoch."""
     assert choose({ONE: 0.01, FOUR: 0.001}, epochs=6, compile_s=5)[0].layout == ONE
@@ -120,7 +143,8 @@ def test_an_error_that_is_not_about_memory_is_not_hidden():
     def build(layout):
         if layout != ONE:
             raise jax.errors.JaxRuntimeError("INTERNAL: broken")
-        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation())
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation(),
+                                     config=types.SimpleNamespace(steps=None))
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
         probe.choose(ONE, [[FOUR]], lambda layout: [], build, lambda programs: 1.0, 16, 100)

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from harness.records import Folder
+from harness.records.files import in_home
 from harness.reporting.export import mlflow, wandb
 from harness.reporting.export.exported import Exported, describe
 
@@ -47,7 +48,7 @@ def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
     runs = [run for folder in folders for run in describe(folder)]
     if not runs:
         raise ExportError(f"no records in {', '.join(str(folder.path) for folder in folders)} yet")
-    folder = pathlib.Path(target).resolve()
+    folder = in_home(target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     write, look = TRACKERS[tracker]
     written = write(runs, folder)

@@ -202,15 +202,16 @@ def _finish(axes: Any, metric: Metric) -> None:
 class _LossLocator(matplotlib.ticker.LogLocator):
     """Puts as many ticks on a logarithmic axis as can be read, however few or many decades it shows."""
 
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         decades = math.log10(vmax / vmin) if 0 < vmin < vmax else 1.0
         self.set_params(subs=next(digits for most, digits in _DIGITS if decades <= most))
-        return np.asarray(super().tick_values(vmin, vmax))
+        return super().tick_values(vmin, vmax)
 
 
 # Decades in view -> first digits that have a tick.
-_DIGITS = ((0.35, np.arange(1.0, 10.0, 0.5)), (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (2.5, (1.0, 2.0, 5.0)),
-           (3.5, (1.0, 3.0)), (math.inf, (1.0,)))
+_DIGITS: tuple[tuple[float, Sequence[float]], ...] = (
+    (0.35, [1 + half / 2 for half in range(18)]), (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (2.5, (1.0, 2.0, 5.0)),
+    (3.5, (1.0, 3.0)), (math.inf, (1.0,)))
 
 
 def _axis_title(metric: Metric) -> str:
