@@ -13,11 +13,11 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ablations import UnknownAblationError, get, own_code
-from ablations.spec import LABEL, Ablation, ScheduleConfig, SpecError
+from ablations.spec import LABEL, Ablation, RunConfig, ScheduleConfig, SpecError, with_value
 
 _ATTRIBUTE = "ABLATION"
 # Folders of results that are no ablation's, and names that Windows keeps for devices.
@@ -63,9 +63,9 @@ def find(text: str) -> Study:
       UnknownAblationError: if there is none, listing those there are.
       SpecError: if the file cannot be loaded, naming the line.
     """
-    target, _, attribute = text.rpartition(":") if ":" in text else (text, "", "")
+    target, attribute = parted(text)
     if target.endswith(".py"):
-        return _of_file(pathlib.Path(target).expanduser(), attribute or _ATTRIBUTE)
+        return _of_file(located(target), attribute or _ATTRIBUTE)
     if re.fullmatch(r"\w+(\.\w+)*" if attribute else r"\w+(\.\w+)+", target):
         return _of_module(target, attribute or _ATTRIBUTE)
     if attribute:
@@ -78,20 +78,37 @@ def find(text: str) -> Study:
     return Study(text, get(text))
 
 
-def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...], *, smoke: bool = False) -> Study:
+def parted(text: str) -> tuple[str, str]:
+    """Parts the file or module from the attribute behind a colon, of which folders may have some too."""
+    target, colon, attribute = text.rpartition(":")
+    return (target, attribute) if colon and not text.endswith(".py") else (text, "")
+
+
+def located(text: str) -> pathlib.Path:
+    """Gives a file, with a leading ~ expanded where that stands for a home folder and is not the file's own name."""
+    path = pathlib.Path(text)
+    if not path.exists():
+        with contextlib.suppress(RuntimeError):  # there is no such user
+            return path.expanduser()
+    return path
+
+
+def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...], *, smoke: int = 0) -> Study:
     """Derives an ablation; its name says what was overridden.
 
     Args:
       settings: path -> value, set in every run.
-      smoke: whether all of it is to be tried in a minute: one epoch on few examples.
+      smoke: training examples of the one epoch in which all of it is tried in a minute; 0 trains it in full.
 
     Raises:
       SpecError: if a setting does not fit, or there are too many for a name.
     """
-    ablation, overrides = study.ablation, dict(settings)
+    ablation, overrides, by_factors = study.ablation, dict(settings), set[str]()
     if smoke:
-        overrides = {"epochs": 1, "train_size": 512, **_without_warmup(ablation.base.schedule)} | overrides
-    if ablation.base.steps is not None and "epochs" in overrides:
+        ablation, tried = _tried(ablation, settings, smoke)
+        by_factors = tried.keys() & set(ablation.varied)
+        overrides = tried | overrides
+    elif ablation.base.steps is not None and "epochs" in overrides:
         overrides.setdefault("steps", None)
     parts = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
              for path, value in sorted(overrides.items()))
@@ -99,13 +116,51 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
     if len(full_name) > 200:
         raise SpecError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, and "
                         "name it with --ablation=FILE.py")
-    ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **overrides})
+    made = {path: value for path, value in overrides.items() if path not in by_factors}
+    ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **made})
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
 
 
-def _without_warmup(schedule: ScheduleConfig) -> dict[str, Any]:
-    """One epoch would be too short for it."""
-    return {f"schedule.{field}": 0 for field in ("warmup_epochs", "warmup_steps") if getattr(schedule, field)}
+def _tried(ablation: Ablation, settings: Mapping[str, Any], examples: int) -> tuple[Ablation, dict[str, Any]]:
+    """Gives an ablation that can be tried in a minute, and the settings that do it but for those given.
+
+    Where a factor sets one of these fields, its levels set what is tried; the first of cells that are alike then stands
+    for all of them.
+    """
+    configs = [ablation.base, *(run.config for run in ablation.runs())]
+    tried = {"epochs": 1, "train_size": examples, **_without_warmup([config.schedule for config in configs])}
+    if ablation.base.steps is not None:
+        tried["steps"] = None
+    size = given if isinstance(given := settings.get("train_size"), int) else examples
+    if any(config.batch_size > size for config in configs):
+        tried["batch_size"] = size
+    tried = {path: value for path, value in tried.items() if path not in settings}
+
+    def least(path: str, value: Any) -> Any:
+        return min(value, size) if path == "batch_size" else tried[path]
+
+    cells = dict[RunConfig, Mapping[str, str]]()
+    for run in ablation.runs():
+        config = run.config
+        for path in tried:
+            config = with_value(config, path, least(path, config.batch_size))
+        cells.setdefault(config, run.labels)
+    by_factors = tried.keys() & set(ablation.varied)
+    if by_factors or len(cells) < len({run.cell for run in ablation.runs()}):
+        factors = {name: dataclasses.replace(factor, path=factor.paths, levels={
+            label: tuple(least(path, value) if path in tried else value
+                         for path, value in factor.settings(label).items()) for label in labels})
+            for name, labels in ablation.levels().items() for factor in [ablation.factors[name]]}
+        ablation = dataclasses.replace(ablation, factors=factors, design=tuple(cells.values()), exclude=(), claims=())
+    if "batch_size" in by_factors:  # whose smaller levels stay as they are
+        del tried["batch_size"]
+    return ablation, tried
+
+
+def _without_warmup(schedules: Sequence[ScheduleConfig]) -> dict[str, Any]:
+    """One epoch would be too short for the base's, the first of these, and for those of an epoch or a step."""
+    return {f"schedule.{field}": 0 for field in ("warmup_epochs", "warmup_steps")
+            if getattr(schedules[0], field) or any(getattr(schedule, field) >= 1 for schedule in schedules)}
 
 
 def has_code_of_its_own(config: Any) -> bool:

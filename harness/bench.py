@@ -8,7 +8,9 @@ in: changes to training images (AUG-...), and a whole command from its start to 
   python -m harness.bench --grid=1,4,16,64                 how many runs are trained at once (K)
   python -m harness.bench --precision=float32,bfloat16     both, as rows of one table
   python -m harness.bench --scaling                        how the harness's own cost grows with K and with the data
-  python -m harness.bench --report_only                    tables and pictures again from stored measurements
+  python -m harness.bench --report_only                    tables and pictures again from stored measurements; of those
+                                                           shipped, tables alone, and printed
+  python -m harness.bench --report_only --results_dir=results   the shipped ones' written anew
 
 Peers come with: pip install '.[bench]'. It writes bench.json (all measurements), table.md, table.csv, throughput.png,
 or scaling.json and scaling.png, into my_results/bench/<device>/. What is measured replaces what was stored of the same
@@ -24,7 +26,6 @@ import pathlib
 import re
 import signal
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 if not __package__:  # python harness/bench.py, which puts that folder on the path
@@ -40,10 +41,12 @@ from harness import cli
 from harness.benchmark import plots, rounds, tables, workloads
 from harness.records import OWN_RESULTS, SHIPPED_RESULTS, write_atomic
 from harness.records.configs import as_json
+from harness.records.files import in_home
 from models.precision import PRECISIONS
 
-PEERS = ("keras", "torch")
+PEERS, GRID = ("keras", "torch"), (1, 8)
 SCALING_RUNS, SCALING_DATA = (1, 2, 4, 8, 16), (2, 4)
+GOAL_CORES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,27 +82,30 @@ class Sides:
 def _define_flags() -> None:
     flags.DEFINE_list("workloads", list(workloads.WORKLOADS), "Workloads to time.")
     flags.DEFINE_list("peers", None, "Peers to time against; default those that are installed.")
-    flags.DEFINE_list("grid", ["1", "8"], "Values of K: how many runs a measurement trains.")
+    flags.DEFINE_list("grid", None, "Values of K: how many runs a measurement trains; default "
+                      f"{','.join(map(str, GRID))}.")
     flags.DEFINE_list("precision", ["float32"], "Some of float32, bfloat16 and, on an NVIDIA GPU, tf32.")
     flags.DEFINE_integer("rounds", 5, "Rounds in which every side is measured once.", lower_bound=1)
     flags.DEFINE_bool("scaling", False, "Time the harness alone, over K = 1 to 16 and over 1, 2 and 4 times the data.")
     flags.DEFINE_bool("report_only", False, "Measure nothing: rebuild tables and pictures from what is stored.")
     flags.DEFINE_string("results_dir", None, "Folder of the results; the benchmark's are in its folder bench. Default: "
-                        f"{OWN_RESULTS}; with --report_only also {SHIPPED_RESULTS}.")
+                        f"{OWN_RESULTS}; with --report_only the tables in {SHIPPED_RESULTS} are printed, too.")
 
 
 def main() -> None:
     """Carries out the command."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     given = flags.FLAGS.results_dir
-    folder = pathlib.Path(given or OWN_RESULTS) / "bench"
+    folder = in_home(given or OWN_RESULTS) / "bench"
     if flags.FLAGS.report_only:
-        _report_stored([folder] if given else [pathlib.Path(SHIPPED_RESULTS) / "bench", folder], console)
+        _report_stored(folder, console, with_shipped=not given)
         return
+    if flags.FLAGS.scaling and (useless := [one for one in ("peers", "grid") if getattr(flags.FLAGS, one) is not None]):
+        raise cli.UsageError(f"--scaling times the harness alone, over a grid of its own: leave out --{useless[0]}")
     names = _chosen("workloads", list(workloads.WORKLOADS))
     precisions = _chosen("precision", list(PRECISIONS))
     peers = [] if flags.FLAGS.scaling else PEERS if flags.FLAGS.peers is None else _chosen("peers", list(PEERS))
-    grid = _whole_numbers("grid")
+    grid = GRID if flags.FLAGS.grid is None else _whole_numbers("grid")
     # This process works out sizes only, and leaves the accelerator to the sides.
     jax.config.update("jax_platforms", "cpu")
     with_peers = [name for name in names if workloads.WORKLOADS[name].task in ("train", "forward")]
@@ -135,16 +141,21 @@ def main() -> None:
         raise cli.UsageError(f"{len(failed)} measurements failed, the first: {failed[0]}")
 
 
-def _report_stored(folders: Sequence[pathlib.Path], console: Console) -> None:
-    stored = [path for one in folders for path in sorted([*one.glob("*/bench.json"), *one.glob("*/scaling.json")])]
-    if not stored:
-        raise cli.UsageError(f"no measurements in {folders[-1]}; make some with: python -m harness.bench")
-    for path in stored:
-        report(path, console)
+def _report_stored(folder: pathlib.Path, console: Console, *, with_shipped: bool) -> None:
+    """Reports all that was measured here, and what was shipped, whose files stay as they are."""
+    shipped = sorted((pathlib.Path(SHIPPED_RESULTS) / "bench").glob("*/bench.json")) if with_shipped else []
+    stored = sorted([*folder.glob("*/bench.json"), *folder.glob("*/scaling.json")])
+    if not shipped and not stored:
+        raise cli.UsageError(f"no measurements in {folder}; make some with: python -m harness.bench")
+    for path in [*shipped, *stored]:
+        report(path, console, keep=path in shipped)
 
 
-def report(path: pathlib.Path, console: Console) -> None:
-    """Writes and prints what is made from stored measurements, beside them.
+def report(path: pathlib.Path, console: Console, *, keep: bool = False) -> None:
+    """Prints what is made from stored measurements, and writes it beside them.
+
+    Args:
+      keep: whether the files there stay as they are.
 
     Raises:
       UsageError: if they cannot be read.
@@ -156,10 +167,13 @@ def report(path: pathlib.Path, console: Console) -> None:
         else:
             table = tables.markdown(results)
             console.print(table)
-            files = {"table.md": table.encode(), "table.csv": tables.csv(results).encode(),
-                     "throughput.png": plots.throughput(results)}
+            files = {} if keep else {
+                "table.md": table.encode(), "table.csv": tables.csv(results).encode(),
+                "throughput.png": plots.throughput(results)}
     except (KeyError, TypeError, ValueError) as error:
         raise cli.UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+    if keep:
+        console.print(str(path))
     for name, content in files.items():
         write_atomic(path.with_name(name), content)
         console.print(str(path.with_name(name)))
@@ -196,10 +210,11 @@ def _measured(case: Case, sides: Sides, settings: dict[str, Any], console: Conso
         [name for name in sides.present if name in rounds.MODULES[workload.task]], flags.FLAGS.rounds, settings,
         lambda line: console.print(f"{title}: {line}"), learn=not flags.FLAGS.scaling)
     loss_goal = (workload.bfloat16_loss_goal if case.precision == "bfloat16" else None) or workload.loss_goal
-    goals = workload.goals if sides.machine["platform"] == "cpu" else {}  # they are stated for two cores
+    are_aims = sides.machine["device"].endswith(f", {GOAL_CORES} cores")  # what is aimed at is stated for these
     return {**vars(case), "task": workload.task, "image_px": workload.image_shape[0], "grid": workload.grid,
             "examples": case.scale * workload.examples, "parameters": parameters, "flops_per_example": flops,
-            "loss_goal": loss_goal, "goals": as_json(goals), "peak_goal": workload.peak_goal, "sides": measured}
+            "loss_goal": loss_goal, "goals": as_json(workload.goals) if are_aims else {},
+            "peak_goal": workload.peak_goal if are_aims else None, "sides": measured}
 
 
 def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool) -> Sides:

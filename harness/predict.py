@@ -69,7 +69,8 @@ class Page:
     def add(self, one: Prediction) -> None:
         """Keeps a picture, of which there may be more than fit the memory."""
         if len(self._shown) < _MOST_SHOWN:
-            self._shown.append(Shown(tables.readable(one.name), one.pixels, one.ranked, one.truth or "", one.error))
+            self._shown.append(Shown(tables.readable(one.name), one.pixels, one.ranked, one.truth or "",
+                                     tables.readable(one.error)))
 
     def end(self) -> None:
         """Writes the page."""
@@ -93,7 +94,7 @@ def main(names: Sequence[str]) -> None:
     with contextlib.ExitStack() as stack:
         files = {flag: stack.enter_context(opened_atomic(path)) for flag, path in paths.items()}
         kept = _predict(RUN.value, names, files, tally, console)
-    for line in (*(f"written: {path}" for path in paths.values()), *_facts(tally, kept)):
+    for line in (*(tables.shown(f"written: {path}") for path in paths.values()), *_facts(tally, kept)):
         _tell(console, line)
     if tally.unreadable:
         raise cli.UsageError(f"{tally.unreadable} of {tally.total} files could not be read")
@@ -132,7 +133,7 @@ def _predict(run: str, names: Sequence[str], files: Mapping[str, BinaryIO], tall
     else:
         asked, notes = pictures.asked(names, kept.class_names)
         for note in notes:
-            _tell(console, note)
+            _tell(console, tables.shown(note))
         found, with_truth = pictures.predictions(classifier, asked, topk), any(one.truth is not None for one in asked)
         rows = tables.Rows((str(one.file) for one in asked), kept.class_names)
     make: dict[str, Callable[[BinaryIO], tables.Output]] = {

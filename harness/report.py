@@ -46,6 +46,7 @@ from harness.analysis import cells, claims, summarize
 from harness.analysis.cells import View
 from harness.progress import live, status
 from harness.records import pooling
+from harness.records.files import in_home
 from harness.records.loaded import Loaded
 from harness.reporting import files as contents
 from harness.reporting import findings
@@ -247,7 +248,12 @@ def main() -> None:
     """Reports what the flags name."""
     chosen, console = flags.FLAGS, Console(highlight=False)
     given = chosen.results_dir
-    results_dirs = [records.OWN_RESULTS, records.SHIPPED_RESULTS] if given is None else [given]
+    results_dirs = [records.OWN_RESULTS, records.SHIPPED_RESULTS] if given is None else [str(in_home(given))]
+    if chosen.watch and chosen.export:
+        raise cli.UsageError("--watch and --export do different things: leave out one of them")
+    if chosen.export_dir and not chosen.export:
+        raise cli.UsageError(f"--export_dir belongs to --export={' or '.join(exporters.TRACKERS)}: give both, or leave "
+                             "it out")
     if chosen.watch:
         folders, _ = _folders(results_dirs, chosen.ablation)
         live.watch(folders if chosen.ablation else [status.latest(folders)], console)

@@ -72,19 +72,18 @@ from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
 from harness import cli, data, records
-from harness.cli import cluster, replay
+from harness.cli import cluster, overrides, replay
 from harness.data import inputs
 from harness.executors import sharing, worker
 from harness.progress import dry_run
 from harness.progress.clock import Clock
 from harness.records import leftovers, pooling
-from harness.records.files import check_writable
+from harness.records.files import check_writable, in_home
 from harness.training import checkpoint, cost, environment, executor, keeping, planning, processes, scoring, stopping
 from harness.training.failure import complaint
 from harness.training.layout import asked_for
 from harness.training.replay import Replay
 from models.keras_weights import WeightsError
-from models.precision import PRECISIONS
 
 ABLATION = flags.DEFINE_multi_string(
     "ablation", [], "Ablation to train: a name that --list shows, a file such as my_study.py, or a module such as "
@@ -97,14 +96,6 @@ UNTIL_DECIDED = flags.DEFINE_float(
     "until_decided", None, "Add seeds until the interval of each difference from the baseline in validation accuracy "
     "excludes zero or lies within so many points of it. The intervals allow for the looks.")
 MAX_SEEDS = flags.DEFINE_integer("max_seeds", 30, "Most seeds that --until_decided may come to, in whole looks.")
-SEEDS = flags.DEFINE_list("seeds", None, "Seeds to train instead of the ablation's own, such as 0,1,2.")
-EPOCHS = flags.DEFINE_integer("epochs", None, "Override: epochs of every run.", lower_bound=1)
-SET = flags.DEFINE_multi_string(
-    "set", [], "Override: path=value, such as model.hidden=512,256, as Python writes it (True; 512, is one layer). "
-    "Several are made in the order given.")
-PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS), "Override: precision of the forward and backward "
-                              "passes. tf32 multiplies float32 on an NVIDIA GPU's tensor cores.")
-SMOKE = flags.DEFINE_bool("smoke", False, "Override: an epoch on 512 examples, one seed, without warm-up.")
 RETRY = flags.DEFINE_list("retry", [], "Train again what is recorded as one of oom, error, diverged; what it left is "
                           "moved to set_aside/ of the ablation's folder.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and what each costs, and train nothing.")
@@ -138,7 +129,8 @@ REPLAY = flags.DEFINE_string(
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False, "Write TensorBoard's event files of what is trained, below <results_dir>/<ablation>/.")
 
-flags.adopt_module_key_flags(cluster)  # for --help, which tells a module's own alone
+for shared in (cluster, overrides):
+    flags.adopt_module_key_flags(shared)  # for --help, which tells a module's own alone
 
 # Errors that are the user's to mend, each with a one-line message.
 EXPECTED = (cli.UsageError, OSError, SpecError, ablations.UnknownAblationError, data.DataError, records.RecordError,
@@ -194,6 +186,8 @@ def _carry_out(console: Console, wanted: Replay | None = None) -> None:
     if not names:
         raise cli.UsageError("--ablation=FILE.py or --ablation=NAME is needed (see --list), such as",
                              tuple(ablations.ABLATIONS))
+    if MAX_SEEDS.present and UNTIL_DECIDED.value is None:
+        raise cli.UsageError("--max_seeds belongs to --until_decided=POINTS: give both, or leave it out")
     if unknown := set(RETRY.value) - set(_RETRIED):
         raise cli.UsageError(f"--retry={','.join(RETRY.value)}: no run is recorded as {', '.join(sorted(unknown))}; "
                              "there are", _RETRIED)
@@ -239,8 +233,9 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
       cli.UsageError: if no run is left.
       records.RecordError: if its folder has another ablation's results.
     """
-    own_seeds, study = study.ablation.seeds, _derived(study)
-    folder = records.Folder(RESULTS_DIR.value, study.name)
+    own_seeds = study.ablation.seeds
+    study = overrides.derived(study, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value)
+    folder = records.Folder(in_home(RESULTS_DIR.value), study.name)
     provenance = folder.provenance(study.origin, study.hashes, study.overrides)
     if UNTIL_DECIDED.value is not None:
         return _asked_until_decided(study, folder, provenance, devices, console)
@@ -256,7 +251,7 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
                          console: Console) -> Asked:
-    if given := [flag.name for flag in (ONLY, SMOKE, cluster.SHARD, cluster.DISTRIBUTED) if flag.value]:
+    if given := [flag.name for flag in (ONLY, overrides.SMOKE, cluster.SHARD, cluster.DISTRIBUTED) if flag.value]:
         raise cli.UsageError(f"--until_decided looks at all cells, in one process: leave out --{given[0]}")
     if len(study.ablation.comparisons()) < 2:
         raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
@@ -277,7 +272,7 @@ def _stages(asked: Asked) -> Iterator[Asked]:
         return
     from harness.analysis import looks
 
-    for number in range(1 if DRY_RUN.value else rule.looks):
+    for number in range(rule.looks):
         looked = looks.look(rule, asked.study.ablation.comparisons(), asked.folder.records(), most=number)
         if not looked.waiting:
             return
@@ -294,28 +289,35 @@ def _launch(asked: Asked) -> None:
     """Trains those of the runs that have no record, then reports all."""
     name, clock = asked.study.name, Clock()
     trained, known = list[records.RunRecord](), dict[str, records.RunRecord | None]()
+    left = list[Run]()
     for stage in _stages(asked):
-        trained += _trained(stage, clock)
+        new, absent = _trained(stage, clock)
+        trained += new
         known |= {run.run_id: asked.folder.record(run.run_id) for run in stage.runs}
-        if None in known.values():  # a look at what is there would decide too early
+        left = [run for run in absent if known[run.run_id] is None]
+        if left or (DRY_RUN.value and absent):  # a look at what is there would decide too early
             break
     if DRY_RUN.value or REPLAY.value or not processes.is_first():
         return
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
     from harness import report  # its pictures and statistics take seconds to import
 
-    report.report([RESULTS_DIR.value], [name], asked.console, full=FULL.value)
+    report.report([str(asked.folder.results_dir)], [name], asked.console, full=FULL.value)
     if trained:
         asked.tell(clock.line())
     if wrong := complaint([record for record in known.values() if record], asked.folder):
         raise cli.UsageError(wrong)
-    if left := [run for run in asked.runs if known.get(run.run_id, run) is None and not cluster.SHARD.value]:
+    if left:
         others = sharing.elsewhere(asked.folder, left) or f"{len(left)} runs are left"
         raise cli.UnfinishedError(f"{others}; run the same command again when others have ended")
 
 
-def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
-    """Trains those of the runs that have no record; of a dry run, tells what that would take."""
+def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[Run]]:
+    """Trains those of the runs that have no record; of a dry run, tells what that would take.
+
+    Returns:
+      the new records, and the runs that it was to train.
+    """
     name, folder, console, tell = asked.study.name, asked.folder, asked.console, asked.tell
     absent = executor.missing(asked.runs, folder, RETRY.value)
     environment.refuse_precisions({run.config.precision for run in absent})
@@ -348,29 +350,19 @@ def _trained(asked: Asked, clock: Clock) -> list[records.RunRecord]:
     if DRY_RUN.value:
         if absent:
             found = inputs.with_weights(found, configs, WEIGHTS_DIR.value)
-            cluster.foretell(launch, absent, found, costs, [RESULTS_DIR.value, records.SHIPPED_RESULTS], console)
-        return []
+            cluster.foretell(launch, absent, found, costs, [str(folder.results_dir), records.SHIPPED_RESULTS], console)
+        return [], absent
     if absent:
         if cluster.EXECUTOR.value == "local":
             found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             tell(f"warning: {warning}")
-        return _train(asked, launch, absent, found, costs, clock)
-    if folder.path.exists() and processes.is_first():  # the question or a claim may have been edited since
+        return _train(asked, launch, absent, found, costs, clock), absent
+    # The question or a claim may have been edited since; a part without runs may be the first to write anything.
+    if (folder.path.exists() or wanted) and processes.is_first():
         leftovers.remove(folder.path)
         _write_plan(asked)
-    return []
-
-
-def _derived(study: Study) -> Study:
-    """Applies the overriding flags."""
-    settings = cli.settings(SET.value)
-    if EPOCHS.value is not None:
-        settings["epochs"] = EPOCHS.value
-    if PRECISION.value not in (None, study.ablation.base.precision):
-        settings["precision"] = PRECISION.value
-    seeds = study.ablation.seeds if SEEDS.value is None else designs.seeds(SEEDS.value)
-    return lookup.overridden(study, settings, seeds[:1] if SMOKE.value else seeds, smoke=SMOKE.value)
+    return [], absent
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, inputs.Inputs],

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -41,7 +42,8 @@ class Timed:
 
     Attributes:
       seconds: that the side's work took.
-      other_cpu: CPU time that processes outside the benchmark had meanwhile, as a fraction of the time it took.
+      other_cpu: CPU time that all had meanwhile but the benchmark and the side at work, as a fraction of the time it
+        took.
       repeats: disturbed measurements that it stands in for.
       disturbed: whether it is disturbed itself: no try was quiet, and this was the quietest.
     """
@@ -68,6 +70,7 @@ class Side(contextlib.AbstractContextManager["Side"]):
             [sys.executable, "-m", "harness.benchmark.sides.serve", MODULES[job["task"]][name]], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._errors, text=True,
             cwd=pathlib.Path(__file__).parents[2], env=environment)
+        self.pid = self._process.pid
         try:
             self.about = self._request({"do": "start", "job": dict(job)})
         except SideError:
@@ -108,14 +111,22 @@ class Side(contextlib.AbstractContextManager["Side"]):
         self._errors.close()
 
 
-def other_cpu_s() -> float:
-    """Reads the CPU seconds spent outside this process and its children, counted from some fixed moment."""
+def other_cpu_s(*at_work: int) -> float:
+    """Reads the CPU seconds spent outside this process and those at work, counted from some fixed moment.
+
+    Args:
+      at_work: their numbers; their children count with them. Sides that should be idle are others.
+    """
     times = psutil.cpu_times()
     # Stolen time is what other guests of the same machine had.
     spent = ("user", "nice", "system", "irq", "softirq", "steal")
+    processes = [psutil.Process()]
+    for number in at_work:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(number)
+            processes += [process, *process.children(recursive=True)]
     own = 0.0
-    me = psutil.Process()
-    for process in [me, *me.children(recursive=True)]:
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             # Children that have ended count with their parents.
             own += sum(process.cpu_times()[:4])
@@ -140,13 +151,12 @@ def measured(work: Callable[[], float], other: Callable[[], float] = other_cpu_s
     return Timed(seconds, round(other_cpu, 4), len(tries) - 1, other_cpu > LIMIT)
 
 
-def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, told: Callable[[int, str, Timed], None],
-              measure: Callable[[Callable[[], float]], Timed] = measured
+def alternate(sides: Mapping[str, Callable[[], Timed]], rounds: int, told: Callable[[int, str, Timed], None]
               ) -> tuple[dict[str, list[Timed]], dict[str, str]]:
     """Measures every side once in each round, in the order given; a side that fails leaves the rounds.
 
     Args:
-      sides: name -> does the work and tells its seconds.
+      sides: name -> measures it once.
       told: round from 1, name and measurement, after each.
 
     Returns:
@@ -157,7 +167,7 @@ def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, told: Calla
     for number in range(1, rounds + 1):
         for name in list(timed):
             try:
-                timed[name].append(measure(sides[name]))
+                timed[name].append(sides[name]())
                 told(number, name, timed[name][-1])
             except SideError as error:
                 failed[name] = str(error)
@@ -192,8 +202,9 @@ def compare(job: Mapping[str, Any], names: Sequence[str], rounds: int, settings:
                 sides.pop(name, None)
                 found[name]["failed"] = str(error)
 
-        timed, failed = alternate({name: functools.partial(_work, side) for name, side in sides.items()}, rounds,
-                                  functools.partial(_tell, told, rounds))
+        timed, failed = alternate({
+            name: functools.partial(measured, functools.partial(_work, side), functools.partial(other_cpu_s, side.pid))
+            for name, side in sides.items()}, rounds, functools.partial(_tell, told, rounds))
         for name, measurements in timed.items():
             try:
                 found[name] |= _afterwards(sides[name], learn=learn and name != PEAK)
@@ -226,8 +237,12 @@ def _work(side: Side) -> float:
 
 
 def _afterwards(side: Side, *, learn: bool) -> dict[str, Any]:
-    """Asks what memory a side has taken, and whether it trains as it should."""
-    return side.ask("memory") | ({"learned": side.ask("learn")} if learn else {})
+    """Asks what memory a side has taken, and whether it trains as it should; a loss that is not finite is None."""
+    found = side.ask("memory")
+    if learn:
+        learned = side.ask("learn")
+        found["learned"] = learned if math.isfinite(learned["loss"]) else learned | {"loss": None}
+    return found
 
 
 def _tell(told: Callable[[str], None], rounds: int, number: int, name: str, one: Timed) -> None:

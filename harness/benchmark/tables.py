@@ -35,7 +35,8 @@ class Row:
       met: whether it is; false when either side failed the guard.
       peak_fraction: of the matmul peak measured in the same rounds.
       peak_goal: what that fraction aims at.
-      loss: on held-out images, after training from the start; of a forward pass the distance from a reference.
+      loss: on held-out images, after training from the start; of a forward pass the distance from a reference; None
+        where it is not finite.
       learned: whether the loss passes the guard.
       repeats: measurements repeated for other load.
       disturbed: measurements that stayed disturbed.
@@ -117,7 +118,8 @@ def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def _has_learned(case: Mapping[str, Any], name: str) -> bool:
-    return case["sides"][name]["learned"]["loss"] <= case["loss_goal"]
+    loss = case["sides"][name]["learned"]["loss"]
+    return loss is not None and loss <= case["loss_goal"]
 
 
 def _goal(case: Mapping[str, Any], goals: Mapping[str, float] | None) -> float | None:
@@ -150,7 +152,8 @@ def _cells(row: Row) -> list[str]:
 
 
 def _guard(row: Row) -> str:
-    return f"loss {row.loss:.3f}" if row.task in ("train", "command") else f"distance {row.loss:.0e}"
+    kind, form = ("loss", ".3f") if row.task in ("train", "command") else ("distance", ".0e")
+    return f"{kind} not finite" if row.loss is None else f"{kind} {row.loss:{form}}"
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
@@ -181,7 +184,8 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     if len(launches) > 1:
         notes.append("A machine is not equally fast in every launch, as its matmul peak shows: images/s compare within "
                      "one alone.")
-    if missed := [f"{row.workload} against {row.side} with K = {row.runs}: {row.ratio or 0.0:.2f} of {row.goal:.1f}"
+    if missed := [f"{row.workload} against {row.side} with K = {row.runs}: "
+                  + ("not counted: guard failed" if row.ratio is None else f"{row.ratio:.2f} of {row.goal:.1f}")
                   for row in rows(results) if row.met is False]:
         notes.append(f"Goals missed: {'; '.join(missed)}.")
     absent = {f"{name} is absent: {why}": None for case in cases(results) for name, why in case["absent"].items()}

@@ -47,6 +47,10 @@ COORDINATOR = flags.DEFINE_string("coordinator", None, "With --distributed: HOST
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --distributed: how many there are.", lower_bound=1)
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --distributed: which one this is, from 0.", lower_bound=0)
 
+# Those of these executors alone.
+_OF_EXECUTORS = {("ray", "slurm"): (CPUS, GPUS), ("ray",): (RAY_ADDRESS,),
+                 ("slurm",): (SLURM_PARTITION, SLURM_TIME, SLURM_SET)}
+
 ERRORS = (on_ray.ClusterError, on_ray.LostError, on_slurm.SlurmError, shard.ShardError, extras.MissingExtraError,
           processes.JoinError)
 
@@ -60,6 +64,10 @@ def check(*, dry_run: bool, own: Sequence[str]) -> None:
     Raises:
       cli.UsageError, on_slurm.SlurmError, shard.ShardError: if one is wrong.
     """
+    for executors, of_them in _OF_EXECUTORS.items():
+        if EXECUTOR.value not in executors and (given := [f"--{one.name}" for one in of_them if one.present]):
+            raise cli.UsageError(f"{given[0]} belongs to --executor={' or '.join(executors)}: give that, or leave it "
+                                 "out")
     if SHARD.value:
         shard.parsed(SHARD.value)
     on_slurm.minutes(SLURM_TIME.value)

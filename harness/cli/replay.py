@@ -8,6 +8,7 @@ from absl import flags
 from rich.console import Console
 
 from harness import cli
+from harness.records.files import in_home
 from harness.training.replay import Replay, find
 
 # What the record says instead.
@@ -34,7 +35,7 @@ def replay(path: str, console: Console, carry_out: Callable[[Replay], None]) -> 
         raise cli.UsageError(f"--replay trains in this process: leave out --{' --'.join(given)}")
     wanted = find(path)
     with contextlib.ExitStack() as kept:
-        results_dir = (chosen.results_dir if chosen["results_dir"].present
+        results_dir = (str(in_home(chosen.results_dir)) if chosen["results_dir"].present
                        else kept.enter_context(tempfile.TemporaryDirectory(prefix="harness_replay_")))
         wanted.refuse_recorded(results_dir)
         chosen(["harness.run", *wanted.arguments(), f"--results_dir={results_dir}"])

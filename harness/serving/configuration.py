@@ -56,28 +56,23 @@ def _told(code: Code) -> str:
 
 def _file_name(code: Code) -> str:
     """Names the file of an ablation as the sources list it; a module by its own name."""
-    target = _target(code.origin)[0]
+    target, _ = lookup.parted(code.origin)
     return pathlib.PurePosixPath(target).name if target.endswith(".py") else target
-
-
-def _target(origin: str) -> tuple[str, str]:
-    target, colon, attribute = origin.rpartition(":")
-    return (target, attribute) if colon else (origin, "")
 
 
 def _study(code: Code, folder: pathlib.Path, ablation: str) -> Study:
     """Loads the code that was named, else the copy kept with the results; only if it is the run's."""
-    kept, attribute = sources.kept(folder.parent.parent, code.sources), _target(code.origin)[1]
+    kept, (origin, attribute) = sources.kept(folder.parent.parent, code.sources), lookup.parted(code.origin)
     if not ablation and not kept.is_dir():
         raise KeptError(f"{kept} is not there, so that --trust_code has nothing to execute; give {_told(code)} "
                         "with --ablation=FILE.py")
     text, where = ablation, contextlib.nullcontext()
     if not ablation:
-        text = str(kept / _file_name(code)) if _target(code.origin)[0].endswith(".py") else _target(code.origin)[0]
+        text = str(kept / _file_name(code)) if origin.endswith(".py") else origin
         where = contextlib.chdir(kept)  # type: ignore[assignment]
-    given, own = _target(text) if not text.endswith(".py") else (text, "")
+    given, own = lookup.parted(text)
     if given.endswith(".py"):
-        root = pathlib.Path(given).expanduser().resolve().parent
+        root = lookup.located(given).resolve().parent
         _check(code, {name: _sha256(root / name) for name in code.sources}, given, folder)
     with where:
         chosen = own or attribute
@@ -103,7 +98,7 @@ def _stated_by(study: Study, kept: KeptNetwork, named: str) -> RunConfig:
     ablation = dataclasses.replace(study.ablation, seeds=(kept.seed,),
                                    overrides={**study.ablation.overrides, **overrides})
     for run in ablation.runs():
-        if configs.config_hash(configs.as_json(run.config)) == kept.config_hash:
+        if not configs.config_differences(kept.config, configs.as_json(run.config)):
             return run.config
     raise KeptError(f"{named} states no run with the configuration of {kept.run_id}")
 

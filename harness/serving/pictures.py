@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ablations import lookup
 from harness.data import DataError, Split, layout
 from harness.data.folder import readers
 from harness.serving.network import BATCH, Classifier
@@ -80,7 +81,7 @@ def asked(names: Sequence[str], class_names: Sequence[str]) -> tuple[list[Asked]
     """
     listed, notes = list[Asked](), list[str]()
     for name in names:
-        path = Path(name).expanduser()
+        path = lookup.located(name)
         if not path.is_dir():
             listed.append(Asked(path))
             continue

@@ -90,7 +90,7 @@ class Json:
         told = {"filename": readable(one.name),
                 "predictions": [{"label": label, "prob": round(score, 6)} for label, score in one.ranked],
                 **({"true_label": one.truth} if one.truth is not None else {}),
-                **({"error": one.error} if one.error else {})}
+                **({"error": readable(one.error)} if one.error else {})}
         text = json.dumps(told, indent=1, ensure_ascii=False).replace("\n", "\n ")
         self._file.write(f"{'' if self._is_empty else ','}\n {text}".encode())
         self._is_empty = False

@@ -79,6 +79,22 @@ def test_a_file_may_lie_anywhere(folder, monkeypatch):
     assert sys.path == before
 
 
+def test_a_folder_may_have_a_colon_in_its_name(folder):
+    write(folder, {"of 10:30/brief.py": HEAD + BRIEF})
+    for text in ("of 10:30/brief.py", "of 10:30/brief.py:ABLATION"):
+        assert lookup.find(text).origin == f"{folder}/of 10:30/brief.py"
+
+
+def test_a_file_whose_name_begins_with_a_tilde_is_itself(folder, monkeypatch):
+    write(folder, {"~brief.py": HEAD + BRIEF, "home/brief.py": HEAD + BRIEF})
+    with pytest.raises(SpecError, match=r"~brief\.py would name a folder"):
+        lookup.find("~brief.py")
+    with pytest.raises(UnknownAblationError, match=r"no file ~there is no such user\.py in "):
+        lookup.find("~there is no such user.py")
+    monkeypatch.setenv("HOME", f"{folder}/home")
+    assert lookup.find("~/brief.py").origin == f"{folder}/home/brief.py"
+
+
 def test_what_a_file_loads_from_its_folder_is_told_as_it_was_read(folder):
     (folder / "site-packages").mkdir()
     (folder / "site-packages" / "bought.py").write_text("")

@@ -84,6 +84,19 @@ def test_the_speed_of_a_side_that_does_not_learn_does_not_count(lazy):
     assert plots.throughput(results(broken)) != plots.throughput(results(WHOLE))
 
 
+def test_a_loss_that_is_not_finite_fails_the_guard_and_is_a_row():
+    broken = case(ours=side(8000, 1.0), torch=side(8000, 3.0, loss=None), peak=side(10**6, 1.0))
+    told = tables.markdown(results(broken))
+    assert (rows(broken)["torch"].learned, rows(broken)["torch"].loss) == (False, None)
+    assert "loss not finite failed guard" in told
+    assert plots.throughput(results(broken)).startswith(b"\x89PNG")
+
+
+def test_a_goal_that_a_failed_guard_leaves_uncounted_has_no_ratio():
+    broken = case(ours=side(8000, 1.0), torch=side(8000, 3.0, loss=2.3), peak=side(10**6, 1.0))
+    assert "Goals missed: W1 against torch with K = 8: not counted: guard failed." in tables.markdown(results(broken))
+
+
 def test_a_side_that_failed_is_a_row_and_breaks_nothing():
     broken = case(ours=side(8000, 1.0), torch={"failed": "out | of memory"}, peak={"failed": "why"})
     told = tables.markdown(results(broken))
@@ -128,9 +141,9 @@ def test_forward_passes_share_a_panel_over_the_resolution(monkeypatch):
     assert [list(line.lines[0].get_xdata()) for line in forward.containers] == [[96, 224], [96, 224]]
 
 
-def measure(results_dir, monkeypatch, *workloads, commit="new"):
+def measure(results_dir, monkeypatch, *workloads, commit="new", device=MACHINE["device"]):
     """Runs the command with a machine and sides that are made up."""
-    machine = MACHINE | {"git_commit": commit}
+    machine = MACHINE | {"git_commit": commit, "device": device}
     monkeypatch.setattr(bench, "_sides", lambda *_, **__: bench.Sides(machine, ["ours", "torch", "peak"], {}))
     monkeypatch.setattr(bench.rounds, "compare", lambda *_, **__: {
         "ours": side(1000, 1.0), "torch": side(1000, 2.0), "peak": side(10**6, 1.0)})
@@ -138,7 +151,7 @@ def measure(results_dir, monkeypatch, *workloads, commit="new"):
                                   grid=["1", "8"], precision=["float32"], rounds=1, scaling=False)
     monkeypatch.setattr(bench.flags, "FLAGS", flags)
     bench.main()
-    return tables.cases(json.loads((results_dir / "bench" / "a_cpu_2_cores" / "bench.json").read_text()))
+    return tables.cases(json.loads((results_dir / "bench" / bench._slug(device) / "bench.json").read_text()))
 
 
 def test_measuring_some_workloads_keeps_the_others(tmp_path, monkeypatch):
@@ -155,6 +168,13 @@ def test_measuring_some_workloads_keeps_the_others(tmp_path, monkeypatch):
     assert "W1: A CPU, 2 cores, commit 0123456789ab, 2025-01-01T00:00:00+00:00, 3 rounds" in told
     assert "W1, MNV2-96: A CPU, 2 cores, commit new" in told
     assert len(measure(tmp_path, monkeypatch, "MNV2-96", commit="newer")) == 4
+
+
+@pytest.mark.parametrize(("device", "has_goals"), [
+    (MACHINE["device"], True), ("A CPU, 12 cores", False), ("A GPU", False)])
+def test_goals_are_for_the_two_cores_that_they_are_stated_for(tmp_path, monkeypatch, device, has_goals):
+    for one in measure(tmp_path, monkeypatch, "W1", device=device):
+        assert bool(one["goals"]) == (one["peak_goal"] is not None) == has_goals
 
 
 def test_stored_measurements_that_cannot_be_read_are_not_replaced(tmp_path, monkeypatch):
@@ -188,6 +208,26 @@ def test_a_report_from_stored_measurements_is_the_same_every_time(tmp_path):
     assert float(torch["throughput_median"]) == 2000
 
 
+def test_shipped_measurements_are_printed_and_their_files_left_unless_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder, workload in (("results", "W1"), ("my_results", "W2")):
+        path = tmp_path / folder / "bench" / "one" / "bench.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(results(WHOLE | {"workload": workload})))
+
+    def written():
+        return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("table.md"))
+
+    monkeypatch.setattr(bench.flags, "FLAGS", types.SimpleNamespace(results_dir=None, report_only=True))
+    bench.main()
+    assert "| W1 | float32" in (told := capsys.readouterr().out)
+    assert "| W2 | float32" in told
+    assert written() == ["my_results/bench/one/table.md"]
+    bench.flags.FLAGS.results_dir = "results"
+    bench.main()
+    assert written() == ["my_results/bench/one/table.md", "results/bench/one/table.md"]
+
+
 def test_scaling_is_drawn_relative_to_the_first_point(tmp_path, monkeypatch):
     cases = [case(runs=1, ours=side(1000, 1.0)), case(runs=4, ours=side(4000, 2.0)),
              case(runs=1, ours=side(2000, 2.0)) | {"scale": 2, "examples": 2000}]
@@ -213,6 +253,8 @@ def run(results_dir, *flags):
     (["--grid=1,x"], "--grid=1,x must be whole numbers"),
     (["--rounds=0"], "rounds"),
     (["--report_only"], "make some with: python -m harness.bench"),
+    (["--scaling", "--peers=torch", "--workloads=W9"], "over a grid of its own: leave out --peers"),
+    (["--scaling", "--grid=4", "--workloads=W9"], "over a grid of its own: leave out --grid"),
 ])
 def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
     failed = run(tmp_path, *flags)
@@ -246,6 +288,14 @@ def test_a_file_that_is_no_measurement_is_one_line(tmp_path):
     assert failed.returncode == 1
     assert "bench.json cannot be read" in failed.stderr
     assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
+
+
+def test_a_results_folder_may_be_in_the_home_folder(tmp_path):
+    (tmp_path / "bench" / "one").mkdir(parents=True)
+    (tmp_path / "bench" / "one" / "bench.json").write_text(json.dumps(results(WHOLE)))
+    done = commands.here().run("harness.bench", "--report_only", "--results_dir=~", HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bench" / "one" / "table.md").exists()
 
 
 def test_help_teaches_by_example(tmp_path):

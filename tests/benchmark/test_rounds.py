@@ -1,6 +1,8 @@
 import dataclasses
 import importlib.util
 import itertools
+import json
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ TINY_FORWARD = dataclasses.replace(
 FORWARD_SETTINGS = {"ours": {"batch": 16}, "keras": {"call": "tf.function", "batch": 8, "jit_compile": False},
                     "torch": {"threads": 1, "batch": 8, "channels_last": True}}
 SETTINGS = {"ours": {}, "keras": {"feed": "uint8 arrays", "steps_per_execution": 4, "jit_compile": False},
-            "torch": {"threads": 1, "data": "uint8", "channels_last": True}, "peak": {"size": 64}}
+            "torch": {"threads": 1, "data": "uint8", "channels_last": True, "graph": False}, "peak": {"size": 64}}
 
 
 def load(*fractions):
@@ -52,13 +54,13 @@ def test_without_a_quiet_moment_the_quietest_counts_and_says_so():
 
 
 def quiet(work):
-    return rounds.Timed(work(), 0.0, 0, False)
+    return lambda: rounds.Timed(work(), 0.0, 0, False)
 
 
 def test_sides_take_turns():
     order = []
-    sides = {name: (lambda name=name: order.append(name) or 1.0) for name in ("ours", "keras", "torch")}
-    timed, failed = rounds.alternate(sides, 3, lambda *_: None, quiet)
+    sides = {name: quiet(lambda name=name: order.append(name) or 1.0) for name in ("ours", "keras", "torch")}
+    timed, failed = rounds.alternate(sides, 3, lambda *_: None)
     assert order == ["ours", "keras", "torch"] * 3
     assert {name: len(found) for name, found in timed.items()} == {"ours": 3, "keras": 3, "torch": 3}
     assert failed == {}
@@ -72,8 +74,8 @@ def test_a_side_that_fails_leaves_and_the_others_go_on():
             raise rounds.SideError("out of memory")
         return 1.0
 
-    timed, failed = rounds.alternate({"ours": lambda: 1.0, "keras": fails_in_the_second_round}, 3, lambda *_: None,
-                                     quiet)
+    sides = {"ours": quiet(lambda: 1.0), "keras": quiet(fails_in_the_second_round)}
+    timed, failed = rounds.alternate(sides, 3, lambda *_: None)
     assert failed == {"keras": "out of memory"}
     assert {name: len(found) for name, found in timed.items()} == {"ours": 3}
     assert next(tries) == 3, "a side that failed is asked no more"
@@ -87,7 +89,7 @@ def machine_cpu_s():
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_the_benchmarks_own_processes_are_no_other_load(ended):
+def test_a_side_at_work_is_no_other_load(ended):
     """Of all that the machine spent, the part left out is what a child had, whether it has ended or waits."""
     machine, others = machine_cpu_s(), rounds.other_cpu_s()
     with subprocess.Popen([sys.executable, "-c", f"{BURN}\nprint(flush=True)\ninput()"], stdin=subprocess.PIPE,
@@ -95,9 +97,20 @@ def test_the_benchmarks_own_processes_are_no_other_load(ended):
         child.stdout.readline()
         if ended:
             child.communicate("\n")
-        left_out = (machine_cpu_s() - machine) - (rounds.other_cpu_s() - others)
+        left_out = (machine_cpu_s() - machine) - (rounds.other_cpu_s(child.pid) - others)
         child.kill()
     assert left_out == pytest.approx(0.85, abs=0.15)
+
+
+def test_a_side_that_should_be_idle_is_other_load():
+    with subprocess.Popen([sys.executable, "-c", f"input()\n{BURN}\nprint(flush=True)\ninput()"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as idle:
+        machine, others = machine_cpu_s(), rounds.other_cpu_s()
+        print(file=idle.stdin, flush=True)
+        idle.stdout.readline()
+        left_out = (machine_cpu_s() - machine) - (rounds.other_cpu_s() - others)
+        idle.kill()
+    assert left_out < 0.4
 
 
 def test_an_unrelated_process_is_other_load(tmp_path):
@@ -189,25 +202,40 @@ def test_a_side_that_dies_says_so():
             side.ask("time")
 
 
-def test_settings_are_looked_for_once(monkeypatch):
-    asked = []
+class MadeUp:
+    """Is `rounds.Side` without a process; keeps what it is asked."""
 
-    class Fake:
-        def __init__(self, name, job):
-            self.about = {"versions": {}}
+    def __init__(self, name, job):
+        self.about, self.pid = {"versions": {}}, os.getpid()
 
-        def __enter__(self):
-            return self
+    def __enter__(self):
+        return self
 
-        def __exit__(self, *_):
-            pass
+    def __exit__(self, *_):
+        pass
 
-        def ask(self, do, **arguments):
-            asked.append((do, arguments))
-            return {"calibrate": {"threads": 2}, "prepare": {"compile_s": 1.0, "work": 10}, "time": 2.0,
-                    "memory": {"memory_bytes": 1, "device_bytes": None}, "learn": {"loss": 0.1, "accuracy": 1.0}}[do]
+    def ask(self, do, **arguments):
+        self.asked.append((do, arguments))
+        return {"calibrate": {"threads": 2}, "prepare": {"compile_s": 1.0, "work": 10}, "time": 2.0,
+                "memory": {"memory_bytes": 1, "device_bytes": None}, "learn": {"loss": self.loss, "accuracy": 1.0}}[do]
 
-    monkeypatch.setattr(rounds, "Side", Fake)
+
+@pytest.fixture
+def asked(monkeypatch):
+    monkeypatch.setattr(MadeUp, "asked", [], raising=False)
+    monkeypatch.setattr(MadeUp, "loss", 0.1, raising=False)
+    monkeypatch.setattr(rounds, "Side", MadeUp)
+    return MadeUp.asked
+
+
+def test_a_loss_that_is_not_finite_can_be_stored(asked, monkeypatch):
+    monkeypatch.setattr(MadeUp, "loss", float("nan"))
+    found = rounds.compare({}, ["torch"], 1, {}, lambda line: None)
+    assert found["torch"]["learned"]["loss"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_settings_are_looked_for_once(asked):
     settings = {}
     for _ in range(2):
         found = rounds.compare({}, ["torch"], 2, settings, lambda line: None)

@@ -1,8 +1,10 @@
 import dataclasses
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from ablations.spec import RunConfig
 from harness.benchmark import rounds, workloads
-from harness.benchmark.sides import backbone, task
+from harness.benchmark.sides import backbone, own_command, own_forward, own_side, task
 from harness.records.configs import as_json
 from models import TransferConfig
 
@@ -140,6 +142,51 @@ def test_folded_weights_do_the_work_of_both_layers(given):
     ones, zeros = np.ones(len(bias)), np.zeros(len(bias))
     alone = backbone.Weights(kernel, ones, bias, zeros, ones - backbone.EPSILON)
     np.testing.assert_allclose(backbone._apply(x, conv, alone), backbone._apply(x, conv, arrays), atol=1e-5)
+
+
+def test_a_batch_of_the_harness_is_filled_up_so_that_it_divides_among_its_devices():
+    side, widths = own_forward.Side.__new__(own_forward.Side), []
+
+    def program(images):
+        widths.append(len(images))
+        return images.sum((1, 2, 3))
+
+    side.batch, side.program = 6, program
+    images = np.arange(16).reshape(16, 1, 1, 1)
+    assert side._features(images).tolist() == list(range(16))
+    assert widths == [6, 6, 6]
+
+
+def test_of_runs_side_by_side_one_whose_loss_is_not_finite_is_the_worst():
+    side = own_side.Side.__new__(own_side.Side)
+    sums = [{"last": types.SimpleNamespace(sums=types.SimpleNamespace(loss=loss, examples=10, correct=5))}
+            for loss in (1.0, float("nan"), 2.0)]
+    side.epochs, side._fresh = 0, lambda: ([], [])
+    side.programs = types.SimpleNamespace(take=lambda given: given, put=lambda given: given, test=lambda *_: sums)
+    assert np.isnan(side.learn()["loss"])
+
+
+def test_of_a_commands_runs_one_whose_loss_is_not_finite_is_the_worst():
+    side = own_command.Side.__new__(own_command.Side)
+    side.runs, side.took = 3, [{"start": 1.0}]
+    side.recorded = [types.SimpleNamespace(last=types.SimpleNamespace(test_loss=loss, test_accuracy=0.5))
+                     for loss in (1.0, float("nan"), 2.0)]
+    assert np.isnan(side.learn()["loss"])
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("keras"), reason="keras not installed: pip install '.[bench]'")
+def test_what_keras_is_fastest_with_is_found_by_the_least_of_three_epochs():
+    """Its first timed epoch with each candidate is disturbed; what is fastest in two of three is chosen."""
+    from harness.benchmark.sides import keras_side
+
+    side = keras_side.Side.__new__(keras_side.Side)
+
+    def seconds(settings):
+        side.settings = settings
+        return 9.0 if settings["jit_compile"] else 5.0
+
+    side._seconds, side._epoch = seconds, lambda: 1.0 if side.settings["jit_compile"] else 4.0
+    assert side.calibrate()["jit_compile"] is True
 
 
 @pytest.mark.slow

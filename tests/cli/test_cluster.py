@@ -14,6 +14,12 @@ def checked(own):
 
 @pytest.mark.parametrize(("given", "own", "said"), [
     (("--shard=5/4",), [], "--shard=5/4 must be I/N with I from 1 to N"),
+    (("--cpus_per_cohort=2",), [], "--cpus_per_cohort belongs to --executor=ray or slurm: give that, or leave it out"),
+    (("--gpus_per_cohort=1",), [], "--gpus_per_cohort belongs to --executor=ray or slurm"),
+    (("--ray_address=auto",), [], "--ray_address belongs to --executor=ray"),
+    (("--slurm_partition=gpu",), [], "--slurm_partition belongs to --executor=slurm"),
+    (("--slurm_time=1",), [], "--slurm_time belongs to --executor=slurm"),
+    (("--executor=ray", "--slurm_set=account=a"), [], "--slurm_set belongs to --executor=slurm"),
     (("--executor=slurm", "--slurm_time=soon"), [], "--slurm_time=soon must be minutes, HH:MM:SS or D-HH:MM:SS"),
     (("--executor=slurm", "--slurm_set=account"), [], "--slurm_set=account needs the form key=value"),
     (("--executor=ray", "--cpus_per_cohort=0"), [], "--cpus_per_cohort=0 and no GPU"),

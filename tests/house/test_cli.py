@@ -19,6 +19,7 @@ from harness.analysis.summarize import summarize
 from harness.records.configs import config_hash
 from harness.records.leases import Leases, held_by_others
 from harness.records.loaded import Loaded
+from harness.reporting.export import exporters
 from harness.reporting.figures import figures
 
 QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=dropout", "--seeds=0,1", "--epochs=20")
@@ -169,6 +170,44 @@ def test_a_dry_run_tells_that_another_process_trains_there(straight, tmp_path):
     assert f"1 run is being trained by {socket.gethostname()}:{os.getpid()}, 1 is left\n" in shared.stdout
     assert recorded.returncode == 0
     assert recorded.stdout.splitlines()[-1].endswith(f"2 runs, 2 recorded, 0 to train, in {tmp_path}/")
+
+
+def test_a_part_without_runs_states_the_plan_and_is_done(tmp_path):
+    done = run(tmp_path, *QUICK, "--shard=3/3")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, 0 recorded, 0 to train" in done.stdout
+    assert {planned.seed for planned in records.Folder(tmp_path, NAME).plan().runs} == {0, 1}
+
+
+def test_a_part_whose_runs_another_process_trains_is_not_done(straight, tmp_path):
+    with Leases(tmp_path / NAME / "in_training") as held:
+        held.take([f"network=mlp,regularizer=dropout,seed={seed}" for seed in range(2)])
+        left = run(tmp_path, *QUICK, "--shard=1/1")
+    assert left.returncode == 75, left.stderr
+    assert left.stderr.rstrip().endswith("run the same command again when others have ended")
+    recorded = run(straight, *QUICK, "--shard=1/2")
+    assert recorded.returncode == 0, recorded.stderr
+
+
+def test_a_results_folder_may_be_in_the_home_folder(straight, tmp_path):
+    shutil.copytree(straight / NAME, tmp_path / "of mine" / NAME)
+    again = commands.here().run("harness.run", "--results_dir=~/of mine", *QUICK, HOME=str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert "2 runs, 2 recorded, 0 to train, in ~/of mine/" in again.stdout
+    told = commands.here().run("harness.report", "--results_dir=~/of mine", HOME=str(tmp_path))
+    assert told.returncode == 0, told.stderr
+    record = f"{tmp_path}/of mine/{NAME}/runs/network=mlp,regularizer=dropout,seed=0/record.json"
+    refused = commands.here().run("harness.run", f"--replay={record}", "--results_dir=~/of mine", HOME=str(tmp_path))
+    assert "is recorded already, and nothing is overwritten" in refused.stderr
+    assert not (ROOT / "~").exists()
+
+
+def test_an_export_may_go_to_the_home_folder(straight, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setitem(exporters.TRACKERS, "json", (lambda runs, folder: written.append(folder) or len(runs), "{0}"))
+    exporters.export([records.Folder(straight, NAME)], "json", "~/kept")
+    assert written == [tmp_path / "kept"]
 
 
 def test_a_record_of_another_configuration_stops_the_launch(straight, tmp_path):

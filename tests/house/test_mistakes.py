@@ -43,6 +43,9 @@ def run(results, *flags, **environment):
       "--weights_dir=/there/is/none"], "--weights_dir=/there/is/none: there is no such folder"),
     (["--ablation=quickstart", "--only=nothing", "--only=/^no$/"], 'has "nothing, /^no$/" in its name'),
     (["--ablation=quickstart", "--until_decided=0.5", "--max_seeds=5"], "--max_seeds=5 leaves no second look"),
+    (["--ablation=quickstart", "--dry_run", "--max_seeds=30"], "--max_seeds belongs to --until_decided=POINTS: give b"),
+    (["--ablation=quickstart", "--dry_run", "--gpus_per_cohort=1"], "--gpus_per_cohort belongs to --executor=ray or s"),
+    (["--ablation=quickstart", "--dry_run", "--precision=float32", "--set=precision=bfloat16"], "say different things"),
     (["--ablation=quickstart", "--until_decided=0.5", "--only=mlp"],
      "looks at all cells, in one process: leave out --only"),
     (["--ablaton=quickstart"], "Did you mean: ablation"),
@@ -54,6 +57,15 @@ def test_a_mistake_is_one_line_and_fails(tmp_path, flags, line):
     assert line in failed.stderr
     assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("flags", "line"), [
+    (["--watch", "--export=mlflow"], "--watch and --export do different things: leave out one of them"),
+    (["--export_dir=there"], "--export_dir belongs to --export=mlflow or wandb: give both, or leave it out"),
+])
+def test_flags_of_a_report_that_would_do_nothing_are_refused(flags, line):
+    failed = commands.here().run("harness.report", "--results_dir=results", *flags)
+    assert (failed.returncode, failed.stderr) == (1, f"error: {line}\n")
 
 
 @pytest.mark.parametrize(("flags", "first", "second"), [

@@ -47,8 +47,20 @@ def test_seeds_are_added_look_by_look_until_all_is_decided(first, there):
     assert plan.stopping == plan.fixed.stopping == records.Stopping(0.9, 2, (3, 0, 1, 2))
     assert plan.fixed.is_whole
     assert plan.fixed.at < min(record.finished_at for record in there.records().values())
-    assert " ".join(first.stdout.split()).count("decided to lie within 90 points of each other: without smoothing (4 "
-                                                "seeds)") == 1
+    told = " ".join(first.stdout.split())
+    assert told.count("decided to lie within 90 points of it: without smoothing (4 seeds)") == 1
+
+
+def test_a_dry_run_tells_of_the_first_look_that_lacks_runs(folder, first, there):
+    later = folder / "later" / "study"
+    shutil.copytree(there.path, later)
+    for run in (*later.glob("runs/*,seed=1"), *later.glob("runs/*,seed=2")):
+        shutil.rmtree(run)
+    told = commands.here().run(*UNTIL, "--results_dir=later", "--dry_run", where=folder)
+    assert told.returncode == 0, told.stderr
+    assert [line.partition(": ")[2] for line in told.stdout.splitlines() if line.startswith("study: ")][:4] == [
+        "up to 2 seeds, 4 at most; differences decided so far: 0", "4 runs, 4 recorded, 0 to train, in later/",
+        "up to 4 seeds, 4 at most; differences decided so far: 0", "4 runs, 0 recorded, 4 to train, in later/"]
 
 
 def test_while_another_launch_trains_a_run_of_a_look_nothing_is_decided_and_75_asks_to_come_again(folder):

@@ -18,7 +18,7 @@ from harness import records
 from harness.data import DataError
 from harness.records import kept, sources
 from harness.records.kept import KeptError
-from harness.serving import pictures
+from harness.serving import locate, pictures
 from harness.serving.network import BATCH
 
 RUN, OWN = "network=shipped,seed=0", "network=own,seed=0"
@@ -161,6 +161,54 @@ def test_a_file_that_is_not_there_is_told_and_the_others_are_predicted(study, tm
     *_, bad, good = done.stdout.splitlines()
     assert bad == f"{tmp_path}/none.png"
     assert good.split()[:2] == [f"{tmp_path}/a.png", "red"]
+
+
+def test_names_that_are_no_utf_8_are_told_with_escapes(study, tmp_path):
+    """As those that an archive of another system leaves; of a picture, of one that is none, and of their folder."""
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)  # noqa: PTH102 - paths in bytes
+    for name, content in ((b"bad.png", b"no picture"), (b"notes.txt", b"")):
+        with open(folder + b"/\xe9" + name, "wb") as file:
+            file.write(content)
+    shutil.copy(ROOT / "results" / "kmnist_mlp" / "curves_accuracy.png", folder + b"/good.png")
+    done = predict(study, "--run=my_results/colours", os.fsdecode(folder), f"--json={os.fsdecode(folder)}/a.json",
+                   f"--html={tmp_path / 'a.html'}", "--trust_code")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"error: {tmp_path}/caf\\xe9/\\xe9bad.png: is no picture of a known format"
+    assert f"{tmp_path}/caf\\xe9: left out are files of other kinds: 1 .txt" in done.stdout.splitlines()
+    assert f"written: {tmp_path}/caf\\xe9/a.json" in done.stdout.splitlines()
+    with open(folder + b"/a.json") as file:
+        stated = json.load(file)
+    assert {one["filename"]: one.get("error") for one in stated} == {
+        f"{tmp_path}/caf\\xe9/good.png": None,
+        f"{tmp_path}/caf\\xe9/\\xe9bad.png": f"{tmp_path}/caf\\xe9/\\xe9bad.png: is no picture of a known format"}
+    assert "xe9bad.png: is no picture" in (tmp_path / "a.html").read_text()
+
+
+def test_a_picture_whose_name_begins_with_a_tilde_is_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/mine")
+    (tmp_path / "~a.png").touch()
+    asked, _ = pictures.asked(["~a.png", "~nobody.png", "~/b.png"], ["red"])
+    assert [str(one.file) for one in asked] == ["~a.png", "~nobody.png", "/home/mine/b.png"]
+
+
+def test_the_best_cell_is_one_that_the_ablation_has_and_damaged_records_are_left_out(study, tmp_path):
+    folder = records.Folder(tmp_path / "my_results", "colours")
+    shutil.copytree(study / "my_results" / "colours", folder.path)
+    (folder.run("network=shipped,seed=1") / "record.json").write_text("{")
+    (folder.run("network=own,seed=1") / "record.json").write_text("{")
+    best, told = locate.find(str(folder.path))
+    assert "on average over 1 run" in told
+    other = {RUN: OWN, OWN: RUN}[best.name]
+    plan = json.loads((folder.path / "plan.json").read_text())
+    plan["factors"] = {"network": [other.partition(",")[0].partition("=")[2]]}
+    (folder.path / "plan.json").write_text(json.dumps(plan))
+    assert locate.find(str(folder.path))[0].name == other
+    for run_id in (RUN, OWN):
+        (folder.run(run_id) / "record.json").write_text("{")
+    with pytest.raises(records.RecordError, match=r"record\.json cannot be read"):
+        locate.find(str(folder.path))
 
 
 def test_code_of_the_user_is_executed_only_if_asked_to(study, tmp_path):

@@ -83,6 +83,6 @@ class Side:
         scores = [record.last for record in self.recorded if record.last]
         if len(scores) < self.runs:
             raise RuntimeError(f"{self.runs - len(scores)} of {self.runs} runs were not recorded as done")
-        worst = max(scores, key=lambda last: last.test_loss)
+        worst = max(scores, key=lambda last: task.badness(last.test_loss))
         parts = {name: statistics.median(took[name] for took in self.took) for name in self.took[0]}
         return {"loss": worst.test_loss, "accuracy": worst.test_accuracy, "parts_s": parts}

@@ -60,8 +60,13 @@ class Side:
         return time.perf_counter() - started
 
     def _features(self, images: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.asarray(self.program(images[start:start + self.batch]))
-                               for start in range(0, len(images), self.batch)])
+        """Fills the last batch up, which would not divide among the devices otherwise, as the harness does."""
+        found = []
+        for start in range(0, len(images), self.batch):
+            some = images[start:start + self.batch]
+            padded = np.pad(some, ((0, self.batch - len(some)), (0, 0), (0, 0), (0, 0)))
+            found.append(np.asarray(self.program(padded))[:len(some)])
+        return np.concatenate(found)
 
     def _network(self) -> mobilenet_v2.Backbone:
         config = mobilenet_v2.MobileNetV2Config(self.job["config"]["model"]["width"])

@@ -77,7 +77,7 @@ class Side:
         sums = [result["last"].sums for result in tested]
         scores = [{"loss": float(total.loss) / int(total.examples),
                    "accuracy": int(total.correct) / int(total.examples)} for total in sums]
-        return max(scores, key=lambda score: score["loss"])
+        return max(scores, key=lambda score: task.badness(score["loss"]))
 
     def _fresh(self) -> tuple[Any, Any]:
         """Lays the start of a run on every slot, with seeds from 0."""

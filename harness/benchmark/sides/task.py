@@ -119,6 +119,11 @@ def _check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"the peers are not taught this workload's {', '.join(unknown)}")
 
 
+def badness(loss: float) -> float:
+    """Ranks a loss: one that is not finite is the worst, which comparing NaN would hide."""
+    return loss if np.isfinite(loss) else np.inf
+
+
 def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Takes the mean cross-entropy and the accuracy of logits [example, class]."""
     logits = logits.astype(np.float64)
