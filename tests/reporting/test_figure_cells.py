@@ -129,8 +129,12 @@ def test_a_difference_is_filled_only_where_it_is_clear():
 
 def test_no_difference_is_in_view_as_well():
     summary, accuracies = made_up([0.5, 0.675, 0.676])
-    low, high = plots_cells.effects(summary, accuracies).axes[1].get_xlim()
+    figure = canvas.composed(lambda: plots_cells.effects(summary, accuracies))
+    low, high = figure.axes[1].get_xlim()
     assert low < 0 < 17 < high
+    [word] = [text for text in figure.axes[1].texts if text.get_text().strip() == "baseline"]
+    inside, drawn = figure.axes[1].get_window_extent(), word.get_window_extent()
+    assert inside.x0 <= drawn.x0 < drawn.x1 <= inside.x1, "the word is not cut"
 
 
 def test_one_cell_far_off_does_not_flatten_the_others():

@@ -55,9 +55,6 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
         if with_difference:
             is_clear = row.comparison is not None and row.comparison.verdict != "unclear"
             _interval(panels[1], place, row.difference, _SURE if is_clear else _UNSURE)
-            if row.is_baseline:
-                panels[1].text(0, place, "baseline ", ha="right", va="center", color="#666666",
-                               clip_on=True)
     baselines = [row.test_accuracy.mean for row in rows if row.is_baseline]
     if len(baselines) == 1 and baselines[0] is not None:
         panels[0].axvline(100 * baselines[0], zorder=0, **REFERENCE)
@@ -69,6 +66,10 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
         panels[1].axvline(0, zorder=0, **REFERENCE)
         panels[1].set_xlabel("difference from the baseline (percentage points)")
         _zoom(panels[1], [row.difference for row in rows], reference=0.0)
+        low, high = panels[1].get_xlim()
+        side = "right" if -low > high else "left"  # of the words that end, or begin, at zero
+        for place in (place for place, row in enumerate(rows) if row.is_baseline):
+            panels[1].text(0, place, " baseline ", ha=side, va="center", color="#666666", clip_on=True)
     return figure
 
 
