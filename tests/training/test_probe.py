@@ -34,8 +34,7 @@ ONE, FOUR, EIGHT = (Layout(2, members=number) for number in (1, 4, 8))
     ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.03}, EIGHT),  # each does more runs per second than the one before
     ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05}, FOUR),
     ({ONE: 0.01, FOUR: 0.05, EIGHT: 0.01}, ONE),
-    ({ONE: 0.01, FOUR: 0.0385, EIGHT: 0.08}, ONE),  # 4 % faster is a tie
-    ({ONE: 0.01, FOUR: 0.0375, EIGHT: 0.08}, FOUR),
+    ({ONE: 0.01, FOUR: 0.038, EIGHT: 0.07}, ONE),  # 5 % faster is a tie
     ({ONE: 0.01, FOUR: 0.02}, FOUR),  # the last has too little memory
     ({ONE: 0.01}, ONE),
 ])
@@ -89,7 +88,7 @@ def test_of_the_fastest_layout_the_other_library_is_tried_last():
     choice, built = choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.015}, matrices="XLA")
     assert (choice.layout, built) == (other, [ONE, FOUR, EIGHT, other])
     assert "2 devices, 4 runs under vmap on each, matrices by YNNPACK: 533.3 steps/s" in choice.why
-    assert choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.0195}, matrices="XLA")[0].layout == FOUR, "a tie"
+    assert choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.019}, matrices="XLA")[0].layout == FOUR, "a tie"
     assert choose({Layout(2): 0.02, Layout(2, matrices="XLA"): 0.01}, cohort=2, matrices="YNNPACK")[0].layout == Layout(
         2, matrices="XLA"), "a choice also where runs can lie in one way alone"
 
