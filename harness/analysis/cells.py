@@ -11,10 +11,11 @@ from harness.analysis.effects import Effects
 from harness.analysis.looks import Looked
 from harness.analysis.stats import Estimate
 from harness.analysis.verdict import Verdict
-from harness.records import Cost, Layer, Plan, RunRecord, Timing
+from harness.records import STATUSES, Cost, Layer, Plan, RunRecord, Timing
 from harness.records.loaded import Apart
 
 METRICS = (*scores.RECORDED, *scores.NAMES)
+ABSENT = (*STATUSES[1:], "missing")  # of a cell's runs, what no mean contains
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
 SELECTIONS = {"best_validation": "best", "last": "last"}
 

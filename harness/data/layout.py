@@ -149,8 +149,9 @@ def class_named(name: str) -> str:
 def _listed(root: Path) -> Layout:
     folders = _folders(root)
     table = root / metadata.NAME
-    if table.is_file():  # what else lies there, as the pictures' sources, is no split and makes no class
-        folders = list(dict.fromkeys(root / parts[0] for row in metadata.read(table)
+    listed = metadata.read(table) if table.is_file() else None
+    if listed is not None:  # what else lies there, as the pictures' sources, is no split and makes no class
+        folders = list(dict.fromkeys(root / parts[0] for row in listed
                                      if len(parts := Path(os.path.normpath(row.file_name)).parts) > 1))
     splits = splits_of(folders, root) if folders else {}
     levels: dict[str | None, Path] = {None: root}
@@ -160,10 +161,11 @@ def _listed(root: Path) -> Layout:
     files: list[Listed] = []
     classes: set[str] = set()
     loose: list[str] = []
-    for split, level in {None: root}.items() if table.is_file() else levels.items():
-        if (level / metadata.NAME).is_file():
+    for split, level in levels.items() if listed is None else {None: root}.items():
+        if listed is not None or (level / metadata.NAME).is_file():
+            rows = metadata.read(level / metadata.NAME) if listed is None else listed
             named = [Listed(level / row.file_name, class_named(row.label), _split_of(row, split, level, splits))
-                     for row in metadata.read(level / metadata.NAME)]
+                     for row in rows]
             given = {os.path.realpath(one.path) for one in named}
             loose += [path.name for path in _Walk([level]).pictures(level) if os.path.realpath(path) not in given]
             files += sorted(named, key=lambda one: one.path.parts)
@@ -173,7 +175,7 @@ def _listed(root: Path) -> Layout:
         for folder in _folders(level):
             classes.add(label := class_named(folder.name))
             files += [Listed(path, label, split) for path in walk.pictures(folder)]
-    warnings = _mixed_levels(folders, root) if not splits and not table.is_file() else []
+    warnings = _mixed_levels(folders, root) if not splits and listed is None else []
     if loose:
         warnings.append(f"pictures of no class, left out: {len(loose)}, the first is {class_named(loose[0])}")
     if walk.repeated:

@@ -185,13 +185,16 @@ class Timing:
     launches: int
 
 
+LAYOUT_GIVEN = "given by --layout"
+
+
 @dataclasses.dataclass(frozen=True)
 class Placement:
     """How the run was compiled and laid out over the devices with its cohort.
 
     Attributes:
       layouts: in order; several if memory or runs that had ended changed the layout on the way.
-      choice: what was measured to choose the first, or why nothing was.
+      choice: what was measured to choose the first, or why nothing was; begins with `LAYOUT_GIVEN` if the command said.
       compiled_programs: in the launch that finished the run.
       cache_hits, cache_misses: what the persistent compilation cache had of them.
     """

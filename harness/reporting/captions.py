@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from harness.analysis import scores
-from harness.analysis.cells import MARK, CellRow, Summary
-from harness.records import STATUSES, BackboneFacts, Environment, RunRecord
+from harness.analysis.cells import ABSENT, MARK, CellRow, Summary
+from harness.records import BackboneFacts, Environment, RunRecord
 from harness.records.loaded import Apart
 from harness.records.pooling import unlike
 from harness.reporting import planned
@@ -43,8 +43,7 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     return (
         *apart_sentences(summary.apart),
         *planned.afterwards(summary),
-        *([_coverage(summary)] if any(row.runs[status] for row in rows for status in (*STATUSES[1:], "missing"))
-          else []),
+        *([_coverage(summary)] if any(row.runs[status] for row in rows for status in ABSENT) else []),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
         *([baseline] if baseline.startswith("Differences are n/a") or _NOT_DONE in baseline else []),
         *_mixture_sentences(rows, done),
@@ -96,7 +95,7 @@ def _coverage(summary: Summary) -> str:
 
     counts = [f"{total('done')} done"]
     counts += [f"{total(status)} {'failed' if status == 'error' else status} ({where(status)})"
-               for status in (*STATUSES[1:], "missing") if total(status)]
+               for status in ABSENT if total(status)]
     planned = f"{total('planned')} planned" if plan else "no plan, so what is missing is unknown"
     unplanned = len(records.keys() - {run.run_id for run in plan.runs}) if plan else 0
     extra = f"; {unplanned} of them outside the plan" if unplanned else ""

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.records import RunRecord, again
+from harness.records.record import LAYOUT_GIVEN
 from harness.records.text import printable
 from harness.reporting import render
 from harness.reporting.page.cells import answer
@@ -99,7 +100,7 @@ def _command(entry: Entry) -> str:
 def _layout(record: RunRecord) -> list[str]:
     """Lists the layout's flag, if the launch was given one."""
     placed = record.placement
-    return [f"--layout={placed.layouts[0]}"] if placed and placed.choice == "given by --layout" else []
+    return [f"--layout={placed.layouts[0]}"] if placed and placed.choice.startswith(LAYOUT_GIVEN) else []
 
 
 def _at(time: str) -> float:

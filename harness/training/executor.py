@@ -18,6 +18,7 @@ from harness.data.inputs import Inputs
 from harness.records import configs, pooling
 from harness.records.folder import CHOSEN_AGAIN
 from harness.records.reading import FormError
+from harness.records.record import LAYOUT_GIVEN
 from harness.training import cohort, cost, environment, memory, probe, processes, stopping
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, one_by_one, smaller
@@ -316,7 +317,7 @@ class _Cohort:
         if processes.several():  # which must not depend on what one of them measures
             return probe.Choice(Layout(1, self.launch.devices), "all devices of all processes train one run")
         if self.launch.layout is not None:
-            return probe.Choice(self.launch.layout, "given by --layout")
+            return probe.Choice(self.launch.layout, LAYOUT_GIVEN)
         if (kept := _layouts(self.launch.folder).get(self._key)) is not None:
             return kept
         self.watcher.compiling(())

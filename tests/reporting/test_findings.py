@@ -53,7 +53,7 @@ def test_each_table_stands_between_its_marks_and_the_rest_stays(entries):
 
 
 def test_the_command_that_gives_a_row_again_has_its_layout_and_folders_and_its_features_their_time(entries):
-    placed = Placement(("1 device, one run",), "given by --layout", 3, 0, 3)
+    placed = Placement(("1 device, one run",), "given by --layout; then out of memory", 3, 0, 3)
     backbone = BackboneFacts("mobilenet_v2 1.0", 96, "none", "own.h5", "0" * 64, False, 90.0, False)
     runs = {name: dataclasses.replace(one, placement=placed, backbone=backbone)
             for name, one in entries[0].records.items()}

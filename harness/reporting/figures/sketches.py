@@ -44,15 +44,15 @@ def _learning_curves(material: Material, metric: curves.Metric) -> Sketch | str:
     return Sketch(
         f"learning curves, {metric}",
         f"{metric.capitalize()} of every cell by epoch: training, measured during the epoch with dropout on and "
-        f"parameters moving, and validation, after it; {_SEEDS}. Mean of the last epoch's validation {metric}: "
-        f"{'; '.join(text)}{_uneven(material, 'of each run, its own')}.",
+        f"parameters moving, and validation, after it; {_SEEDS}. Mean of each run's last validation {metric}: "
+        f"{'; '.join(text)}{_uneven(material)}.",
         lambda: curves.learning_curves(material.summary, material.curves, metric))
 
 
-def _uneven(material: Material, what: str) -> str:
+def _uneven(material: Material) -> str:
     """Says where curves end, if the runs of a cell differ in their epochs."""
     uneven = any(len({len(curve) for curve in of_cell}) > 1 for of_cell in material.curves.values())
-    return f" ({what}; curves are drawn to the last epoch that all seeds reached)" if uneven else ""
+    return ". Runs end apart, and curves are drawn to the last epoch that all seeds reached" if uneven else ""
 
 
 def _contrast(material: Material) -> Sketch | str:
@@ -62,7 +62,7 @@ def _contrast(material: Material) -> Sketch | str:
     return Sketch(
         "baseline against the highest other cell",
         f"Training and validation curves of the baseline, {material.name(baseline)}, and of {material.name(other)}; "
-        f"{_SEEDS}{_uneven(material, 'drawn')}. {material.choice()}",
+        f"{_SEEDS}{_uneven(material)}. {material.choice()}",
         lambda: curves.contrast(material.summary, material.shown, material.curves))
 
 
@@ -77,7 +77,7 @@ def _effects(material: Material) -> Sketch | str:
         "Left: test accuracy of each cell, mean (dot) and 95 % interval (line), its seeds (ticks below), and the "
         "baseline's mean (grey). Right: difference from the baseline in percentage points; a dot is filled where "
         "the difference is clear. A cell far off is an arrow with its figure, and intervals are cut at the frame."
-        + (f" Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " No single cell is.")
+        + (f" Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " No single difference is clear.")
         + (f" Drawn are the baseline and the highest of {cells} cells." if len(drawn) < cells else ""),
         lambda: plots_cells.effects(material.summary, accuracies))
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.analysis.cells import CellRow, Summary
+from harness.analysis.cells import ABSENT, CellRow, Summary
 from harness.analysis.claims import ClaimRow, is_exact, unit
 from harness.analysis.effects import Together
 from harness.analysis.headline import Contrast
 from harness.analysis.power import MOST_SEEDS, Planned
 from harness.analysis.stats import FEWEST_PAIRS_THAT_TELL
-from harness.records import STATUSES
 from harness.reporting import answer, rounded
 from harness.reporting.render import DASH, Cell, Column, Table
 from harness.reporting.tables.columns import RowColumn, interval, labels, number, scored, short, table, whole
@@ -21,7 +20,7 @@ EFFECTS = "What does each change do on average, and do two of them add up?"
 
 def coverage(summary: Summary) -> Table | None:
     """Counts what became of each cell's runs; None where all that was planned is done."""
-    if not any(row.runs[status] for row in summary.rows for status in _ABSENT):
+    if not any(row.runs[status] for row in summary.rows for status in ABSENT):
         return None
     counts = [RowColumn("failed" if status == "error" else status, lambda row, status=status: whole(row.runs[status]))  # type: ignore[misc]
               for status in ("planned", "done", "diverged", "oom", "error", "missing")]
@@ -30,7 +29,6 @@ def coverage(summary: Summary) -> Table | None:
 
 
 _BEYOND = 1e300  # JSON, which pages sort by, has no infinity
-_ABSENT = (*STATUSES[1:], "missing")
 _BALANCED = "A comparison is balanced if cell and baseline have the same seeds done, else partial."
 
 
