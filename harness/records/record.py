@@ -194,7 +194,7 @@ class Placement:
 
     Attributes:
       layouts: in order; several if memory or runs that had ended changed the layout on the way.
-      choice: what was measured to choose the first, or why nothing was; begins with `LAYOUT_GIVEN` if the command said.
+      choice: what was measured to choose the first, or why nothing was, as "given by --layout".
       compiled_programs: in the launch that finished the run.
       cache_hits, cache_misses: what the persistent compilation cache had of them.
     """

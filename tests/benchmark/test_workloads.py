@@ -174,7 +174,8 @@ def test_of_a_commands_runs_one_whose_loss_is_not_finite_is_the_worst():
     assert np.isnan(side.learn()["loss"])
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("keras"), reason="keras not installed: pip install '.[bench]'")
+@pytest.mark.skipif(not all(importlib.util.find_spec(package) for package in ("keras", "tensorflow")),
+                    reason="keras and tensorflow not installed: pip install '.[bench]'")
 def test_what_keras_is_fastest_with_is_found_by_the_least_of_three_epochs():
     """Its first timed epoch with each candidate is disturbed; what is fastest in two of three is chosen."""
     from harness.benchmark.sides import keras_side
