@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+from ablations import lookup
 from ablations.spec import Run
 from harness.records import Folder, RecordError, RunRecord, again, replayed
 from harness.records.configs import as_json, config_differences
@@ -29,11 +30,12 @@ class Replay:
 
     def arguments(self) -> list[str]:
         """Lists the flags that train the run again: an ablation's file is looked for where it was, then from here."""
-        file, colon, name = self.record.origin.partition(":")
+        file, name = lookup.parted(self.record.origin)
         if not file.endswith(".py") or len(self.folder.parents) < 4:
             return again.arguments(self.run_id, self.record)
         there = self.folder.parents[3] / file
-        return again.arguments(self.run_id, self.record, f"{there if there.is_file() else file}{colon}{name}")
+        found = str(there) if there.is_file() else file
+        return again.arguments(self.run_id, self.record, f"{found}:{name}" if name else found)
 
     def run_of(self, runs: Sequence[Run]) -> Run:
         """Finds the run among an ablation's.

@@ -109,6 +109,18 @@ def test_a_run_is_found_by_record_or_folder_and_one_without_numbers_is_refused(o
         replay.find(str(failed))
 
 
+@pytest.mark.parametrize("name", ["", ":WIDE"])
+@pytest.mark.parametrize("folder", ["12:30", "a study"])
+def test_the_file_of_an_ablation_is_looked_for_where_the_record_lies_whatever_its_folder_is_called(
+        tmp_path, folder, name):
+    file = tmp_path / folder / "mine.py"
+    file.parent.mkdir()
+    file.touch()
+    made = replay.Replay(tmp_path / "results" / "mine" / "runs" / ID,
+                         dataclasses.replace(RUN, origin=f"{folder}/mine.py{name}"))
+    assert made.arguments()[0] == f"--ablation={file}{name}"
+
+
 def test_what_the_ablation_no_longer_says_is_not_trained():
     folder = records.Folder(ROOT / records.SHIPPED_RESULTS, "kmnist_mlp")
     wanted = replay.find(str(folder.run(folder.recorded()[0])))
