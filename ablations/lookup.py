@@ -13,11 +13,11 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from ablations import UnknownAblationError, get, own_code
-from ablations.spec import LABEL, Ablation, RunConfig, ScheduleConfig, SpecError, with_value
+from ablations import UnknownAblationError, get, own_code, trial
+from ablations.spec import LABEL, Ablation, Run, SpecError
 
 _ATTRIBUTE = "ABLATION"
 # Folders of results that are no ablation's, and names that Windows keeps for devices.
@@ -35,7 +35,7 @@ class Study:
       name: of its folder of results.
       origin: "/path/my_study.py", "/path/my_study.py:NAME" or "package.module:NAME"; empty if it is shipped.
       sources: the file and every module of its folder that it imports, as path from there -> content.
-      overrides: path -> value that the command sets in every run.
+      overrides: path -> value that the command sets in every run, and "smoke" -> examples of a trial.
       code: the same in memory; None if it is shipped.
     """
 
@@ -50,6 +50,17 @@ class Study:
     def hashes(self) -> dict[str, str]:
         """The sha256 of each of its sources."""
         return {path: hashlib.sha256(content).hexdigest() for path, content in self.sources.items()}
+
+    def runs(self, seeds: tuple[int, ...] = ()) -> list[Run]:
+        """Expands the ablation into runs, of a trial each cut short.
+
+        Args:
+          seeds: in the place of its own.
+        """
+        runs = (dataclasses.replace(self.ablation, seeds=seeds) if seeds else self.ablation).runs()
+        if (examples := self.overrides.get(trial.FIELD)) is None:
+            return runs
+        return [dataclasses.replace(run, config=trial.cut_short(run.config, examples, self.overrides)) for run in runs]
 
 
 def find(text: str) -> Study:
@@ -87,80 +98,45 @@ def parted(text: str) -> tuple[str, str]:
 def located(text: str) -> pathlib.Path:
     """Gives a file, with a leading ~ expanded where that stands for a home folder and is not the file's own name."""
     path = pathlib.Path(text)
-    if not path.exists():
-        with contextlib.suppress(RuntimeError):  # there is no such user
+    with contextlib.suppress(RuntimeError, OSError):  # there is no such user; a folder may not be looked into
+        if not path.exists():
             return path.expanduser()
     return path
 
 
-def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...], *, smoke: int = 0) -> Study:
+def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]) -> Study:
     """Derives an ablation; its name says what was overridden.
 
     Args:
-      settings: path -> value, set in every run.
-      smoke: training examples of the one epoch in which all of it is tried in a minute; 0 trains it in full.
+      settings: path -> value, set in every run; "smoke" -> examples that every run is tried on, see `Study.runs`.
 
     Raises:
       SpecError: if a setting does not fit, or there are too many for a name.
     """
-    ablation, overrides, by_factors = study.ablation, dict(settings), set[str]()
-    if smoke:
-        ablation, tried = _tried(ablation, settings, smoke)
-        by_factors = tried.keys() & set(ablation.varied)
-        overrides = tried | overrides
-    elif ablation.base.steps is not None and "epochs" in overrides:
-        overrides.setdefault("steps", None)
+    ablation, overrides = study.ablation, dict(settings)
+    if "epochs" in overrides:
+        overrides |= _without_steps(ablation, overrides)
     parts = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
              for path, value in sorted(overrides.items()))
     full_name = ",".join((study.name, *parts))
     if len(full_name) > 200:
         raise SpecError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, and "
                         "name it with --ablation=FILE.py")
-    made = {path: value for path, value in overrides.items() if path not in by_factors}
+    made = {path: value for path, value in overrides.items() if path != trial.FIELD}
     ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **made})
+    if trial.FIELD in overrides:
+        trial.check(overrides[trial.FIELD])
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
 
 
-def _tried(ablation: Ablation, settings: Mapping[str, Any], examples: int) -> tuple[Ablation, dict[str, Any]]:
-    """Gives an ablation that can be tried in a minute, and the settings that do it but for those given.
-
-    Where a factor sets one of these fields, its levels set what is tried; the first of cells that are alike then stands
-    for all of them.
-    """
-    configs = [ablation.base, *(run.config for run in ablation.runs())]
-    tried = {"epochs": 1, "train_size": examples, **_without_warmup([config.schedule for config in configs])}
-    if ablation.base.steps is not None:
-        tried["steps"] = None
-    size = given if isinstance(given := settings.get("train_size"), int) else examples
-    if any(config.batch_size > size for config in configs):
-        tried["batch_size"] = size
-    tried = {path: value for path, value in tried.items() if path not in settings}
-
-    def least(path: str, value: Any) -> Any:
-        return min(value, size) if path == "batch_size" else tried[path]
-
-    cells = dict[RunConfig, Mapping[str, str]]()
-    for run in ablation.runs():
-        config = run.config
-        for path in tried:
-            config = with_value(config, path, least(path, config.batch_size))
-        cells.setdefault(config, run.labels)
-    by_factors = tried.keys() & set(ablation.varied)
-    if by_factors or len(cells) < len({run.cell for run in ablation.runs()}):
-        factors = {name: dataclasses.replace(factor, path=factor.paths, levels={
-            label: tuple(least(path, value) if path in tried else value
-                         for path, value in factor.settings(label).items()) for label in labels})
-            for name, labels in ablation.levels().items() for factor in [ablation.factors[name]]}
-        ablation = dataclasses.replace(ablation, factors=factors, design=tuple(cells.values()), exclude=(), claims=())
-    if "batch_size" in by_factors:  # whose smaller levels stay as they are
-        del tried["batch_size"]
-    return ablation, tried
-
-
-def _without_warmup(schedules: Sequence[ScheduleConfig]) -> dict[str, Any]:
-    """One epoch would be too short for the base's, the first of these, and for those of an epoch or a step."""
-    return {f"schedule.{field}": 0 for field in ("warmup_epochs", "warmup_steps")
-            if getattr(schedules[0], field) or any(getattr(schedule, field) >= 1 for schedule in schedules)}
+def _without_steps(ablation: Ablation, settings: Mapping[str, Any]) -> dict[str, None]:
+    """Has epochs count where the ablation gives a number of steps, which would count for more."""
+    if settings.get("steps") is not None:
+        raise SpecError(f"epochs={settings['epochs']} and steps={settings['steps']} both say how long runs train: give "
+                        "one of them")
+    if "steps" in ablation.varied:
+        raise SpecError(f"epochs={settings['epochs']} would do nothing: the factors give runs a number of steps")
+    return {"steps": None} if any(run.config.steps is not None for run in ablation.runs()) else {}
 
 
 def has_code_of_its_own(config: Any) -> bool:

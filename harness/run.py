@@ -234,19 +234,18 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
       records.RecordError: if its folder has another ablation's results.
     """
     own_seeds = study.ablation.seeds
-    study = overrides.derived(study, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value)
+    study = overrides.derived(study, ONLY.value, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value)
     folder = records.Folder(in_home(RESULTS_DIR.value), study.name)
     provenance = folder.provenance(study.origin, study.hashes, study.overrides)
     if UNTIL_DECIDED.value is not None:
         return _asked_until_decided(study, folder, provenance, devices, console)
-    every = study.ablation.runs()
+    every = study.runs()
     runs = designs.picked(every, ONLY.value)
     if not runs:
         raise cli.UsageError(f'no run of {study.name} has "{", ".join(ONLY.value)}" in its name; the first is '
                              f"{every[0].run_id}")
     seeds = tuple(dict.fromkeys((*own_seeds, *study.ablation.seeds)))
-    return Asked(study, runs, every, dataclasses.replace(study.ablation, seeds=seeds).runs(), folder, provenance,
-                 devices, console)
+    return Asked(study, runs, every, study.runs(seeds), folder, provenance, devices, console)
 
 
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
@@ -261,7 +260,7 @@ def _asked_until_decided(study: Study, folder: records.Folder, provenance: recor
         rule = looks.rule(UNTIL_DECIDED.value or 0.0, study.ablation.seeds, MAX_SEEDS.value)
     except ValueError as error:
         raise cli.UsageError(str(error)) from None
-    runs = dataclasses.replace(study.ablation, seeds=rule.seeds).runs()
+    runs = study.runs(rule.seeds)
     return Asked(study, runs, runs, runs, folder, provenance, devices, console, rule)
 
 
@@ -291,9 +290,9 @@ def _launch(asked: Asked) -> None:
     trained, known = list[records.RunRecord](), dict[str, records.RunRecord | None]()
     left = list[Run]()
     for stage in _stages(asked):
-        new, absent = _trained(stage, clock)
+        new, absent, part = _trained(stage, clock)
         trained += new
-        known |= {run.run_id: asked.folder.record(run.run_id) for run in stage.runs}
+        known |= {run.run_id: asked.folder.record(run.run_id) for run in part}
         left = [run for run in absent if known[run.run_id] is None]
         if left or (DRY_RUN.value and absent):  # a look at what is there would decide too early
             break
@@ -312,11 +311,11 @@ def _launch(asked: Asked) -> None:
         raise cli.UnfinishedError(f"{others}; run the same command again when others have ended")
 
 
-def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[Run]]:
+def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[Run], list[Run]]:
     """Trains those of the runs that have no record; of a dry run, tells what that would take.
 
     Returns:
-      the new records, and the runs that it was to train.
+      the new records, the runs that it was to train, and all that it answers for: of --shard its part.
     """
     name, folder, console, tell = asked.study.name, asked.folder, asked.console, asked.tell
     absent = executor.missing(asked.runs, folder, RETRY.value)
@@ -325,13 +324,15 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     if absent:
         check_writable(folder.path)
     # A part follows from all runs, whatever is recorded.
-    counted = asked.runs if cluster.SHARD.value and absent else absent
+    part = asked.runs
+    counted = part if cluster.SHARD.value and absent else absent
     found = inputs.load_datasets([run.config for run in counted], DATA_DIR.value,
                                  skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
     costs = cost.measure_all(counted, found, tell)
     wanted = frozenset(run.run_id for run in absent)
     if counted is not absent:
-        absent = cluster.own_part(counted, absent, found, costs)
+        part = cluster.own_part(counted, found, costs)
+        absent = [run for run in part if run.run_id in wanted]
     configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
@@ -351,18 +352,18 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
         if absent:
             found = inputs.with_weights(found, configs, WEIGHTS_DIR.value)
             cluster.foretell(launch, absent, found, costs, [str(folder.results_dir), records.SHIPPED_RESULTS], console)
-        return [], absent
+        return [], absent, part
     if absent:
         if cluster.EXECUTOR.value == "local":
             found = inputs.complete(found, configs, WEIGHTS_DIR.value, asked.devices, console)
         for warning in dict.fromkeys(warning for read in found.values() for warning in read.warnings):
             tell(f"warning: {warning}")
-        return _train(asked, launch, absent, found, costs, clock), absent
+        return _train(asked, launch, absent, found, costs, clock), absent, part
     # The question or a claim may have been edited since; a part without runs may be the first to write anything.
     if (folder.path.exists() or wanted) and processes.is_first():
         leftovers.remove(folder.path)
         _write_plan(asked)
-    return [], absent
+    return [], absent, part
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, inputs.Inputs],
@@ -377,7 +378,7 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
                            str(pathlib.Path.cwd()), DATA_DIR.value or os.environ.get("TFDS_DATA_DIR"),
                            SKIP_UNREADABLE.value, WEIGHTS_DIR.value)
     try:
-        return cluster.train(launch, still_absent, found, costs, source, clock, asked.console,
+        return cluster.train(launch, still_absent, found, costs, source, RETRY.value, clock, asked.console,
                              verbose=VERBOSE.value, tensorboard=TENSORBOARD.value)
     except stopping.StoppedError:
         raise cli.StoppedError("stopped; run the same command again to go on from here") from None

@@ -95,7 +95,8 @@ def check(claims: Sequence[PlannedClaim], cells: Mapping[str, Mapping[str, str]]
                       if claim.kind == "each_at_least" else verdict(claim.kind, claim.value, claim.within, measured))
             rows.append(_row(claim, cell, over, measured, judged, lowest))
         if len(rows) == before:  # no cell has what it is to be compared with
-            rows.append(_row(claim, None, None, Estimate(0), "not measured"))
+            over = ", ".join(f"{name}={level}" for name, level in (claim.over or {}).items())
+            rows.append(_row(claim, None, over or None, Estimate(0), "not measured"))
     return tuple(rows)
 
 

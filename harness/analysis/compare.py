@@ -50,7 +50,8 @@ class Comparison:
       sign_flip_p, t_p: of the paired differences; None where they cannot tell.
       sign_flip_holm, t_holm: these corrected over the table.
       detectable: smallest true difference that as many pairs show with power 0.8, the noise being what was seen.
-      seeds_for_half_a_point: pairs needed to show a difference of 0.005; None above `power.MOST_SEEDS`.
+      seeds_for_half_a_point: pairs needed to show a difference of 0.005, of which None is above `power.MOST_SEEDS`;
+        None as a whole where there is no noise to plan with.
       shared: on the same test examples; None without predictions.
       unlike: in what paired runs differ besides what is compared; see `harness.records.pooling.kind`.
     """
@@ -62,7 +63,7 @@ class Comparison:
     sign_flip_p: float | None
     t_p: float | None
     detectable: Planned
-    seeds_for_half_a_point: Planned
+    seeds_for_half_a_point: Planned | None
     shared: SharedExamples | None
     sign_flip_holm: float | None = None
     t_holm: float | None = None

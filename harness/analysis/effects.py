@@ -85,25 +85,34 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
     """
     full = not planned or is_full(factors, planned)
     cells = {cell: values.get(cell, {}) for cell in (itertools.product(*factors.values()) if full else planned)}
-    there = {cell: of_cell for cell, of_cell in cells.items() if of_cell}
     everywhere = set().union(*cells.values())
-    if len(everywhere.intersection(*there.values())) < 2 <= len(everywhere):
-        # Cells that lack most seeds would leave all others a single one; without them there are matched pairs.
-        there = {cell: here for cell, here in there.items() if here.keys() == everywhere} or there
+    there = _sharing_seeds({cell: of_cell for cell, of_cell in cells.items() if of_cell}, factors)
     seeds = sorted(everywhere.intersection(*there.values()))
     short = [_named(factors, cell) for cell, here in cells.items() if here.keys() != everywhere or not here]
     named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
     matched = not full or len(there) < len(cells)
     margins = _margins(factors, there, matched=matched) if seeds else ()
     if not margins:
-        return Effects(note=f"Effects are n/a: no seed is done in every cell; short of runs: {named}." if short else
-                       "Main effects and interactions are n/a: not every combination of levels is planned.")
+        possible = _margins(factors, {cell: {0: 0.0} for cell in cells}, matched=True)
+        return Effects(note=f"Main effects are n/a: no seed is done in every cell; short of runs: {named}." if possible
+                       else "Main effects are n/a: too few combinations of levels are planned.")
     notes = [_matched_note(factors, margins, [_named(factors, cell) for cell in cells if cell not in there])
              ] if matched else []
     if left_out := ", ".join(map(str, sorted(everywhere - set(seeds)))):
         notes.append(f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: "
                      f"{left_out}, missing from {named}.")
     return Effects(margins, _interactions(factors, there), " ".join(notes))
+
+
+def _sharing_seeds(there: dict[Cell, Seeds], factors: Mapping[str, Sequence[str]]) -> dict[Cell, Seeds]:
+    """Leaves out cells that lack most seeds and would leave all others a single one; their pairs are lost with them.
+
+    Where nothing could be compared without them they stay: what one seed tells has no interval.
+    """
+    everywhere, kept = set[int]().union(*there.values()), dict(there)
+    while len(kept) > 1 and len(everywhere.intersection(*kept.values())) < 2 <= len(everywhere):
+        del kept[min(kept, key=lambda cell: len(kept[cell]))]
+    return kept if _margins(factors, kept, matched=True) else there
 
 
 def is_full(factors: Mapping[str, Sequence[str]], planned: Sequence[Cell]) -> bool:
@@ -223,17 +232,19 @@ def _changes(base: Mapping[str, Any], config: Mapping[str, Any]) -> frozenset[st
 
 
 def across(table: np.ndarray, weights: np.ndarray) -> Contrast:
-    """Tests a contrast of many cells: Welch's test for more than two, less what a seed does to all cells.
+    """Tests a contrast of many cells: Welch's test for more than two, less what a seed does to all of them.
 
-    Each cell has a noise variance of its own, estimated from what is left of its runs besides cell and seed means: a
-    cell that scatters far more than the others widens the contrasts that it enters, and hardly those of the others.
+    Each cell has a noise variance of its own, estimated from what is left of its runs besides cell and seed means. Both
+    are of the cells that enter alone: one that scatters far more than the others widens the contrasts that it enters,
+    and would leave a share of its noise in every other cell's if its seeds counted for what seeds share.
 
     Args:
       table: [cell, seed]. Below two seeds, or without noise, there is no p value.
-      weights: [cell], their sum zero.
+      weights: [cell], their sum zero, of two cells at least not zero.
 
     Source: Welch 1947 and Satterthwaite 1946, for a linear combination of means.
     """
+    table, weights = table[weights != 0], weights[weights != 0]
     cells, seeds = table.shape
     mean = float(weights @ table.mean(axis=1))
     if seeds < 2:

@@ -30,7 +30,7 @@ class Planned:
     high: float | None = None
 
 
-def planned(sd: float, n: int, difference: float) -> tuple[Planned, Planned]:
+def planned(sd: float, n: int, difference: float) -> tuple[Planned, Planned | None]:
     """Plans with the noise of n paired differences.
 
     Args:
@@ -38,12 +38,13 @@ def planned(sd: float, n: int, difference: float) -> tuple[Planned, Planned]:
       difference: that is to be shown.
 
     Returns:
-      the smallest true difference that n pairs show with power 0.8, and the pairs that show `difference`.
+      the smallest true difference that n pairs show with power 0.8, and the pairs that show `difference`; None where
+      there is no noise to plan with.
 
     Source: a variance of normal values over the true one is chi squared with n - 1 degrees of freedom, over these.
     """
     if n < 2 or sd <= 0:
-        return Planned(), Planned()
+        return Planned(), None
     ends = [sd * math.sqrt((n - 1) / float(special.chdtri(n - 1, tail))) for tail in (0.025, 0.975)]
     return (Planned(*(detectable_difference(noise, n) for noise in (sd, *ends))),
             Planned(*(seeds_needed(noise, difference) for noise in (sd, *ends))))

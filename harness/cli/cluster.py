@@ -110,24 +110,23 @@ def refuse(configs: Iterable[RunConfig]) -> None:
                              "runs with --executor or --shard")
 
 
-def own_part(runs: Sequence[Run], absent: Sequence[Run], found: Mapping[Hashable, Inputs],
-             costs: Mapping[str, records.Cost]) -> list[Run]:
-    """Gives those of the absent runs that are in the part that --shard names."""
-    work = _work(runs, found, costs)
+def own_part(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost]) -> list[Run]:
+    """Gives those of the runs that are in the part that --shard names, in their order."""
     number, parts = shard.parsed(SHARD.value or "1/1")
-    part = {run.run_id for run in shard.part(runs, work, number, parts)}
-    return [run for run in absent if run.run_id in part]
+    part = {run.run_id for run in shard.part(runs, _work(runs, found, costs), number, parts)}
+    return [run for run in runs if run.run_id in part]
 
 
 def train(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost],
-          source: worker.Source, clock: Clock, console: Console, *, verbose: bool,
+          source: worker.Source, retry: Sequence[str], clock: Clock, console: Console, *, verbose: bool,
           tensorboard: bool) -> list[records.RunRecord]:
     """Trains runs where the flags say.
 
     Args:
-      absent: those to train; those of them that are recorded are trained again.
+      absent: those to train.
       found: `inputs.key` -> inputs; with features where this process trains.
       source: where workers find the ablation and its data.
+      retry: statuses of records whose runs are trained again.
 
     Returns:
       the new records.
@@ -135,12 +134,12 @@ def train(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs
     Raises:
       stopping.StoppedError: if the user asked to stop; and what executors raise.
     """
-    old = sharing.retried(launch.folder, absent)
+    old = sharing.retried(launch.folder, absent, retry)
     listeners = audience.gather(launch, absent, found, estimate.epoch_work(absent, found, costs), clock, console,
                                 verbose=verbose, tensorboard=tensorboard and EXECUTOR.value == "local")
     if EXECUTOR.value == "local":
         return local.train(launch, absent, found, old, listeners)
-    followed = Followed(launch.folder, absent, listeners)
+    followed = Followed(launch.folder, absent, listeners, old)
     try:
         _spread(launch, absent, _work(absent, found, costs), old, source, followed, listeners, tensorboard=tensorboard)
     finally:
@@ -163,8 +162,8 @@ def _spread(launch: Launch, absent: Sequence[Run], work: Mapping[str, float], ol
         mine = {run.run_id for run in runs}
         again = tuple((run_id, when) for run_id, when in old.items() if on_slurms and run_id in mine)
         return worker.job(launch, runs, together[runs[0].run_id], source, devices=devices,
-                          memory_share=min(1.0, GPUS.value or 1.0), takes_leases=on_slurms, retried=again,
-                          tensorboard=tensorboard)
+                          memory_share=1.0 if on_slurms else min(1.0, GPUS.value or 1.0),  # Slurm gives whole GPUs
+                          takes_leases=on_slurms, retried=again, tensorboard=tensorboard)
 
     tell = listeners.display.told
     if on_slurms:

@@ -1,12 +1,14 @@
 """The flags of `harness.run` that derive an ablation from the one that is named."""
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from ablations import design as designs
-from ablations import lookup
+from ablations import lookup, trial
 from ablations.lookup import Study
-from harness import cli, data
-from harness.cli import cluster
+from ablations.spec import Run
+from harness import cli
 from harness.data import inputs
 from models.precision import PRECISIONS
 
@@ -17,21 +19,23 @@ SET = flags.DEFINE_multi_string(
     "Several are made in the order given.")
 PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS), "Override: precision of the forward and backward "
                               "passes. tf32 multiplies float32 on an NVIDIA GPU's tensor cores.")
-SMOKE = flags.DEFINE_bool("smoke", False, "Override: an epoch on 512 examples, or all if there are fewer, one seed, "
-                          "without warm-up; of cells that differ in nothing else, one.")
+SMOKE = flags.DEFINE_bool("smoke", False, "Override: every run is tried on 512 examples, or all if there are fewer, "
+                          "for four updates at least, with one seed and no warm-up; the same as --set=smoke=512.")
 
 _SMOKE_EXAMPLES = 512
 
 
-def derived(study: Study, data_dir: str | None, *, skip_unreadable: bool) -> Study:
+def derived(study: Study, only: Sequence[str], data_dir: str | None, *, skip_unreadable: bool) -> Study:
     """Applies the overriding flags.
 
     Args:
+      only: as `design.picked` has it.
       data_dir, skip_unreadable: as `data.load` has them.
 
     Raises:
-      cli.UsageError: if two of them say different things, or workers could not derive the same.
+      cli.UsageError: if two of them say different things.
       ablations.spec.SpecError: if a setting does not fit.
+      data.DataError: if a trial's data cannot be read.
     """
     settings = cli.settings(SET.value)
     for flag in (EPOCHS, PRECISION):
@@ -43,21 +47,15 @@ def derived(study: Study, data_dir: str | None, *, skip_unreadable: bool) -> Stu
     if PRECISION.value and any(run.config.precision != PRECISION.value for run in study.ablation.runs()):
         settings["precision"] = PRECISION.value
     seeds = study.ablation.seeds if SEEDS.value is None else designs.seeds(SEEDS.value)
-    whole = lookup.overridden(study, settings, seeds)
-    if not SMOKE.value:
-        return whole
-    found = lookup.overridden(study, settings, seeds[:1], smoke=_examples(whole, data_dir, skip_unreadable))
-    if found.ablation.design is not study.ablation.design and cluster.EXECUTOR.value != "local":
-        raise cli.UsageError(f"--smoke: factors of {study.name} set what it sets, which workers do not know of: leave "
-                             "out --executor")
-    return found
+    found = lookup.overridden(study, settings, seeds)
+    if SMOKE.value and trial.FIELD not in settings:
+        runs = designs.picked(found.runs(seeds[:1]), only)
+        settings[trial.FIELD] = _examples(runs, data_dir, skip_unreadable)
+    return lookup.overridden(study, settings, seeds[:1]) if trial.FIELD in settings else found
 
 
-def _examples(study: Study, data_dir: str | None, skip_unreadable: bool) -> int:
-    """Counts what every run can train on, where that is fewer than a trial takes."""
-    try:
-        found = inputs.load_datasets([run.config for run in study.ablation.runs()], data_dir,
-                                     skip_unreadable=skip_unreadable, tell=lambda line: None)
-    except data.DataError:  # which is told where the runs' data are loaded
-        return _SMOKE_EXAMPLES
-    return min(_SMOKE_EXAMPLES, *(len(read.dataset.train.labels) for read in found.values()))
+def _examples(runs: Sequence[Run], data_dir: str | None, skip_unreadable: bool) -> int:
+    """Counts what every run can be tried on."""
+    found = inputs.load_datasets([run.config for run in runs], data_dir, skip_unreadable=skip_unreadable,
+                                 tell=lambda line: None)
+    return min([_SMOKE_EXAMPLES, *(len(read.dataset.train.labels) for read in found.values())])

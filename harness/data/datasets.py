@@ -129,7 +129,7 @@ def load(
         class_names=decoded.class_names,
         fingerprint=hashlib.sha256(pixels.encode() + chosen).hexdigest(),
         pixels=pixels, official=official,
-        warnings=decoded.warnings + _warnings(origin.name, decoded, is_trusted=official or is_own),
+        warnings=origin.warnings + decoded.warnings + _warnings(origin.name, decoded, is_trusted=official or is_own),
         source=decoded.source,
     )
 

@@ -81,13 +81,10 @@ class Decoded:
         return _combined([verified.sha256(getattr(self, array)) for array in self.arrays])
 
 
-def changed(path: Path) -> tuple[int, int, int]:
-    """Gives what tells a changed file from the one before: its size, and when content and place last changed, in ns.
-
-    Two files that change names keep the former two.
-    """
+def changed(path: Path) -> tuple[int, int]:
+    """Gives what tells a changed file from the one before, and a copy keeps: its size and time of change, in ns."""
     found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return found.st_size, found.st_mtime_ns
 
 
 def cached(folder: Path, decode: Callable[[], Decoded], tell: Callable[[str], None] = print,

@@ -29,7 +29,7 @@ class Arranged(NamedTuple):
     Attributes:
       files: split -> files, those of train in an order by a constant.
       labels: split -> int32 [example].
-      warnings: what a reader of the results must know.
+      warnings: what a reader of the results must know of the folder as it is now.
       notes: what the one who launches should know.
     """
 
@@ -42,7 +42,7 @@ class Arranged(NamedTuple):
 
 
 def readers() -> int:
-    """Counts the threads that read pictures: no more than the cores that this process may use, nor than memory bears.
+    """Counts the threads that read pictures: no more than the cores that this process may use, and no more than 16.
 
     A thread holds a picture in full, and copies of it while it is turned upright and converted.
     """
@@ -97,7 +97,7 @@ def identity(config: ImageFolder, arranged: Arranged) -> list[object]:
     files = [[split, str(path), int(label), *_changed(path)] for split, paths in arranged.files.items()
              for path, label in zip(paths, arranged.labels[split], strict=True)]
     root = str(in_home(config.path).resolve())
-    return [root, dataclasses.asdict(rule(config)), arranged.class_names, files, arranged.warnings]
+    return [root, dataclasses.asdict(rule(config)), arranged.class_names, files]
 
 
 def is_whole(decoded: Decoded) -> bool:
@@ -130,7 +130,7 @@ def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) ->
         whole = np.array([not isinstance(one, DataError) for one in read[split]], bool)
         images = np.stack([one.pixels for one in pictures]) if pictures else np.zeros((0, *shape), np.uint8)
         arrays[split] = images, arranged.labels[split][whole]
-    told = [*arranged.warnings, *_told([one for pictures in good.values() for one in pictures])]
+    told = _told([one for pictures in good.values() for one in pictures])
     if bad:
         told.append(f"{_LEFT_OUT}: {len(bad)} of {total:,}")
     return splits.assembled(name, "folder", arranged.class_names, arrays, told)
@@ -162,9 +162,12 @@ def _numbers(files: Sequence[layout.Listed], class_names: tuple[str, ...]) -> np
 
 
 def _changed(path: Path) -> tuple[int, ...]:
-    """Gives what a file is known by; zeros where there is nothing to read, which decoding will say."""
+    """Gives what a file is known by; zeros where there is nothing to read, which decoding will say.
+
+    Two files that change names are told by their places on the disk.
+    """
     try:
-        return changed(path)
+        return *changed(path), path.stat().st_ino
     except OSError:
         return 0, 0, 0
 

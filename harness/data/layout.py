@@ -175,7 +175,10 @@ def _listed(root: Path) -> Layout:
         for folder in _folders(level):
             classes.add(label := class_named(folder.name))
             files += [Listed(path, label, split) for path in walk.pictures(folder)]
-    warnings = _mixed_levels(folders, root) if not splits and listed is None else []
+    tells_splits = bool(splits) or (listed is not None and any(row.split for row in listed))
+    warnings = [] if tells_splits else _mixed_levels(folders, root, "classes" if listed is None else "no splits")
+    if listed is not None:
+        warnings += _passed_over(root, folders)
     if loose:
         warnings.append(f"pictures of no class, left out: {len(loose)}, the first is {class_named(loose[0])}")
     if walk.repeated:
@@ -193,13 +196,20 @@ def _split_of(row: metadata.Row, split: str | None, level: Path, splits: dict[st
     return split or (split_named(Path(row.file_name).parts[0], str(level / metadata.NAME)) if splits else None)
 
 
-def _mixed_levels(folders: list[Path], root: Path) -> list[str]:
-    """Warns where some folders have the names of splits but others beside them make all of them classes."""
+def _passed_over(root: Path, listed: list[Path]) -> list[str]:
+    """Warns of folders with the name of a split and with pictures, which the table does not list."""
+    return [f"{folder.name}/ has the name of a split and {metadata.NAME} lists nothing in it: its pictures are left out"
+            for folder in _folders(root) if folder not in listed
+            and folder.name.casefold() in (*SPLIT_WORDS, *_TWO_MEANINGS) and any(_Walk([folder]).pictures(folder))]
+
+
+def _mixed_levels(folders: list[Path], root: Path, taken_for: str) -> list[str]:
+    """Warns where some folders have the names of splits but others beside them have none."""
     words = [folder.name for folder in folders if folder.name.casefold() in SPLIT_WORDS]
     others = [folder.name for folder in folders if folder.name not in words]
     if len({SPLIT_WORDS[word.casefold()] for word in words}) < 2:
         return []
-    return [f"{', '.join(words)} in {root} are taken for classes, because {others[0]}/ beside them is no split; if "
+    return [f"{', '.join(words)} in {root} are taken for {taken_for}, because {others[0]}/ beside them is no split; if "
             "they are splits, move it elsewhere"]
 
 

@@ -22,6 +22,7 @@ class Origin(NamedTuple):
       decode: makes its arrays.
       suits: whether arrays that were kept are what `decode` would make; else it says why there are none.
       notes: what the one who launches should know.
+      warnings: what a reader of the results must know beside what decoding tells.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Origin(NamedTuple):
     decode: Callable[[], Decoded]
     notes: tuple[str, ...] = ()
     suits: Callable[[Decoded], bool] = lambda decoded: True
+    warnings: tuple[str, ...] = ()
 
 
 def origin(dataset: str | ImageFolder | Source, *, skip_unreadable: bool) -> Origin | None:
@@ -47,7 +49,8 @@ def origin(dataset: str | ImageFolder | Source, *, skip_unreadable: bool) -> Ori
         identity = folder.identity(dataset, arranged)
         decode = functools.partial(folder.decode, dataset, arranged, skip_unreadable=skip_unreadable)
         return Origin(arranged.name, "folder", identity, decode, (*arranged.notes, folder.describe(dataset)),
-                      lambda decoded: skip_unreadable or folder.is_whole(decoded))
+                      lambda decoded: skip_unreadable or folder.is_whole(decoded),
+                      tuple(f"{arranged.name}: {warning}" for warning in arranged.warnings))
     if not isinstance(dataset, str):
         name = type(dataset).__name__
         return Origin(name, "object", None, functools.partial(_decode_object, name, dataset))

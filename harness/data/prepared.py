@@ -36,11 +36,11 @@ def configs(name: str, data_dir: Path) -> list[str]:
     return [f"{name}/{config}" for config in sorted(found)]
 
 
-def identity(folder: Path) -> list[tuple[str, int, int, int]]:
+def identity(folder: Path) -> list[tuple[str, int, int]]:
     """Lists the name of each file with what tells a changed one from the one before."""
     listed = [(file.name, *changed(file)) for file in sorted(folder.iterdir())]
     # Such sets were once kept without it.
-    return [*listed, ("with validation", 0, 0, 0)] if any("-validation." in name for name, *_ in listed) else listed
+    return [*listed, ("with validation", 0, 0)] if any("-validation." in name for name, *_ in listed) else listed
 
 
 def has_tensorflow() -> bool:

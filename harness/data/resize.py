@@ -67,9 +67,9 @@ def read(file: Path | BinaryIO, rule: Rule) -> Read:
       DataError: as `picture`.
     """
     name = str(file) if isinstance(file, Path) else getattr(file, "name", "a picture")
-    if isinstance(file, Path) and file.exists() and not file.is_file():
-        raise DataError(f"{name}: is no file")  # opening a pipe would wait for ever
     try:
+        if isinstance(file, Path) and file.exists() and not file.is_file():
+            raise DataError(f"{name}: is no file")  # opening a pipe would wait for ever
         with Image.open(file) as image:
             return _read(image, name, rule)
     except DataError:

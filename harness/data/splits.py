@@ -6,9 +6,8 @@ import hashlib
 from typing import Any
 
 import numpy as np
-import psutil
 
-from harness.data import stratified
+from harness.data import memory, stratified
 from harness.data.decoded import DataError, Decoded
 
 TEST_SHARE = 5  # one in so many is tested on where a set has no test split
@@ -110,7 +109,7 @@ def check_memory(what: str, needed: int, mend: str) -> None:
     Raises:
       DataError: if it would not.
     """
-    if needed > (free := psutil.virtual_memory().available):
+    if needed > (free := memory.available_bytes()):
         raise DataError(f"{what} needs {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free; "
                         f"{mend}")
 

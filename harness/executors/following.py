@@ -1,6 +1,6 @@
 """What workers elsewhere do, told to a launch's listeners as if it were done here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ablations.spec import Run
 from harness import records
@@ -16,8 +16,14 @@ class Followed:
       begun: run_ids of those that were seen to have trained an epoch, whatever has become of them.
     """
 
-    def __init__(self, folder: records.Folder, runs: Iterable[Run], listeners: Listeners):
-        self._folder, self._listeners = folder, listeners
+    def __init__(self, folder: records.Folder, runs: Iterable[Run], listeners: Listeners,
+                 retried: Mapping[str, str] | None = None):
+        """Follows runs.
+
+        Args:
+          retried: run_id -> when its record was finished, of the runs to be trained again: that record is not told.
+        """
+        self._folder, self._listeners, self._retried = folder, listeners, retried or {}
         self._waiting = {run.run_id: run for run in runs}
         self.finished: list[records.RunRecord] = []
         self.begun: set[str] = set()
@@ -39,7 +45,8 @@ class Followed:
         self._listeners.tally.adopt({run_id: run for run_id, run in under_way.items()
                                      if run.state not in records.STATUSES})
         for run_id in dict.fromkeys([*recorded, *ended]):
-            if run_id in self._waiting and (record := self._folder.record(run_id, anew=True)) is not None:
+            record = self._folder.record(run_id, anew=True) if run_id in self._waiting else None
+            if record is not None and record.finished_at != self._retried.get(run_id):
                 run = self._waiting.pop(run_id)
                 told.append((run, record))
                 self.finished.append(record)

@@ -93,7 +93,7 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
             lost = {run_id for ids, _ in tasks.lost for run_id in ids}
             waiting = turns.again([run for run in followed.waiting if run.run_id not in lost], lambda: bool(stop))
         if tasks.lost:
-            [*_, first], why = tasks.lost[0]
+            (first, *_), why = tasks.lost[0]
             raise LostError(f"{len(tasks.lost)} tasks were lost, the first with {first}: {why}; what they had saved "
                             "stays")
 

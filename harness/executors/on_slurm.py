@@ -100,6 +100,8 @@ def train(batch: Batch, folder: records.Folder, absent: Sequence[Run], work: Map
       SlurmError: if tasks failed, or Slurm is not there.
       Exception: what ended a job before its time.
     """
+    if not absent:  # another launch has recorded the last of them
+        return
     tasks = [[make(piece) for piece in pieces] for pieces in _in_tasks(absent, work)]
     submitit = _submitit()
     try:

@@ -1,6 +1,6 @@
 """Keeps launches that share a results folder off each other's runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ablations.spec import Run
 from harness import records
@@ -64,10 +64,14 @@ class Shared(Watcher):
         return record is not None and record.finished_at != self._retried.get(run.run_id)
 
 
-def retried(folder: records.Folder, runs: Sequence[Run]) -> dict[str, str]:
-    """Says which records are to be set aside: run_id -> when it was finished; one written later is another's."""
-    known = {run.run_id: folder.record(run.run_id) for run in runs}
-    return {run_id: record.finished_at for run_id, record in known.items() if record is not None}
+def retried(folder: records.Folder, runs: Sequence[Run], statuses: Collection[str]) -> dict[str, str]:
+    """Says which records are to be set aside: run_id -> when it was finished; one written later is another's.
+
+    Args:
+      statuses: of the records; another launch may have written one of another status meanwhile.
+    """
+    known = {run.run_id: folder.record(run.run_id) for run in runs} if statuses else {}
+    return {run_id: record.finished_at for run_id, record in known.items() if record and record.status in statuses}
 
 
 def elsewhere(folder: records.Folder, runs: Sequence[Run]) -> str:

@@ -173,10 +173,8 @@ def _expanded(job: Job) -> dict[str, Run]:
     Raises:
       SpecError: if that gives other configurations, since its file was edited after the launch began.
     """
-    study = _loaded(job.source.ablation)
-    ablation = dataclasses.replace(study.ablation, seeds=job.seeds,
-                                   overrides={**study.ablation.overrides, **job.source.overrides})
-    runs = {run.run_id: run for run in ablation.runs()}
+    study = lookup.overridden(_loaded(job.source.ablation), job.source.overrides, job.seeds)
+    runs = {run.run_id: run for run in study.runs()}
     there = [_hash(runs[name]) if name in runs else None for name in job.run_ids]
     if not set(job.planned) <= runs.keys() or there != list(job.hashes):
         raise SpecError(f"{job.source.ablation} was edited while it trained: give the command again")

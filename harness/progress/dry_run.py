@@ -1,6 +1,7 @@
 """Prints what training would take, to the width of the terminal: columns go by importance, words stay whole."""
 
 import itertools
+import shlex
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from rich.console import Console
@@ -41,15 +42,15 @@ def foretell(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
         console.print(warning, markup=False, highlight=False, soft_wrap=True)
     device = environment.describe().device
     known = speeds.speeds(dict.fromkeys(results_dirs), device)
-    show(speeds.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none"), launch.folder.ablation, device,
-         console)
+    named = launch.provenance.origin or launch.folder.ablation.partition(",")[0]
+    show(speeds.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none"), named, device, console)
 
 
 def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> None:
     """Prints a row per cell, and below what all of it would take.
 
     Args:
-      name: the ablation's.
+      name: what a command calls the ablation.
       device: the machine that the time is estimated for.
     """
     tables = (_table(estimate.cells, number) for number in range(len(_COLUMNS), 0, -1))
@@ -96,8 +97,8 @@ def told(estimate: SweepEstimate, name: str, device: str) -> str:
 def _time(estimate: SweepEstimate, name: str, device: str, runs: int, programs: str) -> str:
     what = f"{runs} run{'s' * (runs != 1)}, {programs}"
     if estimate.wall_s is None:
-        return (f"{what}; time unknown on this machine ({device}): it has no records of such networks. A short launch "
-                f"leaves some:\n  python -m harness.run --ablation={name.partition(',')[0]} --seeds=0 --epochs=3")
+        return (f"{what}; time unknown on this machine ({device}): it has no records of such networks. A trial "
+                f"leaves some:\n  python -m harness.run --ablation={shlex.quote(name)} --smoke")
     rough = f", whose networks differ by up to {estimate.apart:.0f} times in MACs: rough" if estimate.apart >= 2 else ""
     return (f"{what}: about {about(estimate.wall_s)} in all, compiling included. An estimate for all epochs, from the "
             f"speed of {estimate.recorded} runs recorded on {device}{rough}.")

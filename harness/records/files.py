@@ -64,7 +64,21 @@ def lives(pid: int, since: float, host: str, namespace: str) -> bool | None:
         # One that was killed and that nobody has asked for its end has a number still.
         return abs(started(pid) - since) <= 2 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return None if _is_hidden(pid) else False
+    except psutil.AccessDenied:
+        return None
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process that only its own user may see."""
+    if psutil.POSIX:  # elsewhere the call would end it
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except (ProcessLookupError, OverflowError):
+            pass
+    return False
 
 
 # Within which the number of a process tells whether it is alive.
@@ -106,7 +120,7 @@ class PointerError(ValueError):
 
 
 def in_home(path: str) -> pathlib.Path:
-    """Expands a leading ~.
+    """Expands a leading ~; before a name that is no user's, it is part of the name.
 
     Raises:
       FileNotFoundError: in one line, if there is no such home folder, as for services and in containers.
@@ -114,6 +128,8 @@ def in_home(path: str) -> pathlib.Path:
     try:
         return pathlib.Path(path).expanduser()
     except RuntimeError:
+        if pathlib.Path(path).parts[0] != "~":
+            return pathlib.Path(path)
         raise FileNotFoundError(f"{path}: this user has no home folder; set HOME=DIR, or both XDG_CACHE_HOME=DIR and "
                                 "TFDS_DATA_DIR=DIR") from None
 
@@ -133,19 +149,23 @@ def check_writable(folder: pathlib.Path) -> None:
                           "folder that may be written with --results_dir=DIR") from None
 
 
-def write_atomic(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that a crash leaves the old one or the new one, never a part."""
-    with opened_atomic(path) as file:
+def write_atomic(path: pathlib.Path, content: bytes, *, replaces: bool = True) -> None:
+    """Writes a file as `opened_atomic` does."""
+    with opened_atomic(path, replaces=replaces) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
-def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
+def opened_atomic(path: pathlib.Path, *, replaces: bool = True) -> Iterator[BinaryIO]:
     """Opens a file to be written bit by bit, so that a crash leaves the old one or the new one, never a part.
 
     What processes that were killed have left half-written in its folder goes.
 
+    Args:
+      replaces: whether it takes the place of one that is there.
+
     Raises:
+      FileExistsError: at the end, if it may not and another process has written one meanwhile.
       OSError: at once, if the file cannot be written there.
     """
     if path.is_dir():
@@ -160,7 +180,10 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if replaces:
+            temporary.replace(path)
+        else:
+            _put(temporary, path)
         _keep_names(path.parent)
     except OSError as error:
         if error.filename is None:  # a disk that filled up names no file, and where numpy writes not even a reason
@@ -169,6 +192,18 @@ def opened_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a file its name if no other has it, which creating a link decides, on NFS too."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # some file systems have one name for a file
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
 
 
 def clear(folder: pathlib.Path) -> None:
@@ -186,7 +221,7 @@ def _clear(folder: pathlib.Path, just_made: IO[bytes]) -> None:
     now = os.fstat(just_made.fileno()).st_mtime
     for path in folder.glob(".*.tmp"):
         named = _TEMPORARY.fullmatch(path.name)
-        if named is None or (named[1] == _HERE and psutil.pid_exists(int(named[2]))):
+        if named is None or (named[1] == _HERE and (psutil.pid_exists(pid := int(named[2])) or _is_hidden(pid))):
             continue
         with contextlib.suppress(OSError):  # another process was first
             if named[1] == _HERE or now - path.stat().st_mtime > _ABANDONED_S:

@@ -106,8 +106,9 @@ class Folder:
           RecordError: if the run is already recorded; nothing is overwritten.
         """
         folder = self.run(run_id)
-        if (folder / "record.json").exists():
-            raise RecordError(f"{folder / 'record.json'} exists already and is never overwritten")
+        there = RecordError(f"{folder / 'record.json'} exists already and is never overwritten")
+        if self._has_record(run_id, anew=True):
+            raise there
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "curve.csv", curve.to_csv(index=False, lineterminator="\n").encode())
         if predictions:
@@ -125,7 +126,10 @@ class Folder:
             for name in network or {}:
                 (folder / name).unlink(missing_ok=True)
             lost.append(f"trained weights: {error}")
-        write_atomic(folder / "record.json", json_bytes(record))
+        try:
+            write_atomic(folder / "record.json", json_bytes(record), replaces=False)
+        except FileExistsError:
+            raise there from None
         shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)  # nothing resumes from them any more
         return lost
 
@@ -177,7 +181,7 @@ class Folder:
             self._refuse_another(plan, earlier)
             copies.keep(self.path, sources or {})
             if earlier:
-                plan = plan.joined_by(earlier, has_results=bool(self.recorded()))
+                plan = plan.joined_by(earlier, has_results=any(self.path.glob("runs/*/record.json")))
             write_atomic(self.path / "plan.json", json_bytes(plan))
 
     def plan(self) -> Plan | None:
@@ -242,11 +246,15 @@ class Folder:
           anew: whether to see also what another host has just written: NFS remembers for a minute that a file was not
             there, unless the folder that it is in is opened.
         """
+        there = self._has_record(run_id, anew=anew)
+        return read_record(self.run(run_id) / "record.json", self.digests) if there else None
+
+    def _has_record(self, run_id: str, *, anew: bool) -> bool:
         path = self.run(run_id) / "record.json"
         for folder in (self.path, self.path / "runs", path.parent) if anew and not path.exists() else ():
             with contextlib.suppress(FileNotFoundError), os.scandir(folder):
                 pass
-        return read_record(path, self.digests) if path.exists() else None
+        return path.exists()
 
     def records(self) -> dict[str, RunRecord]:
         """Reads all records, by run_id in its order."""

@@ -24,6 +24,7 @@ EXPIRES_S, RENEWED_S = 150.0, 15.0
 _SETTLED_S = 0.2
 # A file of `exclusively` is held for milliseconds.
 _FORGOTTEN_S = 30.0
+_TRIES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +82,19 @@ class Leases:
         self._text = _signed()
         self._clock = folder / f".{uuid.uuid4().hex}.clock"
         self._mine: set[str] = set()
+        self._silent: dict[str, tuple[_Held, float]] = {}  # since when, by this process's own clock
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, daemon=True)
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._now()
+        for left in reversed(range(_TRIES)):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._now()
+                break
+            except FileNotFoundError:  # another process, which was the last in the folder, has removed it meanwhile
+                if not left:
+                    raise
         self._thread.start()
         return self
 
@@ -109,7 +117,7 @@ class Leases:
         for name in names:
             path = self._folder / name
             if name not in had and not _created(path, self._text):
-                if not (self._may_take_over(path, now) and _created(path, self._text)):
+                if not (self._may_take_over(name, now) and _created(path, self._text)):
                     continue
                 taken_over = True
             taken.append(name)
@@ -134,7 +142,7 @@ class Leases:
         now, found = self._now(), {}
         for name in names:
             held = None if name in self._mine else _read(self._folder / name)
-            if held is not None and not held.is_over(now, self._expires_s):
+            if held is not None and not self._is_over(name, held, now):
                 found[name] = held.owner, held.renewed
         return found
 
@@ -156,10 +164,27 @@ class Leases:
                 return known
             time.sleep(min(1.0, self._renewed_s))
 
-    def _may_take_over(self, path: pathlib.Path, now: float) -> bool:
+    def _may_take_over(self, name: str, now: float) -> bool:
         """Removes a lease whose owner is gone; whether there is none now."""
+        path = self._folder / name
         held = _read(path)
-        return held is None or (held.is_over(now, self._expires_s) and _removed(path, held))
+        return held is None or (self._is_over(name, held, now) and _removed(path, held))
+
+    def _is_over(self, name: str, held: _Held, now: float) -> bool:
+        """Whether its owner is gone, of which age alone is no sign: all are old after an outage or a sleep.
+
+        One that is too old has also to be seen to stay so, for as long as its owner may take to renew it.
+        """
+        if not held.is_over(now, self._expires_s):
+            self._silent.pop(name, None)
+            return False
+        if held.owner.lives() is False:
+            return True
+        seen, since = self._silent.get(name, (None, 0.0))
+        if seen != held:
+            since = time.monotonic()
+            self._silent[name] = held, since
+        return time.monotonic() - since > 2 * self._renewed_s
 
     def _is_mine(self, name: str) -> bool:
         held = _read(self._folder / name)
@@ -176,6 +201,8 @@ class Leases:
                 with contextlib.suppress(OSError):  # a file system that is away comes back, or training fails of it
                     if self._is_mine(name):
                         os.utime(self._folder / name)
+                    else:
+                        self._mine.discard(name)
 
 
 def held_by_others(folder: pathlib.Path, names: Iterable[str]) -> dict[str, Owner]:
@@ -205,7 +232,8 @@ def exclusively(path: pathlib.Path) -> Iterator[None]:
         held = _read(path)
         if held and held.text != seen:  # it has passed to another meanwhile
             seen, since = held.text, time.monotonic()
-        if held and (held.owner.lives() is False or time.monotonic() - since > _FORGOTTEN_S):
+        alive = held.owner.lives() if held else True
+        if held and (alive is False or (alive is None and time.monotonic() - since > _FORGOTTEN_S)):
             _removed(path, held)
         time.sleep(0.01)
     try:

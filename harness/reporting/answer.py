@@ -60,14 +60,26 @@ def _told(summary: Summary) -> tuple[list[str], bool]:
     # Averages are against reference levels, not against a baseline that a reader has chosen.
     averaged = [factor for factor in dict.fromkeys(margin.factor for margin in effects.margins)
                 if factor not in depend and summary.view.baseline is None]
-    known = {(margin.factor, margin.level): is_clear(margin.contrast) for margin in effects.margins}
-    # A level that fails to train makes averages too noisy to tell what single cells show plainly.
-    hidden = any(not any(known.get(label) for label in summary.by_cell[cell].labels.items())
+    known = {(margin.factor, margin.level): _side(margin.contrast) for margin in effects.margins}
+    # What single cells show plainly, averages may be too noisy to tell, as where a level fails to train.
+    hidden = any(not any(known.get(label) == _side(summary.verdict.against[cell]) for label in _changed(cell, summary))
                  for cell in (*summary.verdict.above, *summary.verdict.below))
     references = {margin.factor: margin.reference for margin in effects.margins}
     lost = any(summary.levels[factor] - {references[factor]} - {level for name, level in known if name == factor}
                for factor in averaged)
     return averaged if any(known.values()) or not hidden else [], hidden or lost or len(averaged) < len(summary.factors)
+
+
+def _side(contrast: Contrast) -> int:
+    """Says where a contrast clearly lies: above zero 1, below -1, and 0 where that is not clear."""
+    return (1 if (contrast.mean or 0.0) > 0 else -1) if is_clear(contrast) else 0
+
+
+def _changed(cell: str, summary: Summary) -> list[tuple[str, str]]:
+    """Lists the levels in which a cell differs from the one that it is compared with."""
+    row = summary.by_cell[cell]
+    base = summary.by_cell[row.baseline].labels.items() if row.baseline else ()
+    return [label for label in row.labels.items() if label not in base]
 
 
 def worth(summary: Summary) -> str:
@@ -114,21 +126,23 @@ def left_open(summary: Summary) -> str:
     if summary.looked:
         return decided(summary)
     (averaged, by_cell), in_points = _told(summary), summary.view.is_fraction
-    margins, cells = (summary.effects or Effects()).margins, summary.verdict.against.values()
-    tests = [(margin.contrast, len(margins)) for margin in margins if margin.factor in averaged]
-    tests += [(test, len(cells)) for test in cells] if by_cell or summary.leaves_out else []
-    known = [(test, size, beside) for test, beside in tests
-             if not is_clear(test) and (size := test.detectable(comparisons=beside)) is not None]
+    margins, tests = (summary.effects or Effects()).margins, list(summary.verdict.against.values())
+    beside = sum(test.p is not None for test in tests)
+    if not (by_cell or summary.leaves_out):  # a cell's difference is noisier than a mean of several
+        tests = [margin.contrast for margin in margins if margin.factor in averaged]
+        beside = sum(margin.contrast.p is not None for margin in margins)
+    known = [(test, size) for test in tests
+             if not is_clear(test) and (size := test.detectable(comparisons=max(1, beside))) is not None]
     if not known:
         return ""
     # A cell that lacks runs has noise of its own.
-    seeds = max(statistics.multimode(test.n for test, _, _ in known))
-    usual = [(test, size, beside) for test, size, beside in known if test.n == seeds]
-    typical = rounded.single(statistics.median(size for _, size, _ in usual), summary.view.metric)
+    seeds = max(statistics.multimode(test.n for test, _ in known))
+    usual = [(test, size) for test, size in known if test.n == seeds]
+    typical = rounded.single(statistics.median(size for _, size in usual), summary.view.metric)
     shown = (f"{seeds} seeds show a true difference four times out of five if it is {typical}"
              f"{' points' if in_points else ''} or more")
-    needed = statistics.median_high(test.seeds_needed(HALF_A_POINT, beside) or MOST_SEEDS + 1
-                                    for test, _, beside in usual)
+    needed = statistics.median_high(test.seeds_needed(HALF_A_POINT, max(1, beside)) or MOST_SEEDS + 1
+                                    for test, _ in usual)
     if not in_points or needed <= seeds:
         return f"{shown}."
     return f"{shown}; half a point takes {f'about {needed}' if needed <= MOST_SEEDS else f'more than {MOST_SEEDS:,}'}."
@@ -198,7 +212,7 @@ def figure(claim: ClaimRow, labels: Mapping[str, str]) -> str:
     of = ", ".join(pairs if claim.metric.startswith("confusion") else claim.of)
     name = claim.metric.replace("_", " ") + (f" of {of}" if of else "")
     state = {"last": ", last epoch", "best_validation": ", best validation epoch"}[claim.state]
-    over = f", less that of {labels[claim.over]}" if claim.over else ""
+    over = f", less that of {labels.get(claim.over, claim.over)}" if claim.over else ""
     return f"{name}{state if is_score(claim.metric) else ''}{over}"
 
 

@@ -69,8 +69,8 @@ def claims(entries: Sequence[Entry]) -> str:
 
 def _wall(records: Mapping[str, RunRecord]) -> str:
     """Writes how long training took, and beside it the features of frozen backbones, each of which is made once."""
-    made = {(record.backbone.name, record.backbone.resolution): record.backbone.features_s or 0.0
-            for record in records.values() if record.backbone}
+    made = {(record.dataset.fingerprint, seen.name, seen.resolution, seen.weights_sha256): seen.features_s
+            for record in records.values() if (seen := record.backbone) and seen.features_s is not None}
     features = f" + {sum(made.values()) / 60:,.1f} min features" if sum(made.values()) else ""
     return f"{wall_s(records) / 60:,.1f} min{features}"
 
@@ -89,11 +89,15 @@ def wall_s(records: Mapping[str, RunRecord]) -> float:
 
 
 def _command(entry: Entry) -> str:
-    record = next(iter(entry.records.values()))
+    records = entry.records.values()
+    record = next(iter(records))
     rule = entry.summary.plan.stopping if entry.summary and entry.summary.plan else None
-    looks = [f"--until_decided={100 * rule.within:g}", f"--max_seeds={len(rule.seeds)}"] if rule else []
+    seeds = ",".join(map(str, sorted({one.seed for one in records})))
+    looks = ([f"--until_decided={100 * rule.within:g}", f"--max_seeds={len(rule.seeds)}"] if rule else
+             [f"--seeds={seeds}"])  # the ablation of today may have others
     folders = [f"--{flag}=DIR" for flag in again.folders(record)]
-    flags = [*again.of_ablation(record), *looks, *_layout(record), *folders]
+    layouts = {tuple(_layout(one)) for one in records}
+    flags = [*again.of_ablation(record), *looks, *(next(iter(layouts)) if len(layouts) == 1 else ()), *folders]
     return printable(shlex.join(["python", "-m", "harness.run", *flags])).replace("`", "'")
 
 

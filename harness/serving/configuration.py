@@ -95,9 +95,7 @@ def _check(code: Code, found: Mapping[str, str], given: str, folder: pathlib.Pat
 
 def _stated_by(study: Study, kept: KeptNetwork, named: str) -> RunConfig:
     overrides = {path: _plain(value) for path, value in kept.overrides.items()}
-    ablation = dataclasses.replace(study.ablation, seeds=(kept.seed,),
-                                   overrides={**study.ablation.overrides, **overrides})
-    for run in ablation.runs():
+    for run in lookup.overridden(study, overrides, (kept.seed,)).runs():
         if not configs.config_differences(kept.config, configs.as_json(run.config)):
             return run.config
     raise KeptError(f"{named} states no run with the configuration of {kept.run_id}")

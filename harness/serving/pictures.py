@@ -1,6 +1,7 @@
 """Pictures to be classified: which files are meant, of which class they are known to be, and what comes of each."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import warnings
@@ -81,8 +82,10 @@ def asked(names: Sequence[str], class_names: Sequence[str]) -> tuple[list[Asked]
     """
     listed, notes = list[Asked](), list[str]()
     for name in names:
-        path = lookup.located(name)
-        if not path.is_dir():
+        path, is_folder = lookup.located(name), False
+        with contextlib.suppress(OSError):  # which is told where the picture is read
+            is_folder = path.is_dir()
+        if not is_folder:
             listed.append(Asked(path))
             continue
         files, others = layout.pictures(path)

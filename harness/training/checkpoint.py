@@ -66,7 +66,7 @@ def save(folder: pathlib.Path, epoch: int, state: Any, progress: dict[str, Any])
                                 "write there: training goes on, and a stopped launch from what was saved before"
                                 ) from error
     for path in _saved(folder)[:-KEPT] if processes.is_first() else ():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # another launch, which took the run for given up, may have been first
 
 
 def progress(folder: pathlib.Path) -> dict[str, Any] | None:

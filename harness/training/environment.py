@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import psutil
 
-from harness.data import cache
+from harness.data import cache, memory
 from harness.records import Environment
 from harness.training.train import GENERATOR
 
@@ -146,8 +145,8 @@ def refuse_precisions(precisions: Iterable[str]) -> None:
 def device_memory_bytes(devices: int) -> int | None:
     """Tells how much memory each of this many devices has; None where the platform does not say."""
     device = jax.local_devices()[0]
-    if device.platform == "cpu":  # they share what the machine has left
-        return psutil.virtual_memory().available // devices
+    if device.platform == "cpu":  # they share what is left
+        return memory.available_bytes() // devices
     stats = device.memory_stats()
     return None if stats is None else stats.get("bytes_limit")
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from ablations.spec import Run, RunConfig
 from harness import records
-from harness.data import inputs
+from harness.data import Dataset, inputs
 from harness.data.inputs import Inputs
 from harness.training import budget, cohort
 
@@ -22,7 +22,8 @@ class Speed:
     Attributes:
       family: what kind of network trained; see `_family`.
       macs: of one training example's forward pass, without what was computed beforehand.
-      example_s: seconds per training example, validation included, in its median epoch.
+      example_s: seconds per training example in its median epoch.
+      validation: what it takes to validate an example, as a share of that.
       compile_s: of its cohort's programs.
       at_once: runs that trained side by side.
       epochs: that were timed.
@@ -33,6 +34,7 @@ class Speed:
     macs: int
     batch_size: int
     example_s: float
+    validation: float
     compile_s: float
     at_once: int
     epochs: int
@@ -111,11 +113,13 @@ def _speed(record: records.RunRecord) -> list[Speed]:
     features_s = record.backbone.features_s if record.backbone else None
     beforehand = sum(layer.macs for layer in cost.layers if layer.frozen) if features_s else 0
     images = data.train_examples + data.validation_examples + data.test_examples
-    validation = 1 + timing.validate_s / timing.train_s if timing.train_s else 1.0
+    # Of all epochs: a trial trains on a few examples and validates on as many as others do.
+    validation = (timing.validate_s * data.train_examples / (timing.train_s * data.validation_examples)
+                  if timing.train_s and data.validation_examples else 0.0)
     return [Speed(
         _family(record.config["model"]["type"], reads_features=bool(features_s)),
         max(1, cost.macs_per_example - beforehand), record.config["batch_size"],
-        validation / timing.throughput_examples_per_s, timing.compile_s, timing.members_at_once,
+        1 / timing.throughput_examples_per_s, validation, timing.compile_s, timing.members_at_once,
         record.epochs_trained, (beforehand, features_s / images) if features_s else None)]
 
 
@@ -148,7 +152,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
             apart = max(apart, macs / speed.macs, speed.macs / macs)
         for run in members:
             data = found[inputs.key(run.config)].dataset
-            wall_s = _wall_s(run, len(data.train.labels), cost, speed, len(members)) if speed else None
+            wall_s = _wall_s(run, data, cost, speed, len(members)) if speed else None
             network = cost.parameters_bytes if cost and keeps and run.cell not in cells else 0
             one = CellEstimate(run.cell, run.labels, 1, cost, wall_s,
                                _disk_bytes(run, len(data.train.labels), data.test.images.shape, cost) + network)
@@ -202,12 +206,14 @@ def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> S
         abs(math.log(speed.macs / macs)), abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs))
 
 
-def _wall_s(run: Run, train_examples: int, cost: records.Cost | None, speed: Speed, members: int) -> float:
+def _wall_s(run: Run, data: Dataset, cost: records.Cost | None, speed: Speed, members: int) -> float:
     """Gives a run's share of its cohort's time: rounds of as many runs at once as the recorded ones."""
-    examples = run.config.train_size or train_examples
-    trained = min(budget.epochs(run.config, examples) * examples,
-                  budget.steps(run.config, examples) * run.config.batch_size)
-    run_s = trained * speed.example_s * _macs(run.config, cost) / speed.macs
+    examples = run.config.train_size or len(data.train.labels)
+    epochs = budget.epochs(run.config, examples)
+    trained = min(epochs * examples, budget.steps(run.config, examples) * run.config.batch_size)
+    # In what training on an example takes.
+    passes = trained + epochs * len(data.validation.labels) * speed.validation
+    run_s = passes * speed.example_s * _macs(run.config, cost) / speed.macs
     return run_s * math.ceil(members / min(speed.at_once, members)) / members
 
 

@@ -35,7 +35,7 @@ def test_values_are_paired_by_seed():
 def test_one_pair_tells_a_difference_and_nothing_of_chance():
     found = compare({0: 0.9}, {0: 0.8}, {}, {})
     assert found.difference.mean == pytest.approx(0.1)
-    assert (found.t_p, found.detectable, found.seeds_for_half_a_point) == (None, Planned(), Planned())
+    assert (found.t_p, found.detectable, found.seeds_for_half_a_point) == (None, Planned(), None)
     assert found.sign_flip_p == 1.0
 
 

@@ -88,9 +88,9 @@ def test_a_contrast_of_two_cells_is_the_paired_t_test():
 def test_with_many_cells_a_contrast_is_welch_s_test_of_more_than_two_means():
     generator = np.random.default_rng(2)
     table = generator.normal(size=(400, 5))
-    table[:4] *= [[1], [3], [0.5], [2]]
-    found = across(table, np.array([-0.5, -0.5, 0.5, 0.5] + [0] * 396))
-    parts = 0.25 * table[:4].var(axis=1, ddof=1) / 5
+    table[::2] *= 3
+    found = across(table, np.repeat([-1 / 200, 1 / 200], 200))
+    parts = table.var(axis=1, ddof=1) / 200**2 / 5
     error, degrees = math.sqrt(parts.sum()), parts.sum()**2 / np.sum(parts**2 / 4)
     assert found.degrees == pytest.approx(degrees, rel=0.1)
     assert (found.high - found.mean) == pytest.approx(float(stats.t.isf(0.025, degrees)) * error, rel=0.1)
@@ -113,6 +113,15 @@ def test_a_cell_that_scatters_widens_what_it_enters_more_than_the_rest():
     assert width["a", "2"] > 2 * width["a", "1"]
 
 
+def test_a_cell_that_scatters_leaves_contrasts_without_it_as_they_are():
+    values = additive(0.1)
+    wild = values | {("2", "z"): {seed: value + 40.0 * (seed == 1) for seed, value in values["2", "z"].items()}}
+    one, other = (factorial_effects(THREE, those).together for those in (values, wild))
+    for calm, shaken in zip(one, other, strict=True):
+        untouched = ("a", "2") not in calm.parts or ("b", "z") not in calm.parts
+        assert (calm.contrast.p == pytest.approx(shaken.contrast.p)) == untouched
+
+
 def test_a_seed_that_a_cell_lacks_is_left_out_and_named():
     values = by_hand(noise=1.0)
     whole = factorial_effects(TWO, {cell: {0: of_cell[0], 1: of_cell[1], 2: 99.0} if cell != ("yes", "no")
@@ -127,7 +136,7 @@ def test_a_cell_without_runs_is_named_and_nothing_is_guessed():
     del values["no", "yes"]
     found = factorial_effects(TWO, values)
     assert found.margins == found.together == ()
-    assert found.note == "Effects are n/a: no seed is done in every cell; short of runs: norm=no, drop=yes."
+    assert found.note == "Main effects are n/a: no seed is done in every cell; short of runs: norm=no, drop=yes."
 
 
 def test_one_seed_gives_sizes_without_intervals():
@@ -214,10 +223,37 @@ def test_a_cell_that_lacks_all_but_one_seed_costs_its_pairs_and_not_all_the_othe
     assert "short of seeds: a=1, b=y)" in found.note
 
 
+def test_where_several_cells_lack_seeds_those_go_that_lack_most():
+    """Of five seeds one cell has the first alone, another all but the last."""
+    values = {cell: {seed: of_cell[seed % 3] + seed for seed in range(5)} for cell, of_cell in additive(0.1).items()}
+    values["1", "y"] = {0: values["1", "y"][0]}
+    values["2", "z"].pop(4)
+    found = factorial_effects(THREE, values)
+    assert {(one.factor, one.level): (one.pairs, one.contrast.n) for one in found.margins} == {
+        ("a", "1"): (2, 4), ("a", "2"): (3, 4), ("b", "y"): (2, 4), ("b", "z"): (3, 4)}
+
+
+@pytest.mark.parametrize("lacking", [1, 3])
+def test_where_no_pairs_would_be_left_sizes_rest_on_the_one_seed_that_all_have(lacking):
+    """As where a run of a two by two design is damaged, and where a second seed has just begun."""
+    values = by_hand()
+    for cell in list(values)[:lacking]:
+        values[cell] = {0: values[cell][0]}
+    found = factorial_effects(TWO, values)
+    assert [one.contrast.n for one in (*found.margins, *found.together)] == [1, 1, 1]
+    assert found.note.startswith("Effects rest on the seeds that every cell has (0); left out: 1, missing from")
+
+
+def test_where_pairs_are_not_even_planned_no_run_is_to_blame():
+    values = {cell: of for cell, of in by_hand().items() if cell != ("yes", "yes")}
+    damaged = values | {("no", "yes"): {0: 1.0}}
+    assert factorial_effects(TWO, damaged, list(values)) == factorial_effects(TWO, values, list(values))
+
+
 def test_where_all_that_is_planned_is_done_a_missing_combination_is_the_reason():
     found = factorial_effects(TWO, {cell: of for cell, of in by_hand().items() if cell != ("yes", "yes")},
                               [cell for cell in by_hand() if cell != ("yes", "yes")])
-    assert found.note == "Main effects and interactions are n/a: not every combination of levels is planned."
+    assert found.note == "Main effects are n/a: too few combinations of levels are planned."
 
 
 def test_a_level_with_fewer_than_two_pairs_has_no_average():

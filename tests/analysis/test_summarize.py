@@ -312,7 +312,7 @@ def test_a_full_factorial_has_effects():
 
 def test_a_missing_cell_leaves_a_note_in_the_place_of_effects():
     effects = summarize("made_up", *factorial(lambda run: run.cell == "norm=yes,drop=yes")).effects
-    assert effects.note == "Effects are n/a: no seed is done in every cell; short of runs: norm=yes, drop=yes."
+    assert effects.note == "Main effects are n/a: no seed is done in every cell; short of runs: norm=yes, drop=yes."
 
 
 def test_a_design_that_is_no_factorial_says_so():

@@ -10,77 +10,105 @@ from absl.testing import flagsaver
 
 from ablations import ABLATIONS, lookup
 from ablations.lookup import Study
-from ablations.spec import Ablation, Factor, RandomCells, RunConfig, ScheduleConfig, SpecError, Uniform
+from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, ScheduleConfig, SpecError
 from harness import cli
 from harness.cli import overrides
-from harness.training import schedule
+from harness.training import budget, schedule
 
-BASE = RunConfig(dataset="digits", validation_size=1300)
+BASE = RunConfig(dataset="digits", validation_size=1300)  # which leaves 138 examples
 
 
 def tried(ablation, settings=None, examples=512):
-    return lookup.overridden(Study("mine", ablation), settings or {}, ablation.seeds[:1], smoke=examples)
+    study = lookup.overridden(Study("mine", ablation), {"smoke": examples, **(settings or {})}, ablation.seeds[:1])
+    return study.runs()
 
 
 def derived(ablation, *given):
     with flagsaver.flagsaver():
         flags.FLAGS(["run", *given])
-        return overrides.derived(Study("mine", ablation), None, skip_unreadable=False)
+        return overrides.derived(Study("mine", ablation), (), None, skip_unreadable=False)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_shipped_ablation_can_be_tried_in_a_minute(name):
-    found = lookup.overridden(Study(name, ABLATIONS[name]), {}, (0,), smoke=512)
-    warmup = ",schedule.warmup_epochs=0" * bool(ABLATIONS[name].base.schedule.warmup_epochs)
-    assert found.name == f"{name},epochs=1{warmup},train_size=512"
-    for run in found.ablation.runs():
-        assert (run.config.epochs, run.config.steps, run.config.train_size) == (1, None, 512)
+    found = lookup.overridden(Study(name, ABLATIONS[name]), {"smoke": 512}, (0,))
+    assert found.name == f"{name},smoke=512"
+    assert [run.run_id for run in found.runs()] == [run.run_id for run in found.ablation.runs()]
+    for run in found.runs():
+        assert run.config.train_size == 512
         assert run.config.batch_size <= 512
+        assert 4 <= budget.updates(run.config, 512) <= 16
         schedule.check(run.config, 512)
 
 
-def test_of_cells_that_are_alike_in_a_trial_the_first_is_tried():
-    found = tried(ABLATIONS["kmnist_mlp_best"]).ablation
-    assert [run.cell for run in found.runs()] == ["augment=affine and elastic,epochs=20", "augment=none,epochs=20"]
-    assert len(set(found.comparisons().values())) == 1
+@pytest.mark.parametrize("changes", [
+    {"schedule": ScheduleConfig("onecycle"), "batch_size": 256},
+    {"schedule": ScheduleConfig("cosine", warmup_steps=500)}, {"steps": 50_000, "epochs": 3},
+    {"optimizer": OptimizerConfig(gradient_accumulation_steps=8)}, {"batch_size": 2048}, {"train_size": 300}])
+def test_a_trial_fits_whatever_the_file_says(changes):
+    for run in tried(Ablation("Why?", dataclasses.replace(BASE, **changes))):
+        assert run.config.train_size == changes.get("train_size", 512)
+        assert 4 <= budget.updates(run.config, run.config.train_size) <= 8
+        schedule.check(run.config, run.config.train_size)
 
 
-def test_cells_may_be_drawn_nested_and_left_out():
-    ablation = Ablation("Why?", BASE, {
-        "kind": Factor("schedule.kind", {"flat": "constant", "cosine": "cosine"}),
-        "warm": Factor("schedule.warmup_epochs", {"short": 2.0, "long": 4.0}, under={"kind": "cosine"}),
-        "rate": Factor("optimizer.learning_rate", Uniform(0.001, 0.01)), "epochs": Factor("epochs", {"5": 5, "9": 9}),
-    }, design=RandomCells(12), exclude=lambda labels: labels.get("warm") == "short")
-    cells = [run.labels for run in tried(ablation).ablation.runs()]
-    assert cells[0] == {"kind": "flat", "rate": "0.001", "epochs": "5"}
-    assert 1 < len(cells) <= 13
-    assert len({(labels["kind"], labels["rate"]) for labels in cells}) == len(cells)
+@pytest.mark.parametrize(("factor", "cells"), [
+    (Factor("epochs", {"5": 5, "9": 9}, under={"kind": "b"}), 3), (Factor("steps", {"1": 1000, "2": 2000}), 4),
+    (Factor("train_size", {"all": None, "100": 100}), 4), (Factor("batch_size", {"64": 64, "1024": 1024}), 4),
+    (Factor("schedule", {"flat": ScheduleConfig(), "warm": ScheduleConfig("cosine", warmup_epochs=2.0)}), 4)])
+def test_no_cell_of_a_factor_on_what_a_trial_sets_is_trained_in_full(factor, cells):
+    runs = tried(Ablation("Why?", dataclasses.replace(BASE, epochs=20, batch_size=1024), {
+        "kind": Factor("optimizer.kind", {"a": "adam", "b": "lion"}), "it": factor}))
+    assert len(runs) == cells
+    for run in runs:
+        assert budget.steps(run.config, run.config.train_size) <= 8
+        schedule.check(run.config, run.config.train_size)
 
 
 @pytest.mark.parametrize(("batch_size", "examples", "expected"), [(1024, 512, 512), (128, 100, 100), (64, 100, 64)])
 def test_a_batch_is_no_larger_than_what_is_trained_on(batch_size, examples, expected):
-    found = tried(Ablation("Why?", dataclasses.replace(BASE, batch_size=batch_size)), examples=examples)
-    assert {run.config.batch_size for run in found.ablation.runs()} == {expected}
-    assert ("batch_size" in found.overrides) == (expected != batch_size)
+    for settings in ({}, {"batch_size": batch_size}):
+        [run] = tried(Ablation("Why?", dataclasses.replace(BASE, batch_size=batch_size)), settings, examples)
+        assert run.config.batch_size == expected
 
 
-def test_levels_of_the_batch_that_fit_stay_as_they_are():
-    sizes = {str(size): size for size in (64, 1024, 2048)}
-    found = tried(Ablation("Why?", BASE, {"batch": Factor("batch_size", sizes)}))
-    assert [(run.cell, run.config.batch_size) for run in found.ablation.runs()] == [("batch=64", 64),
-                                                                                   ("batch=1024", 512)]
-
-
-def test_a_warm_up_of_a_level_is_left_out_of_a_trial():
-    kinds = {"flat": ScheduleConfig(), "warm": ScheduleConfig("cosine", warmup_epochs=2.0)}
-    found = tried(Ablation("Why?", BASE, {"schedule": Factor("schedule", kinds)}))
-    for run in found.ablation.runs():
-        schedule.check(run.config, 512)
+@pytest.mark.parametrize("settings", [{"epochs": 3}, {"steps": 7}, {"train_size": 600}])
+def test_what_a_command_sets_itself_stays(settings):
+    [run] = tried(Ablation("Why?", dataclasses.replace(BASE, epochs=9)), settings)
+    assert {path: getattr(run.config, path) for path in settings} == settings
 
 
 def test_what_a_command_sets_itself_still_undoes_no_factor():
     with pytest.raises(SpecError, match='an override sets "epochs" and would undo the factor "epochs"'):
         tried(ABLATIONS["kmnist_mlp_best"], {"epochs": 3})
+
+
+@pytest.mark.parametrize("examples", ["few", 0, True, 0.5])
+def test_a_trial_is_on_a_number_of_examples(examples):
+    with pytest.raises(SpecError, match="give the number of training examples that runs are tried on"):
+        tried(Ablation("Why?", BASE), examples=examples)
+
+
+@pytest.mark.parametrize("own", [{"base": dataclasses.replace(BASE, steps=1000)},
+                                 {"base": BASE, "overrides": {"steps": 1000}}])
+def test_epochs_that_a_command_gives_count_wherever_steps_are_given(own):
+    found = lookup.overridden(Study("mine", Ablation("Why?", **own)), {"epochs": 5}, (0,))
+    assert [(run.config.epochs, run.config.steps) for run in found.runs()] == [(5, None)]
+
+
+def test_epochs_that_would_do_nothing_are_refused():
+    by_steps = Ablation("Why?", BASE, {"steps": Factor("steps", {"1": 1000, "2": 2000})})
+    with pytest.raises(SpecError, match="epochs=5 would do nothing: the factors give runs a number of steps"):
+        derived(by_steps, "--epochs=5")
+    with pytest.raises(SpecError, match="epochs=5 and steps=100 both say how long runs train"):
+        derived(Ablation("Why?", BASE), "--epochs=5", "--set=steps=100")
+
+
+def test_a_trial_can_be_given_again_in_words():
+    asked, again = (derived(Ablation("Why?", BASE), flag) for flag in ("--smoke", "--set=smoke=138"))
+    assert asked == again
+    assert asked.overrides == {"smoke": 138}
+    assert [run.seed for run in again.runs()] == [0]
 
 
 def test_fewer_examples_than_a_trial_takes_are_all_tried(tmp_path: pathlib.Path):
@@ -89,12 +117,7 @@ def test_fewer_examples_than_a_trial_takes_are_all_tried(tmp_path: pathlib.Path)
         "ABLATION = Ablation('Why?', RunConfig(dataset='digits', batch_size=256, validation_size=1300))\n")
     told = commands.here().run("harness.run", "--ablation=few.py", "--smoke", "--dry_run", where=tmp_path)
     assert told.returncode == 0, told.stderr
-    assert "few,batch_size=138,epochs=1,train_size=138: 1 runs, 0 recorded, 1 to train" in told.stdout
-
-
-def test_workers_that_could_not_derive_a_trial_are_refused():
-    with pytest.raises(cli.UsageError, match="leave out --executor"):
-        derived(Ablation("Why?", BASE, {"epochs": Factor("epochs", {"5": 5, "9": 9})}), "--smoke", "--executor=ray")
+    assert "few,smoke=138: 1 runs, 0 recorded, 1 to train" in told.stdout
 
 
 @pytest.mark.parametrize("given", [

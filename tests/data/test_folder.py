@@ -1,5 +1,6 @@
 """Pictures in folders: who is in which split and class, what is told, what is refused, and what is read again."""
 
+import concurrent.futures
 import csv
 import os
 import shutil
@@ -241,11 +242,14 @@ def test_a_set_that_can_be_read_again_takes_the_place_of_one_with_files_left_out
     assert sum(counts(load(ImageFolder(root), skip_unreadable=True))) == 12
 
 
-def test_no_more_threads_read_than_cores_are_allowed(monkeypatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    assert folder.readers() == 3
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    assert folder.readers() < 64
+def test_no_more_threads_read_than_cores_are_allowed(tmp_path: Path, monkeypatch) -> None:
+    asked, pool = [], concurrent.futures.ThreadPoolExecutor
+    monkeypatch.setattr(
+        concurrent.futures, "ThreadPoolExecutor", lambda workers: asked.append(workers) or pool(workers))
+    for cores in (3, 64):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        loader(tmp_path)(ImageFolder(paint_set(tmp_path / f"of {cores}", {"a": 6, "b": 6})))
+    assert asked == [3, 16]
 
 
 def test_the_only_example_of_a_class_is_trained_on(tmp_path: Path) -> None:
@@ -333,6 +337,25 @@ def test_a_folder_beside_those_that_a_table_lists_is_no_split_and_makes_none_of_
     assert "no test split" not in " ".join(loaded.warnings)
 
 
+def test_a_split_that_a_table_passes_over_is_named(tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "pets", {"train": 12, "test/cat": 4, "raw": 5})
+    table(root, [(f"train/{index}.png", "ab"[index % 2]) for index in range(12)])
+    told = " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
+    assert "test/ has the name of a split and metadata.csv lists nothing in it: its pictures are left out" in told
+    assert "raw/ has the name" not in told
+
+
+def test_folders_of_a_table_that_are_no_splits_for_one_beside_them_are_named(tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "pets", {"train": 6, "test": 6, "extra": 6})
+    rows = [(f"{name}/{index}.png", "ab"[index % 2]) for name in ("train", "test", "extra") for index in range(6)]
+    table(root, rows)
+    told = " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
+    assert "are taken for no splits, because extra/ beside them is no split" in told
+    table(root, [(*row, row[0].partition("/")[0].replace("extra", "train")) for row in rows],
+          ("file_name", "label", "split"))
+    assert "taken for" not in " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("name,label\n", "has no column file_name, only name, label"),
     ("", "no column file_name and no label, only nothing"),
@@ -365,6 +388,16 @@ def test_pictures_are_decoded_once_and_again_where_file_or_form_changed(tmp_path
     monkeypatch.setattr(folder, "decode", decode)
     paint(root / "a/0.png", (9, 99, 9))
     assert load(ImageFolder(root)).fingerprint != first.fingerprint
+
+
+def test_what_changes_no_byte_decodes_nothing_again_and_is_still_told(tmp_path: Path, monkeypatch) -> None:
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
+    load(ImageFolder(root))
+    monkeypatch.setattr(folder, "decode", lambda *_, **__: pytest.fail("decoded again"))
+    (root / "a/0.png").chmod(0o600)
+    os.link(root / "a/1.png", tmp_path / "elsewhere.png")
+    paint(root / "loose.png", (1, 2, 3))
+    assert any("pictures of no class, left out: 1" in line for line in load(ImageFolder(root)).warnings)
 
 
 def test_all_forms_of_a_folder_are_found_once_and_skip_the_same(tmp_path: Path, monkeypatch) -> None:

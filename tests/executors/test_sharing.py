@@ -27,7 +27,7 @@ class Heard(Watcher):
 def launched(folder, retried=()):
     launch, heard = executor.Launch("Why?", ABLATION.runs(), folder, save_every_s=1e9, devices=4), Heard()
     absent = executor.missing(ABLATION.runs(), folder, retried)
-    old = sharing.retried(folder, absent)
+    old = sharing.retried(folder, absent, retried)
     return [record.cell for record in local.train(launch, absent, FOUND, old, heard)], heard
 
 
@@ -115,7 +115,9 @@ def test_a_retried_record_is_set_aside_once(tmp_path):
     folder = records.Folder(tmp_path, "made_up")
     launched(folder)
     diverged = [run for run in ABLATION.runs() if folder.record(run.run_id).status == "diverged"]
-    old = sharing.retried(folder, diverged)
+    old = sharing.retried(folder, diverged, ["diverged"])
+    assert old == sharing.retried(folder, ABLATION.runs(), ["diverged"])
+    assert not sharing.retried(folder, ABLATION.runs(), [])
     with Leases(folder.in_training) as held:
         assert sharing.Shared(folder, held, old, Heard()).take(diverged[:1]) == diverged[:1]
     assert folder.record(diverged[0].run_id) is None

@@ -265,7 +265,7 @@ def test_smoke_and_overrides_go_to_folders_of_their_own(tmp_path):
                "--set=model.activation=tanh")
     assert done.returncode == 0, done.stderr
     [folder] = filter(pathlib.Path.is_dir, tmp_path.iterdir())
-    assert folder.name == "quickstart,epochs=1,model.activation=tanh,train_size=512"
+    assert folder.name == "quickstart,model.activation=tanh,smoke=512"
     [config] = records.read_all(tmp_path)["config.model.activation"]
     assert config == "tanh"
 

@@ -36,10 +36,10 @@ SHORTER = {
         ("--only=network=mlp,regularizer=none", "--epochs=2"), "3 runs, . recorded, . to train, in my_results/"),
     "run --ablation=my_study.py": (
         ("--only=network=mlp,regularizer=none", "--smoke"),
-        "my_study,epochs=1,train_size=512: 1 runs, 0 recorded, 1 to train"),
+        "my_study,smoke=512: 1 runs, 0 recorded, 1 to train"),
     "run --ablation=quickstart,my_study.py": (
         ("--only=network=mlp,regularizer=none", "--smoke"),
-        r"\nquickstart,epochs=1,train_size=512: (.|\n)*\nmy_study,epochs=1,train_size=512: 1 runs, . recorded"),
+        r"\nquickstart,smoke=512: (.|\n)*\nmy_study,smoke=512: 1 runs, . recorded"),
     "run --ablation=fashion_mlp --dry_run": (
         (), r"20 runs, 0 recorded, 20 to train, in my_results/\nresults/ has 20 runs of it, trained elsewhere"),
     "run --ablation=fashion_mlp --only=seed=0": (BRIEF, "4 runs, . recorded, . to train"),

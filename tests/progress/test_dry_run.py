@@ -58,9 +58,9 @@ def test_features_are_told_apart():
 
 
 def test_an_unknown_time_says_how_to_get_it():
-    text = told(sweep(wall_s=None), "mine,epochs=3", "a CPU")
+    text = told(sweep(wall_s=None), "my studies/mine.py:WIDTH", "a CPU")
     assert "time unknown on this machine (a CPU)" in text
-    assert "python -m harness.run --ablation=mine --seeds=0 --epochs=3" in text
+    assert "python -m harness.run --ablation='my studies/mine.py:WIDTH' --smoke" in text
     assert "unknown" in shown(80, sweep(wall_s=None)).partition("\n\n")[0]
 
 

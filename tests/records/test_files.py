@@ -1,4 +1,5 @@
 import codecs
+import contextlib
 import errno
 import os
 import pathlib
@@ -137,9 +138,9 @@ folder, whole = Folder(sys.argv[1], "a"), files.opened_atomic
 
 def write(last):
     @contextlib.contextmanager
-    def opened(path):
+    def opened(path, **more):
         writes.append(path)
-        with whole(path) as file:
+        with whole(path, **more) as file:
             yield file
             if len(writes) == last:
                 file.flush()
@@ -168,3 +169,25 @@ def test_a_run_that_is_killed_at_any_of_its_writes_is_unrecorded_or_whole(tmp_pa
     assert killed.stdout.splitlines() == [str(sorted(["checkpoints", *parts[:number]])) for number in range(7)]
     leftovers.remove(tmp_path / "a")
     assert sorted(path.name for path in (tmp_path / "a" / "runs" / "r").iterdir()) == sorted(parts)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_may_replace_none_leaves_one_that_was_written_meanwhile(tmp_path, monkeypatch, has_links):
+    if not has_links:
+        def refused(path, target):
+            raise PermissionError(1, "Operation not permitted", str(path))
+
+        monkeypatch.setattr(pathlib.Path, "hardlink_to", refused)
+    path = tmp_path / "record.json"
+    write_atomic(path, b"first", replaces=False)
+    with pytest.raises(FileExistsError):
+        write_atomic(path, b"second", replaces=False)
+    with contextlib.suppress(FileExistsError), files.opened_atomic(tmp_path / "other", replaces=False) as file:
+        (tmp_path / "other").write_bytes(b"first")
+        file.write(b"second")
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"record.json": b"first", "other": b"first"}
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name", "~nobody-of-that-name/results"])
+def test_a_name_that_is_no_users_is_a_folders(name):
+    assert in_home(name) == pathlib.Path(name)

@@ -63,9 +63,63 @@ def dead(folder, name, renewed_s_ago, **changes):
 def test_a_lease_that_is_not_renewed_expires_and_one_that_is_does_not(folder):
     dead(folder, "long ago", leases.EXPIRES_S + 1)
     dead(folder, "just now", leases.EXPIRES_S - 10)
-    with Leases(folder) as held:
+    with Leases(folder, renewed_s=0.05) as held:
+        assert held.take(["long ago", "just now"]) == []
+        assert list(held.until_known(["long ago"])) == []
         assert held.take(["long ago", "just now"]) == ["long ago"]
         assert held.others(["just now"])["just now"][0].host == "elsewhere"
+
+
+def test_a_lease_that_is_old_and_renewed_again_stays_its_owners(folder):
+    """As after an outage of the file system or a sleep, when all leases are old."""
+    for name in "ab":
+        dead(folder, name, leases.EXPIRES_S + 1)
+    with Leases(folder, renewed_s=0.2) as held:
+        assert held.take("ab") == []
+        os.utime(folder / "a")
+        time.sleep(0.5)
+        assert held.take("ab") == ["b"]
+
+
+def test_a_lease_that_another_has_taken_over_is_its_own_no_longer(folder):
+    with Leases(folder, renewed_s=0.05) as held:
+        held.take(["a"])
+        dead(folder, "a", 0)
+        when = time.monotonic() + 20
+        while held.take(["a"]) and time.monotonic() < when:
+            time.sleep(0.05)
+        assert held.take(["a"]) == []
+    assert json.loads((folder / "a").read_text())["host"] == "elsewhere"
+
+
+def test_leases_may_be_entered_while_others_leave(folder, monkeypatch):
+    mkdir, left = pathlib.Path.mkdir, [True, True]
+
+    def made(path, *arguments, **more):
+        mkdir(path, *arguments, **more)
+        if path == folder and left and left.pop():
+            path.rmdir()
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", made)
+    with Leases(folder) as held:
+        assert held.take(["a"]) == ["a"]
+    assert not left
+
+
+def test_a_process_that_only_its_user_may_see_is_not_taken_for_ended(folder, monkeypatch):
+    def hidden(pid):
+        raise psutil.NoSuchProcess(pid)
+
+    def kill(pid, number):
+        raise (PermissionError if pid == 7 else ProcessLookupError)
+
+    host, namespace = leases.here()
+    monkeypatch.setattr(files, "started", hidden)
+    monkeypatch.setattr(os, "kill", kill)
+    assert leases.Owner(host, 7, 1.0, namespace, "").lives() is None
+    assert leases.Owner(host, 8, 1.0, namespace, "").lives() is False
+    monkeypatch.setattr(files, "started", lambda pid: (_ for _ in ()).throw(psutil.AccessDenied(pid)))
+    assert leases.Owner(host, 8, 1.0, namespace, "").lives() is None
 
 
 def test_a_lease_of_a_process_here_that_has_ended_is_free_at_once(folder):
@@ -79,13 +133,15 @@ def test_a_lease_of_a_process_here_that_has_ended_is_free_at_once(folder):
 
 def test_a_lease_of_a_process_here_that_lives_and_cannot_renew_it_stays_its(folder):
     """As one that was suspended; the other is of another process, which the same silence tells to be gone."""
-    with Leases(folder, renewed_s=60) as one, Leases(folder) as other:
+    with Leases(folder, renewed_s=60) as one, Leases(folder, renewed_s=0.05) as other:
         one.take(["a"])
         dead(folder, "b", 0)
         for name in "ab":
             when = (folder / name).stat().st_mtime - leases.EXPIRES_S - 1
             os.utime(folder / name, (when, when))
         assert list(leases.held_by_others(folder, "ab")) == ["a"]
+        assert other.take("ab") == []
+        other.until_known("b")
         assert other.take("ab") == ["b"]
 
 
@@ -120,7 +176,9 @@ def test_of_an_owner_that_an_earlier_version_named_its_age_alone_tells(folder, n
     host, pid = leases.here()[0], 2**22 + 7
     for name, renewed_s_ago in (("old", leases.EXPIRES_S + 1), ("young", 0)):
         dead(folder, name, renewed_s_ago, host=host, namespace=namespace, pid=pid, started=1_790_000_000.0)
-    with Leases(folder) as held:
+    with Leases(folder, renewed_s=0.05) as held:
+        held.take(["old"])
+        held.until_known(["old"])
         assert held.take(["old", "young"]) == ["old"]
 
 
@@ -191,6 +249,17 @@ def test_a_lock_that_passes_from_one_to_another_is_not_taken_for_forgotten(tmp_p
         pass
     thread.join()
     assert removed == []
+
+
+def test_a_lock_that_a_process_here_holds_is_waited_for(tmp_path, monkeypatch):
+    """As one that was suspended, or reads a folder of very many runs."""
+    path = tmp_path / ".plan.lock"
+    monkeypatch.setattr(leases, "_FORGOTTEN_S", 0.1)
+    path.write_text(leases._signed())
+    threading.Timer(0.5, path.unlink).start()
+    since = time.monotonic()
+    with leases.exclusively(path):
+        assert time.monotonic() - since > 0.4
 
 
 def test_only_the_own_lock_is_given_back(tmp_path):

@@ -60,10 +60,10 @@ def test_a_record_is_never_overwritten(folder):
 def test_a_crash_before_the_record_leaves_the_run_unfinished(folder, monkeypatch):
     written = records.write_atomic
 
-    def crash(path, content):
+    def crash(path, content, **more):
         if path.name == "record.json":
             raise KeyboardInterrupt
-        written(path, content)
+        written(path, content, **more)
 
     monkeypatch.setattr("harness.records.folder.write_atomic", crash)
     with pytest.raises(KeyboardInterrupt):
@@ -237,10 +237,10 @@ def test_a_record_of_another_form_is_refused_in_one_line(folder, change, told):
 @pytest.mark.parametrize("full", ["exhibits.npz", kept.WEIGHTS, kept.CONFIG])
 def test_a_disk_that_is_full_costs_a_run_its_extras_and_never_its_record(tmp_path, monkeypatch, full):
     def failing(write):
-        def write_some(path, content):
+        def write_some(path, content, **more):
             if path.name == full:
                 raise OSError(28, "No space left on device")
-            write(path, content)
+            write(path, content, **more)
 
         return write_some
 

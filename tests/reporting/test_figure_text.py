@@ -119,6 +119,16 @@ def test_a_cell_that_hardly_learns_does_not_flatten_the_curves_of_the_others():
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["▼ ends at 10.0 %"]
 
 
+@pytest.mark.parametrize("cells", [5, 40])
+def test_nor_where_all_cells_share_their_axes(cells):
+    summary, drawn, _ = ablation("short", cells)
+    for curve in drawn[summary.rows[2].cell]:
+        curve[["train_accuracy", "validation_accuracy"]] = 0.1
+    figure = curves.learning_curves(summary, drawn, "accuracy")
+    assert {50 < axes.get_ylim()[0] < 75 for axes in figure.axes} == {True}
+    assert curves.below(drawn) == {summary.rows[2].cell: pytest.approx(10.0)}
+
+
 @pytest.mark.slow
 def test_a_panel_for_each_of_36_cells_of_long_names():
     summary, drawn, _ = ablation("long", 36)

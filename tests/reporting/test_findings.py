@@ -48,7 +48,7 @@ def test_each_table_stands_between_its_marks_and_the_rest_stays(entries):
     assert filled.startswith("before\n<!-- run -->\n| ablation | seeds |")
     assert filled.endswith("<!-- /run -->\nmiddle <!-- found --> no end")
     assert "old" not in filled
-    assert "21.0 min | `python -m harness.run --ablation=made_up --data_dir=DIR` |" in filled
+    assert "21.0 min | `python -m harness.run --ablation=made_up --seeds=0,1,2 --data_dir=DIR` |" in filled
     assert findings.filled(filled, entries) == filled
 
 
@@ -59,4 +59,23 @@ def test_the_command_that_gives_a_row_again_has_its_layout_and_folders_and_its_f
             for name, one in entries[0].records.items()}
     written = findings.run([dataclasses.replace(entries[0], records=runs)])
     assert "21.0 min + 1.5 min features" in written, "of three runs the features are made once"
-    assert "--ablation=made_up '--layout=1 device, one run' --data_dir=DIR --weights_dir=DIR`" in written
+    assert "--ablation=made_up --seeds=0,1,2 '--layout=1 device, one run' --data_dir=DIR --weights_dir=DIR`" in written
+
+
+def test_a_layout_that_some_of_the_runs_were_given_is_not_all_of_theirs(entries):
+    placed = Placement(("1 device, one run",), "given by --layout", 3, 0, 3)
+    first, *others = entries[0].records.items()
+    runs = {first[0]: dataclasses.replace(first[1], placement=placed), **dict(others)}
+    assert "--layout" not in findings.run([dataclasses.replace(entries[0], records=runs)])
+
+
+def test_each_set_of_features_has_its_time_and_a_backbone_in_training_takes_none_away(entries):
+    made = [BackboneFacts("mobilenet_v2 1.0", 96, "none", "own.h5", "0" * 64, False, 90.0, False),
+            BackboneFacts("mobilenet_v2 1.0", 96, "all", "own.h5", "0" * 64, False, None, False),
+            BackboneFacts("mobilenet_v2 1.0", 96, "none", "own.h5", "0" * 64, False, 30.0, False)]
+    runs = {name: dataclasses.replace(one, backbone=seen)
+            for (name, one), seen in zip(entries[0].records.items(), made, strict=True)}
+    last = next(reversed(runs))
+    runs[last] = dataclasses.replace(
+        runs[last], dataset=dataclasses.replace(runs[last].dataset, fingerprint="of other pictures"))
+    assert "21.0 min + 2.0 min features" in findings.run([dataclasses.replace(entries[0], records=runs)])

@@ -190,7 +190,8 @@ def test_numbers_sort_by_their_size_and_not_by_their_digits():
     ("seeds_for_half_a_point", Planned(8.0, 4.0, 221.0), "seeds for 0.5 points", "4 to 8 to 221"),
     ("seeds_for_half_a_point", Planned(8000.0, 2000.0, None), "seeds for 0.5 points", "2,000 to 8,000 to >10,000"),
     ("seeds_for_half_a_point", Planned(None, 5892.0, None), "seeds for 0.5 points", "5,892 to >10,000"),
-    ("seeds_for_half_a_point", Planned(), "seeds for 0.5 points", "n/a"),
+    ("seeds_for_half_a_point", None, "seeds for 0.5 points", "n/a"),
+    ("seeds_for_half_a_point", Planned(), "seeds for 0.5 points", ">10,000"),
 ])
 def test_a_field_has_a_readable_name_and_its_unit(field, value, name, text):
     assert words.told(value, field) == [(name, text)]

@@ -173,7 +173,7 @@ def test_one_cell_is_said_to_be_compared_with_nothing():
 def test_effects_of_an_eventful_design_are_not_guessed(eventful):
     text = (eventful / "table.md").read_text()
     named = "norm=no, drop=0.1; norm=no, drop=0.5; norm=yes, drop=0; and 2 more"
-    assert f"Effects are n/a: no seed is done in every cell; short of runs: {named}." in text
+    assert f"Main effects are n/a: no seed is done in every cell; short of runs: {named}." in text
     assert not (eventful / "effects.csv").exists()
 
 

@@ -26,7 +26,7 @@ def found(runs):
 
 def speed(macs, example_s=1e-3, **changes):
     return dataclasses.replace(
-        Speed("MLPConfig", macs, BASE.batch_size, example_s, 5.0, 2, 20, None), **changes)
+        Speed("MLPConfig", macs, BASE.batch_size, example_s, 0.0, 5.0, 2, 20, None), **changes)
 
 
 def sweep(costs, *known, runs=RUNS):
@@ -84,7 +84,28 @@ def test_speeds_are_those_of_whole_records_on_this_device(tmp_path):
     (folder.run(synthetic.run_id(damaged)) / "record.json").write_text("{}")
     [one] = estimate.speeds([str(tmp_path)], own.environment.device)
     assert (one.family, one.macs, one.at_once) == ("MLPConfig", own.cost.macs_per_example, 3)
-    assert one.example_s == pytest.approx((1 + 2.1 / 41.5) / 13_200)
+    assert one.example_s == pytest.approx(1 / 13_200)
+    assert one.validation == pytest.approx(2.1 / 41.5 * own.dataset.train_examples / own.dataset.validation_examples)
+
+
+def test_a_trial_on_few_examples_tells_the_speed_of_a_whole_run():
+    """Both validate as many examples; of the trial that is most of its time."""
+    whole = synthetic.record({"a": "0"}, 0, 0.9)
+    whole = dataclasses.replace(whole, config=whole.config | {"model": {"type": "MLPConfig"}})
+    share = 512 / whole.dataset.train_examples
+    few = dataclasses.replace(
+        whole, dataset=dataclasses.replace(whole.dataset, train_examples=512), epochs_trained=1,
+        timing=dataclasses.replace(whole.timing, train_s=whole.timing.train_s * share / whole.epochs_trained,
+                                   validate_s=whole.timing.validate_s / whole.epochs_trained))
+    [one], [other] = estimate._speed(whole), estimate._speed(few)
+    assert one.validation == pytest.approx(other.validation)
+
+
+def test_validation_takes_its_share(costs):
+    macs = costs[RUNS[0].run_id].macs_per_example
+    validated = BASE.epochs * len(DATA.dataset.validation.labels)
+    assert sweep(costs, speed(macs, validation=0.5)).wall_s - sweep(costs, speed(macs)).wall_s == pytest.approx(
+        2 * 2 * validated * 0.5 * 1e-3)
 
 
 @pytest.mark.parametrize("model", [BASE.model, CNNConfig(filters=(8,), padding="same", dense=(512,))])

@@ -78,7 +78,7 @@ def test_a_budget_in_steps_ends_in_the_middle_of_an_epoch(tmp_path):
     runs = ablation.runs()
     assert estimate.epochs(runs, FOUND) == {runs[0].run_id: 2}
     costs = cost.measure_all(runs, FOUND)
-    known = estimate.Speed("MLPConfig", costs[runs[0].run_id].macs_per_example, 32, 1.0, 0.0, 1, 2, None)
+    known = estimate.Speed("MLPConfig", costs[runs[0].run_id].macs_per_example, 32, 1.0, 0.0, 0.0, 1, 2, None)
     assert estimate.sweep(runs, FOUND, costs, [known]).cells[0].wall_s == 7 * 32
 
 

@@ -1,7 +1,7 @@
 """Learning curves: of every cell, and of the baseline beside the highest other cell."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import matplotlib.ticker
@@ -86,6 +86,7 @@ def _overlay(summary: Summary, curves: Curves, metric: Metric) -> Figure:
         axes.set_xlabel("epoch")
         _finish(axes, metric)
     panels[0].set_ylabel(_axis_title(metric))
+    _cut(panels[0], curves, metric)
     _key(figure, lines, names, factor)
     _titles(figure, summary, curves, metric)
     return figure
@@ -108,11 +109,11 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
             axes.text(0.5, 0.5, "no done run", transform=axes.transAxes, ha="center", va="center")
         axes.set_title(fonts.wrap(_legend(row, curves), room, _SIZE))
         _finish(axes, metric)
-    if metric == "accuracy" and (floor := _floor(curves)) is not None:
-        panels[0].set_ylim(bottom=floor)
-        for axes, row in zip(panels, summary.rows, strict=False):
-            if curves.get(row.cell) and (end := _end(curves[row.cell])) < floor:
-                axes.text(0.5, 0.06, f"▼ ends at {end:.1f} %", transform=axes.transAxes, ha="center")
+    _cut(panels[0], curves, metric)
+    lost = below(curves) if metric == "accuracy" else {}
+    for axes, row in zip(panels, summary.rows, strict=False):
+        if row.cell in lost:
+            axes.text(0.5, 0.06, f"▼ ends at {lost[row.cell]:.1f} %", transform=axes.transAxes, ha="center")
     for axes in panels[:len(summary.rows)][-columns:]:
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("epoch")
@@ -123,6 +124,24 @@ def _panels(summary: Summary, curves: Curves, metric: Metric) -> Figure:
                   handlelength=4)
     _titles(figure, summary, curves, metric)
     return figure
+
+
+def _cut(axes: Any, curves: Curves, metric: Metric) -> None:
+    """Has an axis of accuracy, and those that share it, begin where cells that hardly learned flatten no others."""
+    if metric == "accuracy" and (floor := _floor(curves)) is not None:
+        axes.set_ylim(bottom=floor)
+
+
+def below(curves: Curves) -> dict[str, float]:
+    """Finds the cells whose accuracy ends below where its axis begins: cell -> the end, in percent."""
+    floor = _floor(curves)
+    ends = {cell: _end(of_cell) for cell, of_cell in curves.items() if of_cell and floor is not None}
+    return {cell: end for cell, end in ends.items() if floor is not None and end < floor}
+
+
+def is_uneven(curves: Iterable[Sequence[pd.DataFrame]]) -> bool:
+    """Whether the runs of a cell differ in their epochs."""
+    return any(len({len(curve) for curve in of_cell}) > 1 for of_cell in curves)
 
 
 def _floor(curves: Curves) -> float | None:
@@ -160,6 +179,7 @@ def _bundle(summary: Summary, curves: Curves, metric: Metric) -> Figure:
         axes.set_xlabel("epoch")
         _finish(axes, metric)
     panels[0].set_ylabel(_axis_title(metric))
+    _cut(panels[0], curves, metric)
     _key(figure, handles, names, f"thin: the means of all {len(lines)} cells with a done run")
     _titles(figure, summary, curves, metric)
     return figure
@@ -223,6 +243,5 @@ def _legend(row: CellRow, curves: Curves) -> str:
 
 
 def _titles(figure: Any, summary: Summary, curves: Curves, metric: Metric) -> None:
-    uneven = any(len({len(curve) for curve in of_cell}) > 1 for of_cell in curves.values())
-    note = f"{_NOTE}; to the last epoch that all seeds reached" if uneven else _NOTE
+    note = f"{_NOTE}; to the last epoch that all seeds reached" if is_uneven(curves.values()) else _NOTE
     figure.suptitle(fonts.wrap(f"{summary.ablation}: {metric} ({note})", _WIDTH - 0.2, 10), fontsize=10)

@@ -1,10 +1,11 @@
 """Each picture of a report in words: whether the files allow it, its caption with the main figures, who draws it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.analysis import predictions
@@ -45,14 +46,22 @@ def _learning_curves(material: Material, metric: curves.Metric) -> Sketch | str:
         f"learning curves, {metric}",
         f"{metric.capitalize()} of every cell by epoch: training, measured during the epoch with dropout on and "
         f"parameters moving, and validation, after it; {_SEEDS}. Mean of each run's last validation {metric}: "
-        f"{'; '.join(text)}{_uneven(material)}.",
+        f"{'; '.join(text)}{_uneven(material.curves.values())}{_below(material) if metric == 'accuracy' else ''}.",
         lambda: curves.learning_curves(material.summary, material.curves, metric))
 
 
-def _uneven(material: Material) -> str:
+def _uneven(drawn: Iterable[Sequence[pd.DataFrame]]) -> str:
     """Says where curves end, if the runs of a cell differ in their epochs."""
-    uneven = any(len({len(curve) for curve in of_cell}) > 1 for of_cell in material.curves.values())
-    return ". Runs end apart, and curves are drawn to the last epoch that all seeds reached" if uneven else ""
+    return (". Runs end apart, and curves are drawn to the last epoch that all seeds reached"
+            if curves.is_uneven(drawn) else "")
+
+
+def _below(material: Material) -> str:
+    """Says which cells' curves are cut off."""
+    lost = [f"{short(row.label, 60)} ({end:.1f} %)" for row in material.summary.rows
+            if (end := curves.below(material.curves).get(row.cell)) is not None]
+    more = f"; and {len(lost) - 4} more" if len(lost) > 4 else ""
+    return f". The axis begins above the end of {'; '.join(lost[:4])}{more}" if lost else ""
 
 
 def _contrast(material: Material) -> Sketch | str:
@@ -62,7 +71,7 @@ def _contrast(material: Material) -> Sketch | str:
     return Sketch(
         "baseline against the highest other cell",
         f"Training and validation curves of the baseline, {material.name(baseline)}, and of {material.name(other)}; "
-        f"{_SEEDS}{_uneven(material)}. {material.choice()}",
+        f"{_SEEDS}{_uneven([material.curves[row.cell] for row in material.shown])}. {material.choice()}",
         lambda: curves.contrast(material.summary, material.shown, material.curves))
 
 

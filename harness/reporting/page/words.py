@@ -93,7 +93,7 @@ def _text(value: Any, field: str) -> str:
 
 def _interval(value: Estimate | Planned, path: tuple[str, ...]) -> str:
     middle = value.mean if isinstance(value, Estimate) else value.value
-    if path[-1].startswith("seeds") and isinstance(value, Planned) and value != Planned():
+    if path[-1].startswith("seeds") and isinstance(value, Planned):
         return " to ".join(dict.fromkeys(f">{MOST_SEEDS:,}" if end is None else f"{end:,.0f}"
                                          for end in (value.low, middle, value.high)))
     if middle is None:

@@ -92,9 +92,9 @@ def _planned(figure: Planned, write: Callable[[float], str]) -> Cell:
 
 
 def _seeds(comparison: Any) -> Cell:
-    if comparison.detectable.value is None:
-        return Cell("n/a")
     needed = comparison.seeds_for_half_a_point
+    if needed is None:
+        return Cell("n/a")
     value, low, high = (f">{MOST_SEEDS:,}" if seeds is None else f"{seeds:,.0f}"
                         for seeds in (needed.value, needed.low, needed.high))
     return Cell(f"{value} [{low}, {high}]", _BEYOND if needed.value is None else needed.value)

@@ -55,7 +55,12 @@ function logarithmic(traces) {
   const powers = Array.from({ length: 40 }, (_, place) => place - 25);
   const ticks = DIGITS.map((digits) => powers.flatMap((power) =>
     digits.map((digit) => Number((digit * 10 ** power).toPrecision(2)))).filter((tick) => least <= tick && tick <= most));
-  const tickvals = ticks.find((some) => some.length <= MOST_TICKS) ?? ticks.at(-1).filter((_, place) => place % 3 === 0);
+  if (ticks[0].length < 2) {  // all values are nearly the same
+    const ends = [...new Set([least, most])].filter(Number.isFinite);
+    return { type: "log", tickmode: "array", tickvals: ends, ticktext: ends.map((end) => String(Number(end.toPrecision(4)))) };
+  }
+  const tickvals = ticks.find((some) => some.length > 1 && some.length <= MOST_TICKS)
+    ?? ticks.at(-1).filter((_, place) => place % 3 === 0);
   return { type: "log", tickmode: "array", tickvals, ticktext: tickvals.map(String) };
 }
 
