@@ -95,7 +95,7 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
     if not margins:
         possible = _margins(factors, {cell: {0: 0.0} for cell in cells}, matched=True)
         return Effects(note=f"Main effects are n/a: no seed is done in every cell; short of runs: {named}." if possible
-                       else "Main effects are n/a: too few combinations of levels are planned.")
+                       else "Main effects are n/a: not every combination of levels is planned.")
     notes = [_matched_note(factors, margins, [_named(factors, cell) for cell in cells if cell not in there])
              ] if matched else []
     if left_out := ", ".join(map(str, sorted(everywhere - set(seeds)))):
@@ -110,9 +110,9 @@ def _sharing_seeds(there: dict[Cell, Seeds], factors: Mapping[str, Sequence[str]
     Where nothing could be compared without them they stay: what one seed tells has no interval.
     """
     everywhere, kept = set[int]().union(*there.values()), dict(there)
-    while len(kept) > 1 and len(everywhere.intersection(*kept.values())) < 2 <= len(everywhere):
+    while len(everywhere.intersection(*kept.values())) < 2 <= len(everywhere):
         del kept[min(kept, key=lambda cell: len(kept[cell]))]
-    return kept if _margins(factors, kept, matched=True) else there
+    return kept if kept and _margins(factors, kept, matched=True) else there
 
 
 def is_full(factors: Mapping[str, Sequence[str]], planned: Sequence[Cell]) -> bool:

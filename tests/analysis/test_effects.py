@@ -244,6 +244,13 @@ def test_where_no_pairs_would_be_left_sizes_rest_on_the_one_seed_that_all_have(l
     assert found.note.startswith("Effects rest on the seeds that every cell has (0); left out: 1, missing from")
 
 
+@pytest.mark.parametrize("values", [{}, {cell: {seed: 1.0} for seed, cell in enumerate(by_hand())}])
+def test_where_no_seed_is_shared_nothing_is_compared(values):
+    found = factorial_effects(TWO, values)
+    assert found.margins == found.together == ()
+    assert found.note.startswith("Main effects are n/a: no seed is done in every cell; short of runs: norm=no, drop=no")
+
+
 def test_where_pairs_are_not_even_planned_no_run_is_to_blame():
     values = {cell: of for cell, of in by_hand().items() if cell != ("yes", "yes")}
     damaged = values | {("no", "yes"): {0: 1.0}}
@@ -253,7 +260,7 @@ def test_where_pairs_are_not_even_planned_no_run_is_to_blame():
 def test_where_all_that_is_planned_is_done_a_missing_combination_is_the_reason():
     found = factorial_effects(TWO, {cell: of for cell, of in by_hand().items() if cell != ("yes", "yes")},
                               [cell for cell in by_hand() if cell != ("yes", "yes")])
-    assert found.note == "Main effects are n/a: too few combinations of levels are planned."
+    assert found.note == "Main effects are n/a: not every combination of levels is planned."
 
 
 def test_a_level_with_fewer_than_two_pairs_has_no_average():

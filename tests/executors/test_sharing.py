@@ -109,6 +109,9 @@ def test_what_another_host_has_just_recorded_is_told_and_not_trained_again(tmp_p
     opened.clear()
     heard.tally, heard.file = types.SimpleNamespace(adopt=len), None
     assert len(Followed(folder, ABLATION.runs(), heard).look(IDS)) == len(IDS)
+    old = {IDS[0]: folder.record(IDS[0]).finished_at, IDS[1]: "an earlier time"}
+    told = Followed(folder, ABLATION.runs(), heard, old).look(IDS)
+    assert [run.run_id for run, _ in told] == IDS[1:], "a record that is to be set aside is not what came of the run"
 
 
 def test_a_retried_record_is_set_aside_once(tmp_path):

@@ -35,6 +35,10 @@ def test_tasks_have_every_run_once_also_where_there_are_more_pieces_than_tasks(m
         assert len(tasks) == min(most, 5)
 
 
+def test_nothing_is_submitted_where_another_launch_has_recorded_the_last_run(tmp_path):
+    on_slurm.train(on_slurm.Batch(), records.Folder(tmp_path, "a"), [], {}, None, None, pytest.fail)
+
+
 def test_options_go_to_submitit_by_its_names_and_others_to_sbatch():
     submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install --editable '.[slurm]'")
     batch = on_slurm.Batch("gpu", "02:00:00", {"account": "physics", "mem": "8GB", "licenses": "x"}, 1.5, 1)

@@ -179,6 +179,20 @@ def test_a_part_without_runs_states_the_plan_and_is_done(tmp_path):
     assert {planned.seed for planned in records.Folder(tmp_path, NAME).plan().runs} == {0, 1}
 
 
+def test_a_part_does_not_answer_for_a_run_of_another(straight, tmp_path):
+    shutil.copytree(straight / NAME, tmp_path / NAME)
+    runs = [tmp_path / NAME / "runs" / f"network=mlp,regularizer=dropout,seed={seed}" for seed in range(2)]
+    failed = json.loads((runs[1] / "record.json").read_text()) | {"status": "error", "message": "made up"}
+    (runs[1] / "record.json").write_text(json.dumps(failed))
+    shutil.rmtree(runs[0])
+    codes = []
+    for part in ("1/2", "2/2"):  # whichever has which
+        if (runs[0] / "record.json").exists():
+            shutil.rmtree(runs[0])
+        codes.append(run(tmp_path, *QUICK, f"--shard={part}").returncode)
+    assert sorted(codes) == [0, 1]
+
+
 def test_a_part_whose_runs_another_process_trains_is_not_done(straight, tmp_path):
     with Leases(tmp_path / NAME / "in_training") as held:
         held.take([f"network=mlp,regularizer=dropout,seed={seed}" for seed in range(2)])

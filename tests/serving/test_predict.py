@@ -15,7 +15,7 @@ from place import ROOT
 
 import harness
 from harness import records
-from harness.data import DataError
+from harness.data import DataError, resize
 from harness.records import kept, sources
 from harness.records.kept import KeptError
 from harness.serving import locate, pictures
@@ -191,6 +191,17 @@ def test_a_picture_whose_name_begins_with_a_tilde_is_itself(tmp_path, monkeypatc
     (tmp_path / "~a.png").touch()
     asked, _ = pictures.asked(["~a.png", "~nobody.png", "~/b.png"], ["red"])
     assert [str(one.file) for one in asked] == ["~a.png", "~nobody.png", "/home/mine/b.png"]
+
+
+def test_a_picture_that_cannot_be_looked_at_stops_no_other(tmp_path, monkeypatch):
+    """As in a folder that may not be searched; a name that no file can have is refused alike, whoever asks."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (9, 9)).save("a.png")
+    bad = "b" * 300 + ".png"
+    asked, _ = pictures.asked(["a.png", bad], ["red"])
+    assert [str(one.file) for one in asked] == ["a.png", bad]
+    with pytest.raises(DataError, match="File name too long"):
+        resize.read(asked[1].file, resize.Rule((9, 9), 3, "crop"))
 
 
 def test_the_best_cell_is_one_that_the_ablation_has_and_damaged_records_are_left_out(study, tmp_path):
