@@ -75,7 +75,8 @@ class RunConfig:
       early_stopping: None trains all epochs.
       label_smoothing: share of the target spread over all classes.
       class_weight: what an example of each class counts in the training loss, the mean being over examples as in Keras;
-        "balanced" weighs by examples / (classes * examples of the class), as scikit-learn does, over those trained on.
+        "balanced" weighs by examples / (classes * examples of the class), as scikit-learn does, over those trained on
+        and the classes that they have.
       train_size: None trains on all training examples, a number on the first so many of them.
       validation_size: examples held out of the training set, the same ones in every run.
       precision: "float32", "tf32" (float32 multiplied on an NVIDIA GPU's tensor cores), or "bfloat16" for the forward

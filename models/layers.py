@@ -77,6 +77,10 @@ class Traced(nnx.Variable):
     """A hyperparameter inside the model that is traced: changing its value compiles nothing anew."""
 
 
+class Added(nnx.Param):
+    """A parameter that is added and multiplies nothing, whatever its dimensions; decay of matrices leaves it alone."""
+
+
 class Layer(Protocol):
     """What a family may put into its list of layers."""
 

@@ -66,8 +66,12 @@ def takes_mode(network: nnx.Module) -> bool:
 
 
 def needs_whole_batches(network: nnx.Module) -> bool:
-    """Whether examples may be neither padded nor split over devices, since that would change batch statistics."""
-    return not takes_mode(network) or any(isinstance(module, nnx.BatchNorm) for _, module in nnx.iter_modules(network))
+    """Whether examples may be neither padded nor split over devices: that would change statistics, or what is drawn.
+
+    Flax's own batch norm does not ask which examples are real, nor its dropout where each stands in the batch.
+    """
+    return not takes_mode(network) or any(
+        isinstance(module, nnx.BatchNorm | nnx.Dropout) for _, module in nnx.iter_modules(network))
 
 
 def forward(network: nnx.Module, images: Float[Array, "batch height width channel"], mode: Mode

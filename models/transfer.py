@@ -169,7 +169,7 @@ class GivenFeatures(nnx.Module):
         return [row._replace(beforehand=True) for row in rows]
 
 
-def is_backbone(path: tuple[str | int, ...]) -> bool:
+def is_backbone(path: tuple[Any, ...]) -> bool:
     """Whether the path of a parameter leads into the backbone."""
     return "backbone" in path
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.layers import ACTIVATIONS, Dropout, Mode, Shape
+from models.layers import ACTIVATIONS, Added, Dropout, Mode, Shape
 from models.options import fraction, positive, traced
 
 _EVALUATION = Mode()
@@ -75,8 +75,8 @@ class VisionTransformer(nnx.Module):
         height, width, channels = input_shape
         tokens = 1 + height * width // config.patch ** 2
         self.patches = Patches(config.patch, channels, config.dim, rngs)
-        self.token = nnx.Param(jnp.zeros((1, 1, config.dim)))
-        self.positions = nnx.Param(_SMALL(rngs.params(), (1, tokens, config.dim)))
+        self.token = Added(jnp.zeros((1, 1, config.dim)))
+        self.positions = Added(_SMALL(rngs.params(), (1, tokens, config.dim)))
         self.dropout = Dropout(config.dropout, 0) if config.dropout else None
         self.blocks = nnx.List([Block(config, number, rngs) for number in range(config.depth)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)

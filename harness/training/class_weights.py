@@ -12,13 +12,13 @@ def of(config: RunConfig, labels: Int[Array, " example"], num_classes: int) -> F
     Args:
       labels: of all examples that are trained on, which "balanced" weighs by.
 
-    Source: scikit-learn's `class_weight="balanced"`.
+    Source: scikit-learn's `class_weight="balanced"`, of the classes that have an example.
     """
     if config.class_weight is None:
         return None
     if config.class_weight == "balanced":
         counts = jnp.bincount(labels, length=num_classes)
-        return labels.size / (num_classes * jnp.maximum(counts, 1))
+        return labels.size / (jnp.sum(counts > 0) * jnp.maximum(counts, 1))
     return jnp.asarray(config.class_weight, jnp.float32)
 
 

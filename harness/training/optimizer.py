@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ablations.spec import OptimizerConfig
+from models.layers import Added
 from models.transfer import is_backbone
 
 Rates = Mapping[str, Float[Array, ""]]
@@ -66,7 +67,8 @@ def check(config: OptimizerConfig, *, has_statistics: bool) -> None:
     """Checks what a config alone cannot tell.
 
     Args:
-      has_statistics: whether the network keeps statistics of the batches it sees, as batch norm does.
+      has_statistics: whether training brings statistics of the batches that the network sees up to date, as batch norm
+        does; those of a backbone stay as they were loaded.
 
     Raises:
       ValueError: in one line, if the optimizer cannot be that of the network.
@@ -99,7 +101,10 @@ def _direction(config: OptimizerConfig, traced: Rates) -> list[optax.GradientTra
 
 def _decaying(config: OptimizerConfig) -> Any:
     """Marks the parameters that decay; None where all do."""
-    return None if config.weight_decay_on == "all" else lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    if config.weight_decay_on == "all":
+        return None
+    return lambda params: jax.tree.map(lambda one: one.ndim > 1 and not isinstance(one, Added), params,
+                                       is_leaf=lambda node: isinstance(node, nnx.Variable))
 
 
 def _in_backbone(params: Any) -> Any:

@@ -11,6 +11,8 @@ from ablations.spec import RunConfig
 from harness.training import optimizer
 from harness.training.state import TrainState, Weights
 
+_LARGEST = float(jnp.finfo(jnp.float32).max)
+
 
 def advance(state: TrainState, gradient: Any, statistics: Any, config: RunConfig, traced: Any,
             relative_rate: optax.Schedule | None = None) -> TrainState:
@@ -24,8 +26,11 @@ def advance(state: TrainState, gradient: Any, statistics: Any, config: RunConfig
     every = config.optimizer.gradient_accumulation_steps
     rates = traced if relative_rate is None else traced | {
         "learning_rate": traced["learning_rate"] * relative_rate(state.step // every)}
+    # Of several gradients the mean is clipped, from which a number that was infinite would never go again.
+    kept = gradient if every == 1 or state.non_finite is None else jax.tree.map(
+        lambda leaf: jnp.clip(leaf, -_LARGEST / every, _LARGEST / every), gradient)
     updates, opt_state = optimizer.build(config.optimizer, rates).update(
-        gradient, state.opt_state, state.weights.params)
+        kept, state.opt_state, state.weights.params)
     params = optax.apply_updates(state.weights.params, updates)
     state = state._replace(weights=Weights(params, statistics), opt_state=opt_state, step=state.step + 1)
     if config.ema_decay:

@@ -9,7 +9,7 @@ from plain_networks import Residual, ResidualConfig
 
 import models
 from ablations.spec import RunConfig
-from models import Mode, convolution, plain
+from models import Mode, convolution, layers, plain
 
 SHAPE = (8, 8, 1)
 
@@ -99,6 +99,18 @@ def test_a_module_that_draws_noise_beside_dropout_gets_keys_of_its_own_for_each_
     other = plain.forward(network, jnp.ones((1, 1)), Mode(True, jax.random.key(6)))
     np.testing.assert_array_equal(first, again)
     assert len(np.unique(np.concatenate([first, other]))) == 18
+
+
+@pytest.mark.parametrize(("drawn", "whole"), [(nnx.Dropout, True), (layers.Dropout, False)])
+def test_a_network_that_asks_for_the_mode_and_draws_by_flax_gets_whole_batches(drawn, whole):
+    class Network(nnx.Module):
+        def __init__(self, rngs):
+            self.dropout = nnx.Dropout(0.5, rngs=rngs) if drawn is nnx.Dropout else layers.Dropout(0.5, 0)
+
+        def __call__(self, x, mode):
+            return self.dropout(x) if drawn is nnx.Dropout else self.dropout(x, mode)
+
+    assert plain.needs_whole_batches(Network(nnx.Rngs(0))) == whole
 
 
 @pytest.mark.parametrize("options", [

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from ablations.spec import OptimizerConfig
 from harness.training import optimizer
+from models import ViTConfig
 
 RATE = 0.02
 START = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32),
@@ -113,6 +115,18 @@ def test_decay_is_of_matrices_alone_where_it_is_asked_for(kind):
     np.testing.assert_allclose(after("all")["scale"], factor, rtol=1e-6)
     np.testing.assert_allclose(after("matrices")["scale"], 1)
     np.testing.assert_allclose(after("matrices")["kernel"], factor, rtol=1e-6)
+
+
+def test_of_a_transformer_token_and_positions_are_no_matrices_that_decay():
+    network = ViTConfig(patch=4, dim=8, depth=1, heads=2).build(3, (8, 8, 1), nnx.Rngs(0))
+    params = nnx.state(network, nnx.Param)
+    config = OptimizerConfig("sgd", 0.5, weight_decay=0.5, weight_decay_on="matrices")
+    chain = optimizer.build(config, optimizer.traced_values(config))
+    updates, _ = chain.update(jax.tree.map(jnp.zeros_like, params), chain.init(params), params)
+    moved = {path for path, leaf in nnx.to_flat_state(updates) if np.any(leaf[...])}
+    there = {path for path, leaf in nnx.to_flat_state(params) if leaf[...].ndim > 1}
+    assert there - moved == {("token",), ("positions",)}
+    assert moved < there
 
 
 def test_a_gradient_is_clipped_by_the_norm_of_all_of_it():

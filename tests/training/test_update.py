@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from small import small_dataset
 
-from ablations.spec import OptimizerConfig, RunConfig, ScheduleConfig
+from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from harness.training import cost, schedule, train, update
-from models import CNNConfig, MLPConfig
+from models import CNNConfig, MLPConfig, TransferConfig
 
 PLAIN = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=50, epochs=2, validation_size=40,
                   optimizer=OptimizerConfig("sgd", 0.1))
@@ -120,6 +120,19 @@ def test_gradients_that_are_not_finite_are_counted_where_a_run_may_outlive_them(
     assert trained(PLAIN)[2].non_finite is None
 
 
+@pytest.mark.parametrize("optimizer", [{"kind": "sgd", "clip_value": 1.0}, {"kind": "sgd", "clip_norm": 1.0},
+                                       {"kind": "lion"}])
+def test_a_run_outlives_an_infinite_gradient_among_those_that_are_accumulated(optimizer):
+    config = dataclasses.replace(PLAIN, optimizer=OptimizerConfig(
+        learning_rate=0.1, gradient_accumulation_steps=2, **optimizer))
+    program, state, _, traced = trained(config)
+    for value in (np.inf, 0.5, 0.5, -np.inf, 0.5, 0.5):
+        gradient = jax.tree.map(lambda leaf, value=value: jnp.full_like(leaf, value), state.weights.params)
+        state = update.advance(state, gradient, state.weights.statistics, program.config, traced)
+    assert int(state.non_finite) == 2
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.weights, state.opt_state)))
+
+
 def test_memory_counts_the_average_and_what_is_accumulated():
     """One more copy of the weights for each; the accumulated gradient has two counters."""
     def measured(**changes):
@@ -148,6 +161,17 @@ def test_accumulation_is_refused_with_batch_norm():
         trained(config)
 
 
+@pytest.mark.parametrize("trains", [{}, {"fine_tune": "block_16"}])
+def test_accumulation_is_not_refused_for_a_backbone_whose_statistics_stay(trains):
+    config = dataclasses.replace(
+        PLAIN, model=TransferConfig(width=0.35, resolution=32, **trains), augment=AugmentConfig(flip=True),
+        optimizer=OptimizerConfig(gradient_accumulation_steps=2))
+    train.abstract_init(config, 4, (32, 32, 3))
+    with pytest.raises(ValueError, match="have batch norm see each batch alone"):
+        train.abstract_init(dataclasses.replace(config, model=dataclasses.replace(
+            config.model, hidden=(8,), batch_norm=True)), 4, (32, 32, 3))
+
+
 def test_classes_count_what_their_weights_say():
     """One batch of all examples, against the gradient of the weighted mean written out."""
     weights = (0.5, 2.0, 0.0, 1.0)
@@ -173,6 +197,9 @@ def test_balanced_classes_count_as_in_scikit_learn():
     labels = DATA.train.labels[:37]
     balanced = class_weights.of(dataclasses.replace(PLAIN, class_weight="balanced"), labels, 4)
     np.testing.assert_allclose(balanced, compute_class_weight("balanced", classes=np.arange(4), y=labels), rtol=1e-6)
+    absent = class_weights.of(dataclasses.replace(PLAIN, class_weight="balanced"), labels[labels != 2], 4)
+    np.testing.assert_allclose(np.delete(absent, 2), compute_class_weight(
+        "balanced", classes=np.array([0, 1, 3]), y=labels[labels != 2]), rtol=1e-6)
     given = dataclasses.replace(PLAIN, class_weight=tuple(float(weight) for weight in balanced))
     np.testing.assert_allclose(class_weights.of(given, labels, 4), balanced)
     with pytest.raises(ValueError, match="3 weights, and there are 4 classes"):
