@@ -114,8 +114,10 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
       SpecError: if a setting does not fit, or there are too many for a name.
     """
     ablation, overrides = study.ablation, dict(settings)
-    if "epochs" in overrides:
-        overrides |= _without_steps(ablation, overrides)
+    # Where the ablation gives a number of steps, that would count for more.
+    if "epochs" in overrides and "steps" not in ablation.varied and any(
+            run.config.steps is not None for run in ablation.runs()):
+        overrides.setdefault("steps", None)
     parts = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
              for path, value in sorted(overrides.items()))
     full_name = ",".join((study.name, *parts))
@@ -127,16 +129,6 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
     if trial.FIELD in overrides:
         trial.check(overrides[trial.FIELD])
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
-
-
-def _without_steps(ablation: Ablation, settings: Mapping[str, Any]) -> dict[str, None]:
-    """Has epochs count where the ablation gives a number of steps, which would count for more."""
-    if settings.get("steps") is not None:
-        raise SpecError(f"epochs={settings['epochs']} and steps={settings['steps']} both say how long runs train: give "
-                        "one of them")
-    if "steps" in ablation.varied:
-        raise SpecError(f"epochs={settings['epochs']} would do nothing: the factors give runs a number of steps")
-    return {"steps": None} if any(run.config.steps is not None for run in ablation.runs()) else {}
 
 
 def has_code_of_its_own(config: Any) -> bool:

@@ -67,7 +67,7 @@ from rich.console import Console
 
 import ablations
 from ablations import design as designs
-from ablations import lookup, own_code
+from ablations import lookup, own_code, trial
 from ablations.lookup import Study
 from ablations.metrics import need_logits
 from ablations.spec import Run, SpecError
@@ -234,7 +234,7 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
       records.RecordError: if its folder has another ablation's results.
     """
     own_seeds = study.ablation.seeds
-    study = overrides.derived(study, ONLY.value, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value)
+    study = overrides.derived(study, DATA_DIR.value, skip_unreadable=SKIP_UNREADABLE.value)
     folder = records.Folder(in_home(RESULTS_DIR.value), study.name)
     provenance = folder.provenance(study.origin, study.hashes, study.overrides)
     if UNTIL_DECIDED.value is not None:
@@ -250,7 +250,8 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
 
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
                          console: Console) -> Asked:
-    if given := [flag.name for flag in (ONLY, overrides.SMOKE, cluster.SHARD, cluster.DISTRIBUTED) if flag.value]:
+    given = [flag.name for flag in (ONLY, overrides.SMOKE, cluster.SHARD, cluster.DISTRIBUTED) if flag.value]
+    if given := given or [f"set={trial.FIELD}"] * (trial.FIELD in study.overrides):
         raise cli.UsageError(f"--until_decided looks at all cells, in one process: leave out --{given[0]}")
     if len(study.ablation.comparisons()) < 2:
         raise cli.UsageError(f"--until_decided: {study.name} compares no cells")
@@ -315,7 +316,8 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     """Trains those of the runs that have no record; of a dry run, tells what that would take.
 
     Returns:
-      the new records, the runs that it was to train, and all that it answers for: of --shard its part.
+      the new records, the runs that it was to train, and all that it answers for: of --shard its part, as long as any
+      run is left.
     """
     name, folder, console, tell = asked.study.name, asked.folder, asked.console, asked.tell
     absent = executor.missing(asked.runs, folder, RETRY.value)
@@ -351,7 +353,9 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     if DRY_RUN.value:
         if absent:
             found = inputs.with_weights(found, configs, WEIGHTS_DIR.value)
-            cluster.foretell(launch, absent, found, costs, [str(folder.results_dir), records.SHIPPED_RESULTS], console)
+            cluster.foretell(launch, absent, found, costs, [str(folder.results_dir), records.SHIPPED_RESULTS],
+                             [f"--ablation={asked.study.origin or name.partition(',')[0]}",
+                              *([f"--results_dir={RESULTS_DIR.value}"] if RESULTS_DIR.present else [])], console)
         return [], absent, part
     if absent:
         if cluster.EXECUTOR.value == "local":

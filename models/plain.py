@@ -68,10 +68,10 @@ def takes_mode(network: nnx.Module) -> bool:
 def needs_whole_batches(network: nnx.Module) -> bool:
     """Whether examples may be neither padded nor split over devices: that would change statistics, or what is drawn.
 
-    Flax's own batch norm does not ask which examples are real, nor its dropout where each stands in the batch.
+    Flax's own batch norm does not ask which examples are real, nor what draws from its streams where each stands.
     """
-    return not takes_mode(network) or any(
-        isinstance(module, nnx.BatchNorm | nnx.Dropout) for _, module in nnx.iter_modules(network))
+    return not takes_mode(network) or bool(jax.tree.leaves(nnx.state(network, nnx.RngState))) or any(
+        isinstance(module, nnx.BatchNorm) for _, module in nnx.iter_modules(network))
 
 
 def forward(network: nnx.Module, images: Float[Array, "batch height width channel"], mode: Mode

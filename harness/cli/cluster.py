@@ -179,9 +179,10 @@ def _spread(launch: Launch, absent: Sequence[Run], work: Mapping[str, float], ol
 
 
 def foretell(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs],
-             costs: Mapping[str, records.Cost], results_dirs: Iterable[str], console: Console) -> None:
+             costs: Mapping[str, records.Cost], results_dirs: Iterable[str], asked: Sequence[str], console: Console
+             ) -> None:
     """Tells what training would take, here and on devices that are not there; see `dry_run.foretell`."""
-    dry_run.foretell(launch, absent, found, costs, results_dirs, console)
+    dry_run.foretell(launch, absent, found, costs, results_dirs, asked, console)
     if devices := PRETEND_DEVICES.value:
         console.print()
         dry_run.show_lying(lie(absent, found, devices), devices, console)

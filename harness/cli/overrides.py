@@ -8,7 +8,7 @@ from ablations import design as designs
 from ablations import lookup, trial
 from ablations.lookup import Study
 from ablations.spec import Run
-from harness import cli
+from harness import cli, data
 from harness.data import inputs
 from models.precision import PRECISIONS
 
@@ -20,22 +20,20 @@ SET = flags.DEFINE_multi_string(
 PRECISION = flags.DEFINE_enum("precision", None, list(PRECISIONS), "Override: precision of the forward and backward "
                               "passes. tf32 multiplies float32 on an NVIDIA GPU's tensor cores.")
 SMOKE = flags.DEFINE_bool("smoke", False, "Override: every run is tried on 512 examples, or all if there are fewer, "
-                          "for four updates at least, with one seed and no warm-up; the same as --set=smoke=512.")
+                          "for four updates at least, with one seed and no warm-up; --set=smoke=N tries N.")
 
 _SMOKE_EXAMPLES = 512
 
 
-def derived(study: Study, only: Sequence[str], data_dir: str | None, *, skip_unreadable: bool) -> Study:
+def derived(study: Study, data_dir: str | None, *, skip_unreadable: bool) -> Study:
     """Applies the overriding flags.
 
     Args:
-      only: as `design.picked` has it.
       data_dir, skip_unreadable: as `data.load` has them.
 
     Raises:
-      cli.UsageError: if two of them say different things.
+      cli.UsageError: if two of them say different things, or one would do nothing.
       ablations.spec.SpecError: if a setting does not fit.
-      data.DataError: if a trial's data cannot be read.
     """
     settings = cli.settings(SET.value)
     for flag in (EPOCHS, PRECISION):
@@ -43,19 +41,26 @@ def derived(study: Study, only: Sequence[str], data_dir: str | None, *, skip_unr
             raise cli.UsageError(f"--{flag.name}={flag.value} and --set={flag.name}={settings[flag.name]} say "
                                  "different things: leave out one of them")
     if EPOCHS.value is not None:
+        if settings.get("steps") is not None:
+            raise cli.UsageError(f"--epochs={EPOCHS.value} and --set=steps={settings['steps']} both say how long runs "
+                                 "train: leave out one of them")
+        if "steps" in study.ablation.varied and all(run.config.steps for run in study.ablation.runs()):
+            raise cli.UsageError(f"--epochs={EPOCHS.value} would do nothing: a factor gives all runs a number of steps")
         settings["epochs"] = EPOCHS.value
     if PRECISION.value and any(run.config.precision != PRECISION.value for run in study.ablation.runs()):
         settings["precision"] = PRECISION.value
     seeds = study.ablation.seeds if SEEDS.value is None else designs.seeds(SEEDS.value)
     found = lookup.overridden(study, settings, seeds)
     if SMOKE.value and trial.FIELD not in settings:
-        runs = designs.picked(found.runs(seeds[:1]), only)
-        settings[trial.FIELD] = _examples(runs, data_dir, skip_unreadable)
+        settings[trial.FIELD] = _examples(found.runs(), data_dir, skip_unreadable)
     return lookup.overridden(study, settings, seeds[:1]) if trial.FIELD in settings else found
 
 
 def _examples(runs: Sequence[Run], data_dir: str | None, skip_unreadable: bool) -> int:
-    """Counts what every run can be tried on."""
-    found = inputs.load_datasets([run.config for run in runs], data_dir, skip_unreadable=skip_unreadable,
-                                 tell=lambda line: None)
+    """Counts what every run can be tried on, whichever are picked: a trial's folder is named by it."""
+    try:
+        found = inputs.load_datasets([run.config for run in runs], data_dir, skip_unreadable=skip_unreadable,
+                                     tell=lambda line: None)
+    except data.DataError:  # which is told where the runs' data are loaded
+        return _SMOKE_EXAMPLES
     return min([_SMOKE_EXAMPLES, *(len(read.dataset.train.labels) for read in found.values())])

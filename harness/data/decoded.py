@@ -81,10 +81,13 @@ class Decoded:
         return _combined([verified.sha256(getattr(self, array)) for array in self.arrays])
 
 
-def changed(path: Path) -> tuple[int, int]:
-    """Gives what tells a changed file from the one before, and a copy keeps: its size and time of change, in ns."""
+def changed(path: Path) -> tuple[int, int, int]:
+    """Gives what tells a changed file from the one before: its size, when it changed, in ns, and its place on the disk.
+
+    A copy may keep the former two, and two files that change names do.
+    """
     found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def cached(folder: Path, decode: Callable[[], Decoded], tell: Callable[[str], None] = print,

@@ -162,12 +162,9 @@ def _numbers(files: Sequence[layout.Listed], class_names: tuple[str, ...]) -> np
 
 
 def _changed(path: Path) -> tuple[int, ...]:
-    """Gives what a file is known by; zeros where there is nothing to read, which decoding will say.
-
-    Two files that change names are told by their places on the disk.
-    """
+    """Gives what a file is known by; zeros where there is nothing to read, which decoding will say."""
     try:
-        return *changed(path), path.stat().st_ino
+        return changed(path)
     except OSError:
         return 0, 0, 0
 

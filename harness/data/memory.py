@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 _ROOT = Path("/sys/fs/cgroup")
-_NAMES = ("memory.max", "memory.current", "inactive_file")
-_NAMES_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_NAMES = ("memory.max", "memory.current", "")
+_NAMES_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
 
 
 def available_bytes() -> int:
@@ -36,8 +36,12 @@ def _left_by_groups() -> list[int]:
     return found
 
 
-def _left(group: Path, limit: str, usage: str, reclaimable: str) -> int:
-    """Tells what a group leaves; files that it has read and that nobody needs any more go where memory is short."""
+def _left(group: Path, limit: str, usage: str, whole: str) -> int:
+    """Tells what a group leaves; pages of files that it has read go where memory is short.
+
+    Args:
+      whole: what begins the names of counts that cover the groups below.
+    """
     most, used = (int((group / name).read_text()) for name in (limit, usage))
     statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    return most - used + int(statistics.get(reclaimable, 0))
+    return most - used + sum(int(statistics.get(f"{whole}{kind}_file", 0)) for kind in ("active", "inactive"))

@@ -37,8 +37,8 @@ def configs(name: str, data_dir: Path) -> list[str]:
 
 
 def identity(folder: Path) -> list[tuple[str, int, int]]:
-    """Lists the name of each file with what tells a changed one from the one before."""
-    listed = [(file.name, *changed(file)) for file in sorted(folder.iterdir())]
+    """Lists the name of each file with what tells a changed one from the one before, wherever a copy of them lies."""
+    listed = [(file.name, *changed(file)[:2]) for file in sorted(folder.iterdir())]
     # Such sets were once kept without it.
     return [*listed, ("with validation", 0, 0)] if any("-validation." in name for name, *_ in listed) else listed
 

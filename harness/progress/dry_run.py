@@ -30,27 +30,27 @@ _COLUMNS: dict[str, Callable[[CellEstimate], str]] = {
 
 
 def foretell(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, Cost],
-             results_dirs: Iterable[str], console: Console) -> None:
+             results_dirs: Iterable[str], asked: Sequence[str], console: Console) -> None:
     """Tells what training would take by the speed of runs recorded on this device, and fails where it would.
 
     Args:
       absent, found: as `executor.check` has them.
       costs: run_id -> cost.
       results_dirs: whose records tell the speed.
+      asked: flags of a command that adds to them.
     """
     for warning in executor.check(launch, absent, found):
         console.print(warning, markup=False, highlight=False, soft_wrap=True)
     device = environment.describe().device
     known = speeds.speeds(dict.fromkeys(results_dirs), device)
-    named = launch.provenance.origin or launch.folder.ablation.partition(",")[0]
-    show(speeds.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none"), named, device, console)
+    show(speeds.sweep(absent, found, costs, known, keeps=launch.keep_weights != "none"), asked, device, console)
 
 
-def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> None:
+def show(estimate: SweepEstimate, asked: Sequence[str], device: str, console: Console) -> None:
     """Prints a row per cell, and below what all of it would take.
 
     Args:
-      name: what a command calls the ablation.
+      asked: flags of a command that trains some of it.
       device: the machine that the time is estimated for.
     """
     tables = (_table(estimate.cells, number) for number in range(len(_COLUMNS), 0, -1))
@@ -58,7 +58,7 @@ def show(estimate: SweepEstimate, name: str, device: str, console: Console) -> N
     fitting = itertools.dropwhile(
         lambda table: console.measure(table, options=unbounded).minimum > console.width, tables)
     console.print(next(fitting, _table(estimate.cells, 1)), highlight=False)
-    console.print(f"\n{told(estimate, name, device)}", markup=False, highlight=False)
+    console.print(f"\n{told(estimate, asked, device)}", markup=False, highlight=False)
 
 
 def show_lying(lying: Sequence[Lying], devices: int, console: Console) -> None:
@@ -80,11 +80,11 @@ def show_lying(lying: Sequence[Lying], devices: int, console: Console) -> None:
     console.print(f"\n{what}", markup=False, highlight=False)
 
 
-def told(estimate: SweepEstimate, name: str, device: str) -> str:
+def told(estimate: SweepEstimate, asked: Sequence[str], device: str) -> str:
     """Says what all of it would take, and what that is derived from."""
     runs = sum(cell.runs for cell in estimate.cells)
     programs = f"{estimate.programs} compiled program{'s' * (estimate.programs != 1)}"
-    lines = [_time(estimate, name, device, runs, programs)]
+    lines = [_time(estimate, asked, device, runs, programs)]
     if estimate.features_s is None:
         lines.append("The images' features come on top if they are not kept yet, in a time unknown on this machine.")
     elif estimate.features_s:
@@ -94,11 +94,11 @@ def told(estimate: SweepEstimate, name: str, device: str) -> str:
     return "\n".join(lines)
 
 
-def _time(estimate: SweepEstimate, name: str, device: str, runs: int, programs: str) -> str:
+def _time(estimate: SweepEstimate, asked: Sequence[str], device: str, runs: int, programs: str) -> str:
     what = f"{runs} run{'s' * (runs != 1)}, {programs}"
     if estimate.wall_s is None:
         return (f"{what}; time unknown on this machine ({device}): it has no records of such networks. A trial "
-                f"leaves some:\n  python -m harness.run --ablation={shlex.quote(name)} --smoke")
+                f"leaves some:\n  python -m harness.run {shlex.join(asked)} --smoke")
     rough = f", whose networks differ by up to {estimate.apart:.0f} times in MACs: rough" if estimate.apart >= 2 else ""
     return (f"{what}: about {about(estimate.wall_s)} in all, compiling included. An estimate for all epochs, from the "
             f"speed of {estimate.recorded} runs recorded on {device}{rough}.")

@@ -194,13 +194,20 @@ def opened_atomic(path: pathlib.Path, *, replaces: bool = True) -> Iterator[Bina
         temporary.unlink(missing_ok=True)
 
 
+# Of file systems where a file has one name.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
 def _put(temporary: pathlib.Path, path: pathlib.Path) -> None:
     """Gives a file its name if no other has it, which creating a link decides, on NFS too."""
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
-        raise
-    except OSError:  # some file systems have one name for a file
+        if not path.samefile(temporary):  # NFS asks again where an answer is lost
+            raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         temporary.replace(path)

@@ -159,7 +159,7 @@ class Leases:
         while True:
             there = self.others(first)
             known = {name: owner for name, (owner, renewed) in there.items()
-                     if (owner.host, owner.namespace) == here() or renewed > first[name][1]}
+                     if owner.lives() or renewed > first[name][1]}
             if len(known) == len(there) or stopped():
                 return known
             time.sleep(min(1.0, self._renewed_s))

@@ -58,6 +58,9 @@ def _told(summary: Summary) -> tuple[list[str], bool]:
     effects = summary.effects or Effects()
     depend = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
     # Averages are against reference levels, not against a baseline that a reader has chosen.
+    # Of the one seed that a damaged cell has, averages would tell less than the other cells' own.
+    least = min(2, max((test.n for test in summary.verdict.against.values()), default=0))
+    depend |= {margin.factor for margin in effects.margins if margin.contrast.n < least}
     averaged = [factor for factor in dict.fromkeys(margin.factor for margin in effects.margins)
                 if factor not in depend and summary.view.baseline is None]
     known = {(margin.factor, margin.level): _side(margin.contrast) for margin in effects.margins}

@@ -92,8 +92,9 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     network = plain.built(config.model, num_classes, input_shape, streams(seed), **given)
     graph, params, statistics, in_model, drawn = plain.split(network)
     class_weights.check(config, num_classes)
-    optimizer.check(config.optimizer, has_statistics=not all(
-        is_backbone(path) for path, _ in nnx.to_flat_state(statistics)))
+    learned = [path for path, _ in nnx.to_flat_state(statistics)
+               if not (isinstance(config.model, models.TransferConfig) and is_backbone(path))]
+    optimizer.check(config.optimizer, has_statistics=bool(learned))
     traced: dict[str, Any] = {
         "model": in_model, **jax.tree.map(jnp.float32, optimizer.traced_values(config.optimizer)),
         "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup),

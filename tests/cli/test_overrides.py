@@ -26,7 +26,7 @@ def tried(ablation, settings=None, examples=512):
 def derived(ablation, *given):
     with flagsaver.flagsaver():
         flags.FLAGS(["run", *given])
-        return overrides.derived(Study("mine", ablation), (), None, skip_unreadable=False)
+        return overrides.derived(Study("mine", ablation), None, skip_unreadable=False)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -98,10 +98,22 @@ def test_epochs_that_a_command_gives_count_wherever_steps_are_given(own):
 
 def test_epochs_that_would_do_nothing_are_refused():
     by_steps = Ablation("Why?", BASE, {"steps": Factor("steps", {"1": 1000, "2": 2000})})
-    with pytest.raises(SpecError, match="epochs=5 would do nothing: the factors give runs a number of steps"):
+    with pytest.raises(cli.UsageError, match="--epochs=5 would do nothing: a factor gives all runs a number of steps"):
         derived(by_steps, "--epochs=5")
-    with pytest.raises(SpecError, match="epochs=5 and steps=100 both say how long runs train"):
+    with pytest.raises(cli.UsageError, match="--epochs=5 and --set=steps=100 both say how long runs train"):
         derived(Ablation("Why?", BASE), "--epochs=5", "--set=steps=100")
+
+
+def test_epochs_that_some_of_the_runs_go_by_are_taken():
+    some = Ablation("Why?", BASE, {"steps": Factor("steps", {"by epochs": None, "1000": 1000})}, seeds=(0,))
+    assert [(run.config.epochs, run.config.steps) for run in derived(some, "--epochs=5").runs()] == [
+        (5, None), (5, 1000)]
+
+
+def test_a_trial_without_its_data_is_named_all_the_same():
+    """What is missing is told where it is loaded, and stops no other ablation of the command."""
+    missing = Ablation("Why?", dataclasses.replace(BASE, dataset="folder:no such folder"))
+    assert derived(missing, "--smoke").name == "mine,smoke=512"
 
 
 def test_a_trial_can_be_given_again_in_words():

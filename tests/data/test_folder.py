@@ -390,6 +390,17 @@ def test_pictures_are_decoded_once_and_again_where_file_or_form_changed(tmp_path
     assert load(ImageFolder(root)).fingerprint != first.fingerprint
 
 
+def test_arrays_of_two_files_that_change_names_are_read_again(tmp_path: Path) -> None:
+    for name, pixel in (("a", 1), ("b", 2)):
+        images, labels = np.full((40, 5, 5), pixel, np.uint8), np.arange(40) % 2
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+        os.utime(tmp_path / f"{name}.npz", (1e9, 1e9))
+    load = loader(tmp_path)
+    first = load(f"npz:{tmp_path}/a.npz")
+    (tmp_path / "b.npz").replace(tmp_path / "a.npz")
+    assert load(f"npz:{tmp_path}/a.npz").fingerprint != first.fingerprint
+
+
 def test_what_changes_no_byte_decodes_nothing_again_and_is_still_told(tmp_path: Path, monkeypatch) -> None:
     root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
     load(ImageFolder(root))

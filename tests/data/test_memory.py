@@ -31,10 +31,10 @@ def groups(tmp_path: Path, monkeypatch):
 
 def group(path: str, limit: str, used: int, idle: int = 0) -> dict[str, str]:
     return {f"{path}memory.max": limit, f"{path}memory.current": f"{used}\n",
-            f"{path}memory.stat": f"anon 5\ninactive_file {idle}\n"}
+            f"{path}memory.stat": f"anon 5\nactive_file {idle // 2}\ninactive_file {idle // 2}\n"}
 
 
-def test_of_a_group_and_those_above_it_the_least_counts_and_idle_files_are_free(groups):
+def test_of_a_group_and_those_above_it_the_least_counts_and_pages_of_files_are_free(groups):
     tight = group("slurm/", f"{8 * GIB}\n", 3 * GIB, GIB)
     assert groups("0::/slurm/task\n", tight | group("slurm/task/", "max\n", GIB)) == 6 * GIB
 
@@ -45,8 +45,8 @@ def test_a_container_sees_its_own_group_at_the_top(groups):
 
 def test_groups_of_the_first_version_are_read_too(groups):
     files = {"memory/job/memory.limit_in_bytes": f"{2 * GIB}\n", "memory/job/memory.usage_in_bytes": f"{GIB}\n",
-             "memory/job/memory.stat": "inactive_file 7\ntotal_inactive_file 0\n"}
-    assert groups("5:devices:/job\n4:memory:/job\n0::/\n", files) == GIB
+             "memory/job/memory.stat": "active_file 7\ntotal_active_file 2\ntotal_inactive_file 3\n"}
+    assert groups("5:devices:/job\n4:memory:/job\n0::/\n", files) == GIB + 5
 
 
 @pytest.mark.parametrize(("own", "files"), [

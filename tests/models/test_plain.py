@@ -101,14 +101,16 @@ def test_a_module_that_draws_noise_beside_dropout_gets_keys_of_its_own_for_each_
     assert len(np.unique(np.concatenate([first, other]))) == 18
 
 
-@pytest.mark.parametrize(("drawn", "whole"), [(nnx.Dropout, True), (layers.Dropout, False)])
+@pytest.mark.parametrize(("drawn", "whole"), [
+    (lambda rngs: nnx.Dropout(0.5, rngs=rngs), True), (lambda rngs: rngs.noise.fork(), True),
+    (lambda rngs: layers.Dropout(0.5, 0), False)])
 def test_a_network_that_asks_for_the_mode_and_draws_by_flax_gets_whole_batches(drawn, whole):
     class Network(nnx.Module):
         def __init__(self, rngs):
-            self.dropout = nnx.Dropout(0.5, rngs=rngs) if drawn is nnx.Dropout else layers.Dropout(0.5, 0)
+            self.drawn = drawn(rngs)
 
         def __call__(self, x, mode):
-            return self.dropout(x) if drawn is nnx.Dropout else self.dropout(x, mode)
+            return x
 
     assert plain.needs_whole_batches(Network(nnx.Rngs(0))) == whole
 

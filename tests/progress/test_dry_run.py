@@ -45,22 +45,22 @@ def test_columns_go_by_importance_and_words_stay_whole(width):
 
 
 def test_the_text_says_the_total_and_where_it_comes_from():
-    text = told(sweep(), "mine", "a CPU")
+    text = told(sweep(), ["mine"], "a CPU")
     assert "15 runs, 2 compiled programs: about 35 min in all" in text
     assert "from the speed of 42 runs recorded on a CPU." in text
     assert "about 286.1 MiB" in text
-    assert "differ by up to 36 times in MACs: rough" in told(sweep(apart=36.2), "mine", "a CPU")
+    assert "differ by up to 36 times in MACs: rough" in told(sweep(apart=36.2), ["mine"], "a CPU")
 
 
 def test_features_are_told_apart():
-    assert "features come on top if they are not kept yet: about 24 min" in told(sweep(features_s=1440.0), "mine", "")
-    assert "in a time unknown" in told(sweep(features_s=None), "mine", "")
+    assert "features come on top if they are not kept yet: about 24 min" in told(sweep(features_s=1440.0), ["mine"], "")
+    assert "in a time unknown" in told(sweep(features_s=None), ["mine"], "")
 
 
 def test_an_unknown_time_says_how_to_get_it():
-    text = told(sweep(wall_s=None), "my studies/mine.py:WIDTH", "a CPU")
+    text = told(sweep(wall_s=None), ["--ablation=my studies/mine.py:WIDTH", "--results_dir=mine"], "a CPU")
     assert "time unknown on this machine (a CPU)" in text
-    assert "python -m harness.run --ablation='my studies/mine.py:WIDTH' --smoke" in text
+    assert "python -m harness.run '--ablation=my studies/mine.py:WIDTH' --results_dir=mine --smoke" in text
     assert "unknown" in shown(80, sweep(wall_s=None)).partition("\n\n")[0]
 
 
@@ -83,7 +83,7 @@ def foretold(name):
     estimate = estimates.sweep(runs, found, cost.measure_all(runs, found), estimates.speeds([ROOT / "results"], device),
                                keeps=True)
     console = Console(file=io.StringIO(), width=80)
-    show(estimate, name, device, console)
+    show(estimate, [f"--ablation={name}"], device, console)
     lines = (line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
     return textwrap.indent("\n".join(lines), "    ")
 

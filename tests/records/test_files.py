@@ -188,6 +188,27 @@ def test_a_file_that_may_replace_none_leaves_one_that_was_written_meanwhile(tmp_
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"record.json": b"first", "other": b"first"}
 
 
+def test_a_link_that_is_there_already_is_ones_own_and_an_error_is_no_reason_to_replace(tmp_path, monkeypatch):
+    """As of NFS, which asks again where an answer was lost; and where a disk fails."""
+    link = pathlib.Path.hardlink_to
+
+    def twice(path, target):
+        link(path, target)
+        link(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "hardlink_to", twice)
+    write_atomic(tmp_path / "record.json", b"mine", replaces=False)
+    assert (tmp_path / "record.json").read_bytes() == b"mine"
+
+    def failing(path, target):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "hardlink_to", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_atomic(tmp_path / "other.json", b"mine", replaces=False)
+    assert not (tmp_path / "other.json").exists()
+
+
 @pytest.mark.parametrize("name", ["~nobody-of-that-name", "~nobody-of-that-name/results"])
 def test_a_name_that_is_no_users_is_a_folders(name):
     assert in_home(name) == pathlib.Path(name)

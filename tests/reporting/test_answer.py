@@ -152,6 +152,18 @@ def test_a_level_that_is_better_on_average_explains_no_cell_that_is_worse():
     assert re.search(r"Against net=cnn, drop=0: net=cnn, drop=0\.1 \(-[12]\.\d\d \[.*?\]\) is clearly worse", words)
 
 
+def test_one_seed_of_a_damaged_cell_does_not_speak_for_the_five_of_the_others():
+    runs = [synthetic.record({"a": one, "b": two}, seed, 0.9 + NOISE[(seed + place) % 3])
+            for place, (one, two) in enumerate(itertools.product("xy", "uv")) for seed in range(5)
+            if seed == 0 or (one, two) != ("y", "v")]
+    planned = [*runs, *(synthetic.record({"a": "y", "b": "v"}, seed, 0.9) for seed in range(1, 5))]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"], "b": ["u", "v"]}, planned), synthetic.as_read(*runs))
+    assert {margin.contrast.n for margin in found.effects.margins} == {1}
+    words = " ".join(answer.sentences(found))
+    assert "On average" not in words
+    assert re.search(r"Against a=x, b=u: .*a=y, b=u \([+-]\d\.\d\d", words)
+
+
 def test_a_level_without_an_average_is_told_cell_by_cell():
     factors = {"a": ["0", "1", "2"], "b": ["x", "y", "z"]}
     runs = [synthetic.record({"a": one, "b": two}, seed, 0.7 + 0.1 * int(one) + NOISE[(seed + place) % 3])

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from small import small_dataset
 
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, ScheduleConfig
@@ -170,6 +171,24 @@ def test_accumulation_is_not_refused_for_a_backbone_whose_statistics_stay(trains
     with pytest.raises(ValueError, match="have batch norm see each batch alone"):
         train.abstract_init(dataclasses.replace(config, model=dataclasses.replace(
             config.model, hidden=(8,), batch_norm=True)), 4, (32, 32, 3))
+
+
+def test_a_network_of_ones_own_may_call_a_part_with_batch_norm_its_backbone():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        def build(self, num_classes, input_shape, rngs):
+            return Network(rngs)
+
+    class Network(nnx.Module):
+        def __init__(self, rngs):
+            self.backbone, self.last = nnx.BatchNorm(64, rngs=rngs), nnx.Linear(64, 4, rngs=rngs)
+
+        def __call__(self, images):
+            return self.last(self.backbone(images.reshape(len(images), -1)))
+
+    config = dataclasses.replace(PLAIN, model=Config(), optimizer=OptimizerConfig(gradient_accumulation_steps=2))
+    with pytest.raises(ValueError, match="have batch norm see each batch alone"):
+        train.abstract_init(config, 4, (8, 8, 1))
 
 
 def test_classes_count_what_their_weights_say():
