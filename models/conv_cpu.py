@@ -85,12 +85,13 @@ def _backward(geometry, residuals, gradient):
         chunk, winner, gradient = inputs
         gradients = _winograd_gradients if geometry.winograd else _patch_gradients
         change, image_gradient = gradients(chunk, matrix, winner, gradient, geometry)
-        return matrix_gradient + change, image_gradient
+        return matrix_gradient + change.astype(jnp.float32), image_gradient
 
-    # Zeros like the matrix, so that inside shard_map the sum varies over devices from its start, as the kernel does.
+    # Zeros like the matrix, so that inside shard_map the sum varies over devices from its start, as the kernel does;
+    # summed in float32, since a long sum of bfloat16 stops growing.
     matrix_gradient, image_gradient = lax.scan(
-        one_chunk, jnp.zeros_like(matrix), (_in_chunks(images), winner, _in_chunks(gradient)))
-    return _joined(image_gradient), *restore(matrix_gradient)
+        one_chunk, jnp.zeros_like(matrix, jnp.float32), (_in_chunks(images), winner, _in_chunks(gradient)))
+    return _joined(image_gradient), *restore(matrix_gradient.astype(matrix.dtype))
 
 
 _conv_max_pool.defvjp(_forward, _backward)

@@ -84,7 +84,8 @@ class ResNetConfig:
         for stage, filters in enumerate(STAGES):
             for block in range((self.depth - 2) // 6):
                 stride = 2 if stage and not block else 1
-                layers.append(Block(channels, filters * self.width, stride, self, len(layers), rngs))
+                layers.append(Block(channels, filters * self.width, stride, self, len(layers), rngs,
+                                    is_first=not stage and not block))
                 channels = filters * self.width
         if self.pre_activation:
             layers += [BatchNorm(channels), Activation(self.activation)]
@@ -101,8 +102,9 @@ class Block(nnx.Module):
       shortcut: what the input goes through meanwhile; nothing where it keeps its shape or is padded.
     """
 
-    def __init__(self, channels: int, filters: int, stride: int, config: ResNetConfig, index: int, rngs: nnx.Rngs):
-        self.stride, self.filters = stride, filters
+    def __init__(self, channels: int, filters: int, stride: int, config: ResNetConfig, index: int, rngs: nnx.Rngs, *,
+                 is_first: bool):
+        self.stride, self.filters, self.is_first = stride, filters, is_first
         self.pre_activation, self.activation = config.pre_activation, config.activation
         first, second = _conv(channels, filters, stride, config, rngs), _conv(filters, filters, 1, config, rngs)
         between: list[Layer] = [BatchNorm(filters), Activation(config.activation)]
@@ -111,7 +113,8 @@ class Block(nnx.Module):
         self.before: Any = nnx.List(
             [BatchNorm(channels), Activation(config.activation)] if config.pre_activation else [])
         self.branch: Any = nnx.List(
-            [first, *between, second, *([] if config.pre_activation else [BatchNorm(filters)])])
+            [*([Border()] if stride > 1 else []), first, *between, second,
+             *([] if config.pre_activation else [BatchNorm(filters)])])
         self.changes = stride > 1 or channels != filters
         self.shortcut: Any = nnx.List([])
         if self.changes and config.shortcut == "projection":
@@ -121,8 +124,9 @@ class Block(nnx.Module):
     def __call__(self, x: Float[Array, "batch height width channel"], mode: Mode
                  ) -> Float[Array, "batch out_height out_width filter"]:
         entered = _through(self.before, x, mode)
-        # Where the shape changes, what comes out of the first activation is projected; else the input passes as it is.
-        kept = _through(self.shortcut, entered, mode) if len(self.shortcut) else x
+        # Where the shape changes, what comes out of the first activation is projected; the first block takes that as it
+        # is, since it stands behind the first convolution; else the input passes.
+        kept = _through(self.shortcut, entered, mode) if len(self.shortcut) else entered if self.is_first else x
         if self.changes and not len(self.shortcut):
             kept = kept[:, ::self.stride, ::self.stride]
             kept = jnp.pad(kept, ((0, 0), (0, 0), (0, 0), (0, self.filters - kept.shape[-1])))
@@ -139,8 +143,20 @@ class Block(nnx.Module):
         return [*found, Row("add", found[-1].output_shape, 0, 0)]
 
 
+class Border(nnx.Module):
+    """Lays a pixel of zeros around images, so that a stride of two begins where the shortcut's does: at the first."""
+
+    def __call__(self, x: Float[Array, "batch height width channel"], mode: Mode) -> Array:
+        return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+    def rows(self, input_shape: Shape) -> list[Row]:
+        height, width, channels = input_shape
+        return [Row("border", (height + 2, width + 2, channels), 0, 0)]
+
+
 def _conv(channels: int, filters: int, stride: int, config: ResNetConfig, rngs: nnx.Rngs, size: int = 3) -> ConvPool:
-    return ConvPool(channels, filters, size, "same", 1, None, config.initializer, rngs, stride=stride, bias=False)
+    padding = "valid" if size > 1 and stride > 1 else "same"  # behind a `Border`
+    return ConvPool(channels, filters, size, padding, 1, None, config.initializer, rngs, stride=stride, bias=False)
 
 
 def _through(layers: Any, x: Array, mode: Mode) -> Array:

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import math
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,8 @@ _UNSEEN = {"pallas_call", "ffi_call", "custom_call", "tpu_custom_call", "ragged_
            "scaled_matmul_wrapper", "fft", "triangular_solve", "cholesky", "lu", "qr", "svd", "eigh", "eig"}
 _MARK = re.compile(r"layer_call_(\d+)")
 _OUTSIDE = -1  # of every module that is called
+# While one network is traced its classes note their calls, and cohorts are prepared beside each other.
+_TRACING = threading.Lock()
 
 
 def rows(network: Any, input_shape: Shape) -> list[Row]:
@@ -90,7 +93,7 @@ def _trace(network: nnx.Module, input_shape: Shape) -> tuple[list[_Call], Any]:
         with _marked(network, calls):
             return plain.forward(network, images, Mode())
 
-    with convolution.using("as_written"):
+    with _TRACING, convolution.using("as_written"):
         return calls, jax.make_jaxpr(run)(state, jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)).jaxpr
 
 

@@ -107,16 +107,14 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
             watcher.told(hint)
         alike: list[Failure] = []
         with Writing(watcher, finished, launch.folder.record, lambda: bool(stop)) as writing, _Ahead() as ahead:
-            for number, (members, training, following) in enumerate(in_turn(
-                    cohorts, turns or Alone(), lambda: bool(stop))):
+            for members, training, following in in_turn(cohorts, turns or Alone(), lambda: bool(stop)):
                 if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
                 ahead.wait(training)
                 # Not before this one's programs have been chosen: compiling tries kernels out, which would disturb
                 # what is timed.
                 ahead.next = following
-                with memory.Peak(before, is_first=number == 0) as peak:
-                    failure = training.train(members, peak, writing, ahead)
+                failure = training.train(members, memory.Peak(before), writing, ahead)
                 training.trainer.release()
                 alike = _alike(alike, failure)
                 if len(alike) == BROKEN:
@@ -254,28 +252,29 @@ class _Cohort:
             writing.add(member.run, functools.partial(
                 self._recorded, member, chosen.why, started_at, frozenset(waiting), peak.bytes if alone else None))
 
-        while waiting:
-            if self.trainer.stop_requested():
-                raise stopping.StoppedError
-            failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
-            if failure is None:
-                continue
-            fewer = smaller(layout) if failure.status == "oom" else one_by_one(layout)
-            if fewer is None:  # a single run: the failure is its own
-                failures.append(failure)
-                for run_id in self._beyond_hope(list(waiting), failures, begun):
-                    writing.add(waiting[run_id], functools.partial(
-                        self.recorder.failed, waiting.pop(run_id), failure, started_at))
-                    failure = failure.expected()
-                layout = chosen.layout
-            elif failure.status == "oom":
-                self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
-                layout = fewer
-                chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
-                if self.launch.layout is None:  # one that was asked for is this launch's alone
-                    self._keep(chosen, replaces=True)
-            else:
-                layout = fewer
+        with peak:
+            while waiting:
+                if self.trainer.stop_requested():
+                    raise stopping.StoppedError
+                failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
+                if failure is None:
+                    continue
+                fewer = smaller(layout) if failure.status == "oom" else one_by_one(layout)
+                if fewer is None:  # a single run: the failure is its own
+                    failures.append(failure)
+                    for run_id in self._beyond_hope(list(waiting), failures, begun):
+                        writing.add(waiting[run_id], functools.partial(
+                            self.recorder.failed, waiting.pop(run_id), failure, started_at))
+                        failure = failure.expected()
+                    layout = chosen.layout
+                elif failure.status == "oom":
+                    self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
+                    layout = fewer
+                    chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
+                    if self.launch.layout is None:  # one that was asked for is this launch's alone
+                        self._keep(chosen, replaces=True)
+                else:
+                    layout = fewer
         return failures[-1] if failures and not begun.yes else None
 
     def _until_one_fails(self, runs: Sequence[Run], layout: Layout, watcher: Watcher, ended: Callable[[Member], None]
@@ -294,6 +293,7 @@ class _Cohort:
             if member is None:
                 return None
             ended(member)
+            del member  # which holds its programs, and they a copy of the data
 
     def _beyond_hope(self, waiting: Sequence[str], failures: Sequence[Failure], begun: _Begun) -> Sequence[str]:
         """Lists the runs that have failed: the first one that waits, or all if the program they share is what fails."""

@@ -148,7 +148,14 @@ class Programs:
         training = self._threads.submit(self._training)
         if whole:
             self._others  # noqa: B018
-        self._train, self.memory_bytes = training.result()
+        try:
+            self._train, self.memory_bytes = training.result()
+        except BaseException:
+            if whole:  # what comes instead is neither to share memory nor to be timed with what nobody needs
+                for other in self._others:
+                    other.cancel()
+                futures.wait(self._others)
+            raise
         if whole:  # to the end, which would disturb what is timed
             futures.wait(self._others)
         self.compilation.seconds = time.perf_counter() - started

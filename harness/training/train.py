@@ -191,17 +191,20 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
         logits = plain.forward(network, inputs, mode).astype(jnp.float32)
         classes = jax.nn.one_hot(batch.labels, logits.shape[-1])
         targets = optax.smooth_labels(classes, traced["label_smoothing"])
+        if weight_of is not None:  # of two examples that are mixed each has its own
+            targets *= (classes @ weight_of)[:, None]
         losses = optax.softmax_cross_entropy(logits, mix.targets(targets))
-        if weight_of is not None:
-            losses *= mix.targets(classes) @ weight_of
+        left = plain.statistics(network)
+        if config.precision == "bfloat16":  # what is multiplied so; a penalty is of the weights as they are kept
+            nnx.update(network, params, traced["model"])
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
         share = jnp.where(mask, losses, 0).sum() / count + plain.penalty(network) / shards
-        return share, (plain.statistics(network), _sums(logits, batch.labels, mask))
+        return share, (left, _sums(logits, batch.labels, mask))
 
     gradient, (statistics, sums) = jax.grad(objective, has_aux=True)(params)
     if axis_name:
         gradient, sums = lax.psum((gradient, sums), axis_name)
-        statistics = lax.pmean(statistics, axis_name)  # equal on all devices already; the mean says so to shard_map
+        statistics = jax.tree.map(functools.partial(_agreed, axis_name), statistics)
     return update.advance(state, gradient, statistics, config, traced, relative_rate), sums
 
 
@@ -375,6 +378,11 @@ def of_both(state: TrainState, outcome: Callable[[Weights], Any]) -> dict[str, A
 def zeros(function: Callable[..., Any], *arguments: Any) -> Any:
     """Gives zeros in the shape of what a function would give."""
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *arguments))
+
+
+def _agreed(axis_name: str, leaf: Array) -> Array:
+    """Says to shard_map that a value is the same on all devices, which it is already."""
+    return (lax.pmean if jnp.issubdtype(leaf.dtype, jnp.floating) else lax.pmax)(leaf, axis_name)
 
 
 def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:

@@ -234,15 +234,25 @@ class Trainer:
             if not waiting and self.compacts:
                 layout = compacted(layout, len(slots))
             watcher.compiling([member.run for member in slots])
-            before, programs = programs, self.programs(layout, slots[0].run)
+            if is_new := programs is None or programs.layout != layout:
+                programs = None  # nobody holds its copy of the data while the next one comes
+                for member in slots:
+                    member.programs = None
+            programs = self.programs(layout, slots[0].run)
             for member in slots:
                 if member.programs is not programs:
                     _check_same(programs, member)
             self._calls.made(programs.compile_all)
-            watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, programs is not before))
+            watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, is_new))
             ended = self._train_until_one_ends(programs, slots, watcher)
-            slots[:] = [member for member in slots if member.test is None]
-            for member in ended:
+            left = [member for member in slots if member.test is None]
+            if left and not waiting and self.compacts and compacted(layout, len(left)) != layout:
+                # Once the others are recorded, a launch that resumes these lays them out as they are from here on.
+                for member in slots:
+                    self._try_to_save(member, is_last=False)
+            slots[:] = left
+            while ended:  # which is emptied: a member holds its programs
+                member = ended.pop(0)
                 watcher.ended(member.as_ended())
                 yield member
 

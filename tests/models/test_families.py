@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from models import CNNConfig, MLPConfig, Mode, ResNetConfig, ViTConfig, convolution, plain, table
-from models.layers import parameter_count
+from models.layers import ConvPool, parameter_count
 from models.vit import DropPath
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
@@ -169,6 +169,29 @@ def test_a_residual_block_adds_its_input_and_option_a_pads_it():
     x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 16))
     expected = jnp.concatenate([x[:, ::2, ::2], jnp.zeros((2, 4, 4, 16))], -1)
     np.testing.assert_array_equal(block(x, Mode()), expected)
+
+
+@pytest.mark.parametrize("side", [8, 7])
+def test_where_a_block_strides_its_convolutions_see_the_pixels_that_its_shortcut_takes(side):
+    """Kernels that take the pixel in their middle alone; what is added is then what the shortcut has."""
+    block = build(ResNetConfig(depth=8, pre_activation=True, shortcut="projection"), (side, side, 3)).layers[2]
+    middle = jnp.zeros((3, 3, 16, 32)).at[1, 1].set(jnp.eye(16, 32))
+    convs = [layer for layer in (*block.branch, *block.shortcut) if isinstance(layer, ConvPool)]
+    for conv, kernel in zip(convs, (middle, jnp.zeros((3, 3, 32, 32)).at[1, 1].set(jnp.eye(32)),
+                                    jnp.eye(16, 32)[None, None]), strict=True):
+        conv.kernel[...] = kernel
+    x = jax.random.uniform(jax.random.key(0), (2, side, side, 16))
+    scale = (1 + 1e-3) ** -0.5  # of batch norm in evaluation, as it begins
+    kept = jnp.concatenate([x[:, ::2, ::2] * scale, jnp.zeros((2, 4, 4, 16))], -1)
+    np.testing.assert_allclose(block(x, Mode()), kept + kept * scale, rtol=1e-4)
+
+
+def test_the_first_block_passes_on_what_is_normalised_and_activated_and_the_next_its_input():
+    network = build(ResNetConfig(depth=14, pre_activation=True), (8, 8, 3))
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 16))
+    for block, expected in ((network.layers[1], jax.nn.relu(x) * (1 + 1e-3) ** -0.5), (network.layers[2], x)):
+        block.branch[-1].kernel[...] = jnp.zeros((3, 3, 16, 16))
+        np.testing.assert_allclose(block(x, Mode()), expected, rtol=1e-4)
 
 
 def test_attention_is_jaxs_own():

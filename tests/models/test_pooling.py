@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from in_one_program import values_and_gradients
 
-from models import convolution
+from models import conv_cpu, convolution
 from models.convolution import max_pool
 
 
@@ -29,3 +29,14 @@ def test_values_and_gradients_are_those_of_reduce_window_also_at_ties(sides, win
 def test_a_window_of_one_leaves_the_images_as_they_are():
     images = jnp.ones((1, 3, 3, 2))
     assert max_pool(images, 1) is images
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+def test_a_kernels_gradient_in_bfloat16_is_summed_with_all_digits_over_many_chunks(winograd):
+    """A batch of a prime number of images goes one by one; each adds a five hundredth."""
+    def gradient(dtype):
+        images, kernel = jnp.ones((509, 6, 6, 1), dtype), jnp.full((3, 3, 1, 2), 0.5, dtype)
+        return jax.grad(lambda kernel: conv_cpu.conv_max_pool(images, kernel, "same", 1, 2, winograd).sum(
+            dtype=jnp.float32))(kernel)
+
+    np.testing.assert_allclose(gradient(jnp.bfloat16).astype(jnp.float32), gradient(jnp.float32), rtol=0.01)

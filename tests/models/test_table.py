@@ -1,3 +1,6 @@
+import concurrent.futures
+import time
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -99,3 +102,20 @@ def test_the_layers_are_as_they_were_when_their_calls_have_been_noted():
     table.rows(network, (6,))
     assert (dict(vars(nnx.Linear)), nnx.Linear.__call__) == before
     assert not hasattr(network.twice, "_path_in_network")
+
+
+def test_networks_are_traced_one_at_a_time():
+    """As where a cohort is prepared while another is begun: classes note their calls while they are traced."""
+    inside, most = [], []
+
+    class Slow(nnx.Module):
+        def __call__(self, images):
+            inside.append(self)
+            time.sleep(0.1)
+            most.append(len(inside))
+            inside.pop()
+            return images.reshape(len(images), -1)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: table.rows(Slow(), (2, 2, 1)), range(2)))
+    assert max(most) == 1

@@ -10,7 +10,7 @@ HELD = 200 * 2**20  # far above what the tests before this one may give back mea
 
 def test_a_peak_between_two_looks_at_the_process_is_seen():
     gc.collect()
-    with memory.Peak(memory.resident(), is_first=True) as peak:
+    with memory.Peak(memory.resident()) as peak:
         held = np.ones(HELD, np.uint8)
         time.sleep(0.5)
         held = held[:1].copy()
@@ -21,12 +21,20 @@ def test_a_peak_between_two_looks_at_the_process_is_seen():
 
 def test_what_the_process_held_before_is_not_counted():
     held = np.ones(HELD, np.uint8)
-    with memory.Peak(memory.resident(), is_first=True) as peak:
+    with memory.Peak(memory.resident()) as peak:
         time.sleep(0.05)
         assert (peak.bytes or 0) < 0.5 * HELD
     assert held.size == HELD
 
 
 def test_a_process_that_gave_back_more_than_it_took_tells_no_peak():
-    with memory.Peak(memory.resident() + HELD, is_first=True) as peak:
+    with memory.Peak(memory.resident() + HELD) as peak:
         assert peak.bytes is None
+
+
+def test_of_a_device_that_keeps_the_most_of_all_before_what_is_less_tells_nothing(monkeypatch):
+    most = iter([700, 700, 900])
+    monkeypatch.setattr(memory.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(memory, "_of_device", lambda: next(most))
+    with memory.Peak(0) as peak:
+        assert [peak.bytes, peak.bytes] == [None, 900]

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import time
 
 import jax
 import numpy as np
@@ -184,3 +185,21 @@ def test_the_compilation_cache_is_counted(dataset, tmp_path):
     assert (first.compilation.programs, first.compilation.cache_hits, first.compilation.cache_misses) == (1, 0, 1)
     assert (second.compilation.cache_hits, second.compilation.cache_misses) == (1, 0)
     assert (after[0] - before[0], after[1] - before[1]) == (1, 1), "of this thread, which compiled neither of the two"
+
+
+def test_where_the_training_program_does_not_compile_the_others_are_not_left_compiling(monkeypatch):
+    begun, ended = [], []
+
+    def compiled(programs, function, *arguments, **more):
+        begun.append(function)
+        if function is train.train_epoch:
+            raise RuntimeError("no such kernel")
+        time.sleep(0.3)
+        ended.append(function)
+
+    monkeypatch.setattr(Programs, "_compile", compiled)
+    data = small_dataset()
+    start = train.init(MLP, 0, data.num_classes, data.image_shape)
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        Programs(*start, data, Layout(1), whole=True)
+    assert len(ended) == len(begun) - 1

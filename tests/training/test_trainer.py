@@ -1,7 +1,9 @@
 import dataclasses
+import gc
 import re
 import threading
 import time
+import weakref
 
 import jax
 import numpy as np
@@ -233,6 +235,30 @@ def test_a_cohort_is_compacted_when_half_of_it_has_stopped(tmp_path, dataset):
     [alone] = fitted(dataset, chosen[-1:], tmp_path / "alone").values()
     assert int(last.state.epoch) == int(alone.state.epoch) > 3
     np.testing.assert_allclose(last.state.history, alone.state.history, atol=1e-4)
+
+
+def test_before_a_cohort_is_compacted_all_of_it_is_saved_and_its_programs_are_let_go(tmp_path, dataset, monkeypatch):
+    """A launch that is killed after it goes on in the same layout from the same epoch, whatever was recorded."""
+    chosen = runs(stopping_early(2), rates=(1e-30, 2e-30, 0.05))
+    compiled, made = fit.Trainer._compiled, []
+
+    def counted(*arguments, **more):
+        gc.collect()
+        assert not [one for one in made if one() is not None], "the data would be on the device twice"
+        found = compiled(*arguments, **more)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(fit.Trainer, "_compiled", counted)
+    trainer = fit.Trainer(dataset, save_every_s=1e9)
+    training = trainer.fit(chosen, lambda run: tmp_path / run.run_id, Layout(1, members=4), Listener())
+    first = next(training)
+    epoch = int(first.state.epoch)
+    assert [len(list((tmp_path / run.run_id).glob(str(epoch)))) for run in chosen] == [1, 1, 1]
+    del first
+    while next(training, None):
+        pass
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("layout", [Layout(2), Layout(1, members=2)], ids=str)

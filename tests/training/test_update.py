@@ -208,6 +208,41 @@ def test_classes_count_what_their_weights_say():
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), state.weights.params, expected)
 
 
+def test_of_two_examples_that_are_mixed_each_counts_with_its_own_weight():
+    """Where all images are alike, so are what each example adds to the gradient and what any mixture of them does."""
+    def after(mixup):
+        config = dataclasses.replace(PLAIN, batch_size=150, class_weight=(3.0, 0.0, 1.0, 0.5),
+                                     augment=AugmentConfig(mixup=mixup))
+        program, state, traced = train.init(config, 0, DATA.num_classes, DATA.image_shape)
+        alike = train.Examples(np.repeat(DATA.train.images[:1], 150, 0), DATA.train.labels)
+        return jax.jit(functools.partial(train.train_epoch, program))(state, traced, alike, np.int32(1))[0].weights
+
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), after(1.0), after(0.0))
+
+
+def test_a_penalty_is_of_the_weights_as_they_are_kept_whatever_they_are_multiplied_in():
+    def after(strength):
+        config = dataclasses.replace(PLAIN, batch_size=150, precision="bfloat16",
+                                     model=MLPConfig(hidden=(8,), l2_kernel=strength))
+        program, state, traced = train.init(config, 0, DATA.num_classes, DATA.image_shape)
+        epoch = jax.jit(functools.partial(train.train_epoch, program))
+        ended, _ = epoch(state, traced, examples(DATA.train), np.int32(1))
+        [[before], [now]] = ([leaf for leaf in jax.tree.leaves(of.weights.params) if leaf.shape == (64, 8)]
+                             for of in (state, ended))
+        return before, now
+
+    (begun, without), (_, decayed) = after(0.0), after(1e-3)
+    np.testing.assert_allclose(without - decayed, 0.1 * 2 * 1e-3 * begun, atol=1e-7)
+
+
+def test_counts_that_devices_agree_on_stay_whole_numbers():
+    agreed = jax.vmap(functools.partial(train._agreed, "device"), axis_name="device")
+    for given in (np.array([3, 3], np.int32), np.array([0.5, 0.5], np.float32)):
+        found = agreed(given)
+        assert found.dtype == given.dtype
+        np.testing.assert_array_equal(found, given)
+
+
 def test_balanced_classes_count_as_in_scikit_learn():
     from sklearn.utils.class_weight import compute_class_weight
 
