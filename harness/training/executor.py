@@ -161,6 +161,15 @@ class _Ahead:
             if self.next is not None and self.next is not training:
                 self.next.trainer.release()
 
+    def let_go(self) -> bool:
+        """Frees what was prepared, which has data on the devices of the cohort that trains; whether there was any."""
+        if self._preparing is None or self.next is None:
+            return False
+        futures.wait([self._preparing])
+        self._preparing = None
+        self.next.trainer.release()
+        return True
+
 
 def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs]) -> list[str]:
     """Fails where `execute` would before it trains, and trains nothing.
@@ -257,7 +266,7 @@ class _Cohort:
                 if self.trainer.stop_requested():
                     raise stopping.StoppedError
                 failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
-                if failure is None:
+                if failure is None or (failure.status == "oom" and ahead.let_go()):
                     continue
                 fewer = smaller(layout) if failure.status == "oom" else one_by_one(layout)
                 if fewer is None:  # a single run: the failure is its own

@@ -297,3 +297,27 @@ def test_a_run_that_cannot_fit_is_recorded_and_the_sweep_goes_on(folder, monkeyp
         "network=large,seed=0": "oom", "network=large,seed=1": "oom",
         "network=small,seed=0": "done", "network=small,seed=1": "done"}
     assert "needs" in folder.record("network=large,seed=0").message
+
+
+def test_what_is_prepared_for_the_next_cohort_goes_before_this_one_is_made_smaller(folder, monkeypatch):
+    """As on an accelerator, where both hold a copy of the data."""
+    def start(ahead):
+        if ahead.next is not None:
+            ahead._preparing = ahead._thread.submit(ahead.next.prepare)
+
+    epoch, failed = fit.Trainer._train_an_epoch, []
+
+    def short_of_memory(trainer, *arguments):
+        if not failed:
+            failed.append(trainer)
+            raise MemoryError("RESOURCE_EXHAUSTED")
+        return epoch(trainer, *arguments)
+
+    monkeypatch.setattr(executor._Ahead, "start", start)
+    monkeypatch.setattr(fit.Trainer, "_train_an_epoch", short_of_memory)
+    networks = Factor("model.hidden", {"16": (16,), "8": (8,)})
+    execute(folder, dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0, 1)), devices=2)
+    found = folder.records().values()
+    assert [record.status for record in found] == ["done"] * 4
+    assert {record.placement.layouts for record in found} == {("2 devices, one run on each",)}
+    assert not any("out of memory" in record.placement.choice for record in found)
