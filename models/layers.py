@@ -104,7 +104,8 @@ class Flatten(nnx.Module):
 class Dense(nnx.Module):
     """Fully connected layer and its activation; None leaves the scores as they are.
 
-    It has no bias where batch norm follows at once, which has its own.
+    It has no bias where batch norm follows at once, which has its own. Scores are float32 whatever the layers before
+    compute in: with the eight bits of bfloat16, classes would tie.
     """
 
     def __init__(self, inputs: int, units: int, activation: str | None, initializer: str, rngs: nnx.Rngs, *,
@@ -114,7 +115,9 @@ class Dense(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: Array, mode: Mode) -> Array:
-        x = product(x, self.kernel[...])
+        if self.activation is None and self.bias is not None:
+            x = x.astype(jnp.float32)
+        x = product(x, self.kernel[...].astype(x.dtype))
         x = x if self.bias is None else x + self.bias[...]
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 

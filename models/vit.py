@@ -91,7 +91,7 @@ class VisionTransformer(nnx.Module):
         x = x if self.dropout is None else self.dropout(x, mode)
         for block in self.blocks:
             x = block(x, mode)
-        return self.classifier(self.norm(x)[:, 0])
+        return self.classifier(self.norm(x)[:, 0].astype(jnp.float32))  # as all scores are
 
 
 class Patches(nnx.Module):

@@ -194,6 +194,19 @@ def test_the_first_block_passes_on_what_is_normalised_and_activated_and_the_next
         np.testing.assert_allclose(block(x, Mode()), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("config", [
+    MLPConfig(hidden=(8,)), CNNConfig(filters=(4,)), ResNetConfig(depth=8), ViTConfig(dim=8, depth=1, heads=2)],
+    ids=str)
+def test_scores_have_all_digits_where_the_network_computes_in_bfloat16(config):
+    network = build(config, (8, 8, 3))
+    graph, state = nnx.split(network)
+    half = nnx.merge(graph, jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf,
+                                         state))
+    scores = half(jnp.ones((2, 8, 8, 3), jnp.bfloat16), Mode())
+    assert scores.dtype == jnp.float32
+    assert (scores != scores.astype(jnp.bfloat16)).any()
+
+
 def test_attention_is_jaxs_own():
     network = build(SMALL[5][0], (8, 8, 3))
     attention = network.blocks[0].attention
