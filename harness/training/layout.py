@@ -153,15 +153,18 @@ class Choices:
         return [dataclasses.replace(simple, members=number) for number in (*members, most) if number > 1]
 
 
-def smaller(layout: Layout) -> Layout | None:
-    """Gives the next layout that needs less memory; None if a single run is left whose data is streamed.
+def smaller(layout: Layout, *, one_memory: bool = True) -> Layout | None:
+    """Gives the next layout that needs less memory; None if a device has a single run left whose data is streamed.
 
     Streaming comes last: what fits trains from memory without waiting for the host, and where fewer runs at once make
     room for the data that costs less than sending it anew in every epoch.
+
+    Args:
+      one_memory: whether all devices share one, as a CPU's do; else fewer of them make no more room on any.
     """
     if layout.members > 1:
         return _halved(layout)
-    if layout.runs > 1:  # on a CPU all devices share one memory
+    if layout.runs > 1 and one_memory:
         return dataclasses.replace(layout, runs=layout.runs // 2)
     return None if layout.streamed else dataclasses.replace(layout, streamed=True)
 

@@ -47,6 +47,14 @@ def test_smaller_ends_at_a_single_run_whose_data_is_streamed():
     assert seen == [(2, 5, False), (2, 2, False), (2, 1, False), (1, 1, False), (1, 1, True)]
 
 
+def test_devices_with_a_memory_each_stay_in_use():
+    layout, seen = Layout(4, members=2), []
+    while layout is not None:
+        seen.append((layout.runs, layout.members, layout.streamed))
+        layout = smaller(layout, one_memory=False)
+    assert seen == [(4, 2, False), (4, 1, False), (4, 1, True)]
+
+
 def test_what_is_streamed_stays_so():
     assert smaller(Layout(2, members=4, streamed=True)) == Layout(2, members=2, streamed=True)
     assert compacted(Layout(1, members=4, streamed=True), 1) == Layout(1, streamed=True)
