@@ -1,5 +1,7 @@
 """Which examples a batch holds, where each of them stands, and the randomness that follows from that."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -55,3 +57,9 @@ def places(size: int, axis_name: str | None) -> UInt32[Array, " batch"]:
 def scaled(images: Array) -> Array:
     """Scales pixels to [0, 1]."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images  # features are as they are
+
+
+def agreed(values: Any, axis_name: str) -> Any:
+    """Says to shard_map that values are the same on all devices, which they are already; whole numbers stay such."""
+    return jax.tree.map(lambda leaf: (lax.pmean if jnp.issubdtype(leaf.dtype, jnp.floating) else lax.pmax)(
+        leaf, axis_name), values)

@@ -48,9 +48,9 @@ NUMERICS: dict[str, Any] = {
 }
 # The harness's own part in what a run's numbers are, beside the networks and the specs; a hash of it is in each record.
 TRAINING = ("data/features", "training/augmentation", "training/batches", "training/budget", "training/chunks",
-            "training/class_weights",
-            "training/optimizer", "training/programs", "training/schedule", "training/state", "training/streamed",
-            "training/train", "training/trainer", "training/update")
+            "training/class_weights", "training/member", "training/optimizer", "training/programs",
+            "training/schedule", "training/state", "training/streamed", "training/train", "training/trainer",
+            "training/update")
 SPECS = ("augmentation", "recipes", "spec")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from concurrent import futures
 from typing import Any
 
 import jax
@@ -20,10 +19,12 @@ from harness.records.folder import CHOSEN_AGAIN
 from harness.records.reading import FormError
 from harness.records.record import LAYOUT_GIVEN
 from harness.training import cohort, cost, environment, memory, probe, processes, stopping
+from harness.training.ahead import Ahead
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, one_by_one, smaller
+from harness.training.member import Member
 from harness.training.recording import Recorder, now
-from harness.training.trainer import Member, Trainer
+from harness.training.trainer import Trainer
 from harness.training.turns import Alone, Turns, in_turn
 from harness.training.watcher import Audience, Epoch, Watcher
 from harness.training.writing import Writing
@@ -106,7 +107,7 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
         for hint in dict.fromkeys(filter(None, hints)):
             watcher.told(hint)
         alike: list[Failure] = []
-        with Writing(watcher, finished, launch.folder.record, lambda: bool(stop)) as writing, _Ahead() as ahead:
+        with Writing(watcher, finished, launch.folder.record, lambda: bool(stop)) as writing, Ahead() as ahead:
             for members, training, following in in_turn(cohorts, turns or Alone(), lambda: bool(stop)):
                 if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
@@ -115,7 +116,7 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
                 # what is timed.
                 ahead.next = following
                 failure = training.train(members, memory.Peak(before), writing, ahead)
-                training.trainer.release()
+                training.release()
                 alike = _alike(alike, failure)
                 if len(alike) == BROKEN:
                     raise BrokenError(f"{BROKEN} cohorts in a row failed alike before their first step, the last with: "
@@ -128,47 +129,6 @@ def _alike(before: Sequence[Failure], failure: Failure | None) -> list[Failure]:
     if failure is None or failure.status == "oom":
         return []
     return [*before, failure] if before and before[-1].place == failure.place else [failure]
-
-
-class _Ahead:
-    """Compiles for the next cohort while one trains, where training leaves the processor free."""
-
-    def __init__(self) -> None:
-        self._thread = futures.ThreadPoolExecutor(1, "ahead")
-        self._preparing: futures.Future[None] | None = None
-        self.next: _Cohort | None = None
-
-    def __enter__(self) -> "_Ahead":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._thread.shutdown(wait=kind is not stopping.StoppedError, cancel_futures=True)
-
-    def start(self) -> None:
-        """Compiles for the next cohort from now on."""
-        if self.next is not None and jax.default_backend() != "cpu":
-            self._preparing = self._thread.submit(self.next.prepare)
-
-    def wait(self, training: "_Cohort") -> None:
-        """Waits for what is being prepared; what goes wrong with it will again, when its turn has come.
-
-        Args:
-          training: the cohort that trains now; where another launch has taken the one prepared for, that is let go.
-        """
-        if self._preparing is not None:
-            futures.wait([self._preparing])
-            self._preparing = None
-            if self.next is not None and self.next is not training:
-                self.next.trainer.release()
-
-    def let_go(self) -> bool:
-        """Frees what was prepared, which has data on the devices of the cohort that trains; whether there was any."""
-        if self._preparing is None or self.next is None:
-            return False
-        futures.wait([self._preparing])
-        self._preparing = None
-        self.next.trainer.release()
-        return True
 
 
 def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs]) -> list[str]:
@@ -239,7 +199,11 @@ class _Cohort:
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
 
-    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: Writing, ahead: _Ahead) -> Failure | None:
+    def release(self) -> None:
+        """Frees what is compiled, and the data on the devices."""
+        self.trainer.release()
+
+    def train(self, runs: Sequence[Run], peak: memory.Peak, writing: Writing, ahead: Ahead) -> Failure | None:
         """Trains runs as many at once as is fastest, fewer if memory runs out, one by one if something else fails.
 
         Whatever keeps one from being trained becomes its record, and the others train.

@@ -16,8 +16,8 @@ from harness.data.inputs import Inputs
 from harness.records import configs, write_atomic
 from harness.training import budget, cost, exhibits, keeping, processes, train
 from harness.training.failure import Failure
+from harness.training.member import Member
 from harness.training.programs import Programs
-from harness.training.trainer import Member
 from models import plain
 
 TRACEBACK = "traceback.txt"

@@ -92,9 +92,9 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     network = plain.built(config.model, num_classes, input_shape, streams(seed), **given)
     graph, params, statistics, in_model, drawn = plain.split(network)
     class_weights.check(config, num_classes)
-    learned = [path for path, _ in nnx.to_flat_state(statistics)
-               if not (isinstance(config.model, models.TransferConfig) and is_backbone(path))]
-    optimizer.check(config.optimizer, has_statistics=bool(learned))
+    transfers = isinstance(config.model, models.TransferConfig)
+    optimizer.check(config.optimizer, has_statistics=any(
+        not (transfers and is_backbone(path)) for path, _ in nnx.to_flat_state(statistics)))
     traced: dict[str, Any] = {
         "model": in_model, **jax.tree.map(jnp.float32, optimizer.traced_values(config.optimizer)),
         "label_smoothing": jnp.float32(config.label_smoothing), "mixup": jnp.float32(config.augment.mixup),
@@ -194,17 +194,15 @@ def train_step(program: Program, state: TrainState, traced: Any, batch: Examples
         if weight_of is not None:  # of two examples that are mixed each has its own
             targets *= (classes @ weight_of)[:, None]
         losses = optax.softmax_cross_entropy(logits, mix.targets(targets))
-        left = plain.statistics(network)
-        if config.precision == "bfloat16":  # what is multiplied so; a penalty is of the weights as they are kept
-            nnx.update(network, params, traced["model"])
+        nnx.update(network, params)  # as they are kept, with all their digits, they are penalized
         # A share of the mean over all devices, so that the shares and their gradients add up to the whole.
         share = jnp.where(mask, losses, 0).sum() / count + plain.penalty(network) / shards
-        return share, (left, _sums(logits, batch.labels, mask))
+        return share, (plain.statistics(network), _sums(logits, batch.labels, mask))
 
     gradient, (statistics, sums) = jax.grad(objective, has_aux=True)(params)
     if axis_name:
         gradient, sums = lax.psum((gradient, sums), axis_name)
-        statistics = jax.tree.map(functools.partial(_agreed, axis_name), statistics)
+        statistics = batches.agreed(statistics, axis_name)
     return update.advance(state, gradient, statistics, config, traced, relative_rate), sums
 
 
@@ -281,7 +279,7 @@ def end_validated_epoch(program: Program, state: TrainState, trained: Sums, vali
 
     def ended(state: TrainState) -> tuple[TrainState, Sums]:
         sums = validated(state)
-        row = jnp.stack([*_means(trained), *_means(sums)])
+        row = jnp.stack([total / of.examples for of in (trained, sums) for total in (of.loss, of.correct)])
         history = state.history.at[state.epoch].set(row)
         epoch = state.epoch + 1
         value = row[HISTORY.index(monitor)] * (-1 if monitor.endswith("loss") else 1)
@@ -380,11 +378,6 @@ def zeros(function: Callable[..., Any], *arguments: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *arguments))
 
 
-def _agreed(axis_name: str, leaf: Array) -> Array:
-    """Says to shard_map that a value is the same on all devices, which it is already."""
-    return (lax.pmean if jnp.issubdtype(leaf.dtype, jnp.floating) else lax.pmax)(leaf, axis_name)
-
-
 def _cast(weights: Weights, in_model: Any, precision: str) -> tuple[Weights, Any]:
     """Casts the parameters that are multiplied; running statistics and traced values keep their range in float32."""
     params = jax.tree.map(lambda leaf: leaf.astype(number_type(precision)), weights.params)
@@ -402,7 +395,3 @@ def _rank(logits: Array, labels: Array) -> Array:
     own = jnp.take_along_axis(logits, labels[:, None], -1)
     before = (logits > own) | ((logits == own) & (jnp.arange(logits.shape[-1]) < labels[:, None]))
     return before.sum(-1)
-
-
-def _means(sums: Sums) -> tuple[Array, Array]:
-    return sums.loss / sums.examples, sums.correct / sums.examples

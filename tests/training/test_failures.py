@@ -19,6 +19,7 @@ from harness.progress import dry_run
 from harness.records.folder import read_record
 from harness.training import checkpoint, cost, estimate, executor, probe, stopping, train, writing
 from harness.training import trainer as fit
+from harness.training.ahead import Ahead
 from harness.training.layout import Layout
 from harness.training.programs import Programs, split_bytes
 from harness.training.watcher import Watcher
@@ -313,7 +314,7 @@ def test_what_is_prepared_for_the_next_cohort_goes_before_this_one_is_made_small
             raise MemoryError("RESOURCE_EXHAUSTED")
         return epoch(trainer, *arguments)
 
-    monkeypatch.setattr(executor._Ahead, "start", start)
+    monkeypatch.setattr(Ahead, "start", start)
     monkeypatch.setattr(fit.Trainer, "_train_an_epoch", short_of_memory)
     networks = Factor("model.hidden", {"16": (16,), "8": (8,)})
     execute(folder, dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0, 1)), devices=2)

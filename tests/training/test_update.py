@@ -9,7 +9,7 @@ from flax import nnx
 from small import small_dataset
 
 from ablations.spec import AugmentConfig, OptimizerConfig, RunConfig, ScheduleConfig
-from harness.training import cost, schedule, train, update
+from harness.training import batches, cost, schedule, train, update
 from models import CNNConfig, MLPConfig, TransferConfig
 
 PLAIN = RunConfig(dataset="small", model=MLPConfig(hidden=(8,)), batch_size=50, epochs=2, validation_size=40,
@@ -236,7 +236,7 @@ def test_a_penalty_is_of_the_weights_as_they_are_kept_whatever_they_are_multipli
 
 
 def test_counts_that_devices_agree_on_stay_whole_numbers():
-    agreed = jax.vmap(functools.partial(train._agreed, "device"), axis_name="device")
+    agreed = jax.vmap(lambda leaf: batches.agreed(leaf, "device"), axis_name="device")
     for given in (np.array([3, 3], np.int32), np.array([0.5, 0.5], np.float32)):
         found = agreed(given)
         assert found.dtype == given.dtype
