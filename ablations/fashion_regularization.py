@@ -1,6 +1,7 @@
 """Do batch norm, dropout and L2 help a small CNN on Fashion-MNIST, and do batch norm and dropout add up?
 
-Run: python -m harness.run --ablation=fashion_regularization      Cost: 25 runs of 6 to 17 min, AMD EPYC, 2 cores
+Run: python -m harness.run --ablation=fashion_regularization      Cost: 25 runs of 9 to 19 min, two at a time, Intel
+Xeon, 2 cores
 """
 
 from ablations import sources

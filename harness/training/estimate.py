@@ -199,11 +199,20 @@ def _macs(config: RunConfig, cost: records.Cost | None) -> int:
 
 
 def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> Speed | None:
-    """Finds the recorded run of the family whose network is nearest in MACs; of equals, in batch size."""
+    """Finds the recorded run of the family whose network is nearest in MACs; of equals, in batch size.
+
+    Of several that are alike it is the one in the middle: other work may have run beside some.
+    """
     family = _family(type(config.model).__name__, reads_features=inputs.reads_features(config))
     macs = _macs(config, cost)
-    return min((speed for speed in known if speed.family == family), default=None, key=lambda speed: (
-        abs(math.log(speed.macs / macs)), abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs))
+
+    def distance(speed: Speed) -> tuple[float, float, int]:
+        return (abs(math.log(speed.macs / macs)), abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs)
+
+    of_family = [speed for speed in known if speed.family == family]
+    least = min(map(distance, of_family), default=None)
+    alike = sorted((speed for speed in of_family if distance(speed) == least), key=lambda speed: speed.example_s)
+    return alike[(len(alike) - 1) // 2] if alike else None
 
 
 def _wall_s(run: Run, data: Dataset, cost: records.Cost | None, speed: Speed, members: int) -> float:

@@ -79,7 +79,7 @@ def foretold(name):
     images = Dataset(name=runs[0].config.dataset, train=split(55_000), validation=split(5_000), test=split(10_000),
                      class_names=tuple("abcdefghij"), fingerprint="", pixels="", official=True, warnings=(), source="")
     found = {inputs.key(run.config): inputs.Inputs(images) for run in runs}
-    device = "AMD EPYC, 2 cores"
+    device = "Intel(R) Xeon(R) Processor, 2 cores"
     estimate = estimates.sweep(runs, found, cost.measure_all(runs, found), estimates.speeds([ROOT / "results"], device),
                                keeps=True)
     console = Console(file=io.StringIO(), width=80)

@@ -116,3 +116,9 @@ def test_a_checkpoint_takes_about_the_disk_that_is_estimated(tmp_path, model):
     taken = sum(path.stat().st_size for path in tmp_path.rglob("*"))
     told = sweep(cost.measure_all([run], found([run])), runs=[run]).disk_bytes
     assert taken < told < 2 * taken + 100_000, "a record is in it too, of at most 100 kB here"
+
+
+def test_of_records_that_are_alike_the_one_in_the_middle_tells_the_speed(costs):
+    macs = costs[RUNS[0].run_id].macs_per_example
+    alike = [speed(macs, example_s=seconds) for seconds in (9e-3, 1e-3, 1.1e-3)]
+    assert sweep(costs, *alike).wall_s == sweep(costs, alike[2]).wall_s
