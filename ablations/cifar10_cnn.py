@@ -1,7 +1,7 @@
 """What does dropout 0.3 do for a one-block CNN of 4.2 million parameters on CIFAR-10?
 
 The source trains it for 30 epochs at batch 32 and claims 88.48 % ("of the model", beside training) and 69.39 % (test).
-Run: python -m harness.run --ablation=cifar10_cnn      Cost: 6 runs, not measured yet
+Run: python -m harness.run --ablation=cifar10_cnn      Cost: 6 runs of 7 to 16 min, Intel Xeon, 2 cores
 """
 
 from ablations import sources
