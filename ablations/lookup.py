@@ -114,6 +114,8 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
       SpecError: if a setting does not fit, or there are too many for a name.
     """
     ablation, overrides = study.ablation, dict(settings)
+    if trial.FIELD in overrides:
+        trial.check(overrides[trial.FIELD])
     # Where the ablation gives a number of steps, that would count for more.
     if "epochs" in overrides and "steps" not in ablation.varied and any(
             run.config.steps is not None for run in ablation.runs()):
@@ -126,8 +128,6 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
                         "name it with --ablation=FILE.py")
     made = {path: value for path, value in overrides.items() if path != trial.FIELD}
     ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **made})
-    if trial.FIELD in overrides:
-        trial.check(overrides[trial.FIELD])
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
 
 

@@ -112,6 +112,8 @@ def _sharing_seeds(there: dict[Cell, Seeds], factors: Mapping[str, Sequence[str]
     everywhere, kept = set[int]().union(*there.values()), dict(there)
     while len(everywhere.intersection(*kept.values())) < 2 <= len(everywhere):
         del kept[min(kept, key=lambda cell: len(kept[cell]))]
+    if len(kept) == len(there):
+        return there
     return kept if kept and _margins(factors, kept, matched=True) else there
 
 

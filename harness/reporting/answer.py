@@ -56,13 +56,14 @@ def found(summary: Summary) -> list[str]:
 def _told(summary: Summary) -> tuple[list[str], bool]:
     """Says which factors are told on average, and whether cells are told one by one."""
     effects = summary.effects or Effects()
-    depend = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
+    # On average nothing is told of factors that depend on each other.
+    apart = {part[0] for one in effects.together if is_clear(one.contrast) for part in one.parts}
     # Averages are against reference levels, not against a baseline that a reader has chosen.
-    # Of the one seed that a damaged cell has, averages would tell less than the other cells' own.
+    # Nor of the one seed that a damaged cell has, which tells less than the other cells' own.
     least = min(2, max((test.n for test in summary.verdict.against.values()), default=0))
-    depend |= {margin.factor for margin in effects.margins if margin.contrast.n < least}
+    apart |= {margin.factor for margin in effects.margins if margin.contrast.n < least}
     averaged = [factor for factor in dict.fromkeys(margin.factor for margin in effects.margins)
-                if factor not in depend and summary.view.baseline is None]
+                if factor not in apart and summary.view.baseline is None]
     known = {(margin.factor, margin.level): _side(margin.contrast) for margin in effects.margins}
     # What single cells show plainly, averages may be too noisy to tell, as where a level fails to train.
     hidden = any(not any(known.get(label) == _side(summary.verdict.against[cell]) for label in _changed(cell, summary))
