@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ablations import (
     cifar10_cnn,
     cifar10_cnn_best,
+    cifar10_fast,
     cifar10_finetune,
     cifar10_mlp_vs_cnn,
     cifar10_transfer,
@@ -48,6 +49,7 @@ ABLATIONS: dict[str, Ablation] = {
     "cifar10_mlp_vs_cnn": cifar10_mlp_vs_cnn.ABLATION,
     "cifar10_cnn": cifar10_cnn.ABLATION,
     "cifar10_cnn_best": cifar10_cnn_best.ABLATION,
+    "cifar10_fast": cifar10_fast.ABLATION,
     "cifar10_transfer": cifar10_transfer.ABLATION,
     "cifar10_transfer_best": cifar10_transfer_best.ABLATION,
     "cifar10_transfer_head": cifar10_transfer_head.ABLATION,

@@ -145,6 +145,24 @@ def test_one_cell_far_off_does_not_flatten_the_others():
     assert {"◀ 10.5", "◀ -69.6"} <= set(texts(left.figure))
 
 
+@pytest.mark.parametrize("means", [[0.9], [0.9, 0.905]])
+def test_every_seed_is_in_view_however_narrow_the_interval(means):
+    summary, accuracies = made_up(means, seeds=25)
+    left = plots_cells.effects(summary, accuracies).axes[0]
+    low, high = left.get_xlim()
+    values = [100 * value for of_cell in accuracies.values() for value in of_cell]
+    assert low < min(values) < max(values) < high
+    assert not any("▶" in text or "◀" in text for text in texts(left.figure))
+
+
+def test_a_seed_far_off_is_an_arrow_with_its_figure():
+    summary, accuracies = made_up([0.9, 0.905], seeds=25)
+    accuracies |= {summary.rows[0].cell: [0.1, *[0.9] * 24]}
+    left = plots_cells.effects(summary, accuracies).axes[0]
+    assert left.get_xlim()[0] > 80
+    assert "◀ 10.0" in texts(left.figure)
+
+
 @pytest.mark.parametrize("cells", [1, 60, 90])
 def test_effects_show_every_cell_up_to_a_limit_and_then_the_highest(cells):
     summary, accuracies = made_up([0.7 + 0.001 * place for place in range(cells)])

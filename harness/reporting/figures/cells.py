@@ -45,9 +45,10 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
     figure = Figure(figsize=(max(6.0, 0.3 + fonts.widest(names, _SIZE) + _PANEL * number), 1.3 + 0.27 * len(rows)),
                     layout="constrained")
     panels = figure.subplots(1, number, sharey=True, squeeze=False)[0]
+    seeds = [[100 * value for value in accuracies.get(row.cell, ())] for row in rows]
     for place, row in enumerate(rows):
-        seeds = [100 * value for value in accuracies.get(row.cell, ())]
-        panels[0].plot(seeds, [place + 0.22] * len(seeds), linestyle="none", marker="|", color="#666666", markersize=5)
+        panels[0].plot(seeds[place], [place + 0.22] * len(seeds[place]), linestyle="none", marker="|", color="#666666",
+                       markersize=5)
         _interval(panels[0], place, row.test_accuracy, STYLES[0] | {"markersize": 5})
         if not row.runs["done"]:
             panels[0].text(0.01, place, "no done run", transform=panels[0].get_yaxis_transform(), va="center",
@@ -61,7 +62,7 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
     panels[0].set_yticks(range(len(rows)), names)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     panels[0].set_xlabel("test accuracy (%)")
-    _zoom(panels[0], [row.test_accuracy for row in rows])
+    _zoom(panels[0], [row.test_accuracy for row in rows], seeds)
     if with_difference:
         panels[1].axvline(0, zorder=0, **REFERENCE)
         panels[1].set_xlabel("difference from the baseline (percentage points)")
@@ -81,10 +82,12 @@ def _interval(axes: Any, place: int, estimate: Estimate, style: Mapping[str, Any
     axes.plot([100 * estimate.mean], [place], **(dict(style) | {"linestyle": "none"}))
 
 
-def _zoom(axes: Any, estimates: Sequence[Estimate], reference: float | None = None) -> None:
-    """Keeps a cell far off from flattening all others: beyond the axis it is an arrow with its figure.
+def _zoom(axes: Any, estimates: Sequence[Estimate], seeds: Sequence[Sequence[float]] = (),
+          reference: float | None = None) -> None:
+    """Keeps a cell or a seed far off from flattening all others: beyond the axis they are arrows.
 
     Args:
+      seeds: what is behind each estimate, in percent.
       reference: a value that stays in view.
     """
     means = np.array([100 * estimate.mean for estimate in estimates if estimate.mean is not None])
@@ -101,17 +104,29 @@ def _zoom(axes: Any, estimates: Sequence[Estimate], reference: float | None = No
         left, right = middle - reach, middle + reach
     kept = means[(means >= left) & (means <= right)]
     ends = [100 * end for estimate in estimates for end in (estimate.low, estimate.high) if end is not None]
-    left = max(left, min([*ends, *kept]) - 0.2)
-    right = min(right, max([*ends, *kept]) + 0.2)
+    near = [seed for values in seeds for seed in values if abs(seed - middle) <= 2 * reach]
+    left, right = max(left, min([*ends, *kept]) - 0.2), min(right, max([*ends, *kept]) + 0.2)
+    if near:
+        left, right = min(left, min(near) - 0.2), max(right, max(near) + 0.2)
     if reference is not None:
         left = min(left, reference - 0.05 * (right - reference))
         right = max(right, reference + 0.05 * (reference - left))
     axes.set_xlim(left, right)
     for place, estimate in enumerate(estimates):
-        if estimate.mean is None or left <= 100 * estimate.mean <= right:
+        if estimate.mean is None:
             continue
-        is_left = 100 * estimate.mean < left
-        axes.text(0.01 if is_left else 0.99, place, f"◀ {100 * estimate.mean:.1f}" if is_left
-                  else f"{100 * estimate.mean:.1f} ▶", transform=axes.get_yaxis_transform(), va="center",
-                  ha="left" if is_left else "right", color="#D55E00", zorder=5,
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+        if not left <= 100 * estimate.mean <= right:
+            _arrow(axes, place, 100 * estimate.mean, is_left=100 * estimate.mean < left, color="#D55E00")
+            continue
+        values = seeds[place] if seeds else ()
+        for beyond, is_left in (([value for value in values if value < left], True),
+                                ([value for value in values if value > right], False)):
+            if beyond:
+                _arrow(axes, place + 0.3, min(beyond) if is_left else max(beyond), is_left=is_left, color="#666666",
+                       fontsize=6)
+
+
+def _arrow(axes: Any, place: float, value: float, *, is_left: bool, **style: Any) -> None:
+    axes.text(0.01 if is_left else 0.99, place, f"◀ {value:.1f}" if is_left else f"{value:.1f} ▶",
+              transform=axes.get_yaxis_transform(), va="center", ha="left" if is_left else "right", zorder=5,
+              bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **style)

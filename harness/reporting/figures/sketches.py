@@ -81,12 +81,14 @@ def _effects(material: Material) -> Sketch | str:
     text = "; ".join(f"{short(row.label, 60)} {100 * (row.difference.mean or 0.0):+.2f}" for row in sure[:8])
     accuracies = {cell: [material.accuracy(run) for run in runs]
                   for cell, runs in material.done.items()}
+    compared = any(row.difference.n for row in material.summary.rows)
+    clear = f"Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else "No single difference is clear."
+    right = f"Right: difference from the baseline in percentage points; a dot is filled where it is clear. {clear} "
     return Sketch(
-        "accuracy per cell and difference from the baseline",
-        "Left: test accuracy of each cell, mean (dot) and 95 % interval (line), its seeds (ticks below), and the "
-        "baseline's mean (grey). Right: difference from the baseline in percentage points; a dot is filled where "
-        "the difference is clear. A cell far off is an arrow with its figure, and intervals are cut at the frame."
-        + (f" Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else " No single difference is clear.")
+        "accuracy per cell" + (" and difference from the baseline" if compared else ""),
+        f"{'Left: test' if compared else 'Test'} accuracy of each cell, mean (dot) and 95 % interval (line), its seeds "
+        "(ticks below), and the baseline's mean (grey). " + (right if compared else "")
+        + "A cell or a seed far off is an arrow with its figure, and intervals are cut at the frame."
         + (f" Drawn are the baseline and the highest of {cells} cells." if len(drawn) < cells else ""),
         lambda: plots_cells.effects(material.summary, accuracies))
 
