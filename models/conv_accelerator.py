@@ -119,7 +119,8 @@ def _elementwise_forward(padded, kernel, stride, window):
     top, winner = highest([
         sum(pixel * weights for pixel, weights in zip(_pixels(corner), matrix, strict=True))
         for corner in _corner_slices(padded, len(kernel), stride, window)])
-    return top.astype(kernel.dtype), (padded, kernel, winner)
+    # Without the barrier a GPU computes all of this again in the backward pass, so as not to keep a byte per result.
+    return top.astype(kernel.dtype), (padded, kernel, lax.optimization_barrier(winner))
 
 
 def _elementwise_backward(stride, window, residuals, gradient):

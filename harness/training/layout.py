@@ -7,6 +7,9 @@ from typing import Literal, get_args
 from ablations.spec import SpecError
 from models.convolution import Form
 
+# A gain below this would be lost again by what several devices to a run cost.
+_IDLE = 1.1
+
 Parallel = Literal["jit", "pmap"]
 Matrices = Literal["XLA", "YNNPACK"]
 
@@ -128,10 +131,31 @@ class Choices:
     def alternatives(self) -> list[list[Layout]]:
         """Lists what may be faster than the simplest, in lines to be followed as long as each beats the one before."""
         simple = self.simplest()
-        spare = self.devices // simple.runs
+        # What XLA computes with threads of its own uses a CPU's idle cores too.
+        one = [dataclasses.replace(simple, runs=1)] if self._is_shorter(1, self._turns(simple.runs)) else []
+        return [[] if self.whole_batches else self._by_split_batches(simple), one, self._by_members(simple)]
+
+    def _by_split_batches(self, simple: Layout) -> list[Layout]:
+        """Lists layouts with several devices to a run, where some would be idle else.
+
+        Of three runs on two devices the last one leaves a device idle, unless each run has both.
+        """
+        spare, turns = self.devices // simple.runs, self._turns(simple.runs)
+        split = [dataclasses.replace(simple, data=spare)] if spare > 1 else []
+        for runs in range(simple.runs - 1, 0, -1):
+            if self._is_shorter(runs, turns):
+                split.append(dataclasses.replace(simple, runs=runs, data=self.devices // runs))
+                turns = self._turns(runs)
         # A pmap has one axis: several runs that also split their batches need two.
-        split = spare > 1 and not self.whole_batches and (self.parallel == "jit" or simple.runs == 1)
-        return [[dataclasses.replace(simple, data=spare)] if split else [], self._by_members(simple)]
+        return [layout for layout in split if self.parallel == "jit" or layout.runs == 1]
+
+    def _turns(self, runs: int) -> float:
+        """Counts the turns in which all train, so many at a time, each as long as one run's on a single device."""
+        return -(-self.cohort // runs) / (self.devices // runs)
+
+    def _is_shorter(self, runs: int, turns: float) -> bool:
+        """Whether fewer runs at a time, each on more of a CPU's devices, would leave these idle for so much less."""
+        return not self.accelerator and self.devices % runs == 0 and _IDLE * self._turns(runs) < turns
 
     def variants(self, layout: Layout) -> list[Layout]:
         """Lists other ways to compute the same in a layout, each by itself.

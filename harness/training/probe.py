@@ -51,7 +51,7 @@ def kept(stored: Any) -> Choice:
 def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
            variants: Callable[[Layout], Sequence[Layout]], build: Callable[[Layout], Programs],
            seconds_per_step: Callable[[Programs], float], runs: int, epochs: int) -> tuple[Choice, Programs | None]:
-    """Times layouts and takes the one that trains the most steps of all its runs per second.
+    """Times layouts and takes the one that trains the most steps of all runs per second, idle slots counted.
 
     Args:
       simplest: taken unless another is faster by `MARGIN`.
@@ -73,22 +73,25 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
         if not is_out_of_memory(error):
             raise
         return Choice(simplest, "not probed: the simplest layout needs too much memory"), None
-    rounds = -(-runs // simplest.slots)
-    expected_s = step_s * (best.config.steps or best.steps_per_epoch * epochs) * rounds
+    expected_s = step_s * (best.config.steps or best.steps_per_epoch * epochs) * -(-runs // simplest.slots)
     if expected_s < max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds):
         return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
-    rate = simplest.slots / step_s
+
+    def per_second(layout: Layout, step_s: float) -> float:
+        return runs / (-(-runs // layout.slots) * step_s)
+
+    rate = per_second(simplest, step_s)
     measured, once = {simplest: rate}, set[Layout]()
     for line in (*alternatives, None):
         for layout in variants(best.layout) if line is None else line:
             try:
                 candidate = build(layout)
-                rates = [layout.slots / seconds_per_step(candidate)]
+                rates = [per_second(layout, seconds_per_step(candidate))]
                 measured[layout] = rates[0]
                 if rates[0] >= rate * MARGIN:  # unless other work ran beside: both are timed once more
                     once.add(layout)
-                    rate = measured[best.layout] = max(rate, best.layout.slots / seconds_per_step(best))
-                    rates.append(layout.slots / seconds_per_step(candidate))
+                    rate = measured[best.layout] = max(rate, per_second(best.layout, seconds_per_step(best)))
+                    rates.append(per_second(layout, seconds_per_step(candidate)))
                     once.remove(layout)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not is_out_of_memory(error):

@@ -10,13 +10,17 @@ def test_members_go_over_devices_first(cohort, devices, expected):
 
 
 @pytest.mark.parametrize(("cohort", "devices", "expected"), [
-    (1, 1, [[], []]),
-    (1, 4, [[Layout(1, data=4)], []]),
-    (2, 4, [[Layout(2, data=2)], []]),
-    (4, 4, [[], []]),
-    (6, 4, [[], [Layout(4, members=2)]]),
-    (25, 1, [[], [Layout(1, members=4), Layout(1, members=25)]]),
-    (64, 2, [[], [Layout(2, members=4), Layout(2, members=16), Layout(2, members=32)]]),
+    (1, 1, [[], [], []]),
+    (1, 4, [[Layout(1, data=4)], [], []]),
+    (2, 4, [[Layout(2, data=2)], [], []]),
+    (4, 4, [[], [], []]),
+    (3, 4, [[Layout(1, data=4)], [Layout(1)], []]),
+    (3, 2, [[Layout(1, data=2)], [Layout(1)], [Layout(2, members=2)]]),  # the last one would leave a device idle
+    (6, 4, [[Layout(2, data=2)], [Layout(1)], [Layout(4, members=2)]]),
+    (9, 8, [[Layout(4, data=2), Layout(2, data=4), Layout(1, data=8)], [Layout(1)], [Layout(8, members=2)]]),
+    (15, 2, [[], [], [Layout(2, members=4), Layout(2, members=8)]]),  # for one turn of eight, which is little
+    (25, 1, [[], [], [Layout(1, members=4), Layout(1, members=25)]]),
+    (64, 2, [[], [], [Layout(2, members=4), Layout(2, members=16), Layout(2, members=32)]]),
 ])
 def test_what_may_be_faster(cohort, devices, expected):
     assert Choices(cohort, devices).alternatives() == expected
@@ -31,12 +35,18 @@ def test_what_may_be_faster(cohort, devices, expected):
 def test_an_accelerator_trains_all_of_its_runs_at_once(cohort, devices, convolves, expected, others):
     choices = Choices(cohort, devices, accelerator=True, convolves=convolves)
     assert choices.simplest() == expected
-    assert choices.alternatives() == [[], others]
+    assert choices.alternatives() == [[], [], others]
 
 
 def test_a_pmap_has_one_axis():
     assert Choices(1, 4, "pmap").alternatives()[0] == [Layout(1, data=4, parallel="pmap")]
     assert Choices(2, 4, "pmap").alternatives()[0] == []
+    assert Choices(3, 2, "pmap").alternatives()[0] == [Layout(1, data=2, parallel="pmap")]
+
+
+def test_batches_that_must_stay_whole_are_split_for_no_number_of_runs():
+    assert all(Choices(cohort, 2, whole_batches=True).alternatives()[0] == [] for cohort in (1, 2, 3))
+    assert Choices(3, 2, whole_batches=True).alternatives()[1] == [Layout(1)]
 
 
 def test_smaller_ends_at_a_single_run_whose_data_is_streamed():

@@ -83,6 +83,14 @@ def test_a_single_run_may_split_its_batches():
     assert choose({Layout(1): 0.02, split: 0.03}, cohort=1)[0].layout == Layout(1)
 
 
+@pytest.mark.parametrize(("split_s", "splits"), [(0.011, True), (0.0125, False)])
+def test_what_three_runs_take_on_two_devices_counts_the_idle_one(split_s, splits):
+    """Two at once for 20 ms a step, then one; or each on both devices: 40 against 33 or 37.5 ms, which is a tie."""
+    choice, _ = choose({Layout(2): 0.02, Layout(1, data=2): split_s}, cohort=3)
+    assert choice.layout == (Layout(1, data=2) if splits else Layout(2))
+    assert "2 devices, one run on each: 75.0 steps/s" in choice.why
+
+
 def test_of_the_fastest_layout_the_other_library_is_tried_last():
     other = dataclasses.replace(FOUR, matrices="YNNPACK")
     choice, built = choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.015}, matrices="XLA")
