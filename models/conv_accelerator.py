@@ -5,6 +5,9 @@ which gains nothing over one run after another: there a product of patches with 
 is one more batch dimension. Pooling by XLA's `reduce_window` took a third of such a step: here it is a maximum of
 slices, which is computed along with what comes before and after it. A first convolution with few taps is so too, and
 its full-size result, 17 MB of a batch of Fashion-MNIST, is never written.
+
+Winograd's form, a product for each row of the kernel, and sums over pixels in place of the first kernel's thin products
+were tried on an H200 at 25 runs, and all were slower.
 """
 
 import functools

@@ -17,8 +17,8 @@ WORTHWHILE_S, WORTHWHILE_COMPILES = 30.0, 10.0
 # A layout must be this much faster than the best so far, each time that both are timed: a tie is not worth a change of
 # the numbers' rounding.
 MARGIN = 1.1
-# Time to spend on each measurement; the faster of two counts.
-MEASURE_S = 0.3
+# Time to spend on each measurement, the faster of two counts; and on one of what ends long before it would be probed.
+MEASURE_S, BRIEFLY_S = 0.3, 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,8 @@ def kept(stored: Any) -> Choice:
 
 def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
            variants: Callable[[Layout], Sequence[Layout]], build: Callable[[Layout], Programs],
-           seconds_per_step: Callable[[Programs], float], runs: int, epochs: int) -> tuple[Choice, Programs | None]:
+           seconds_per_step: Callable[[Programs, float], float], runs: int, epochs: int
+           ) -> tuple[Choice, Programs | None]:
     """Times layouts and takes the one that trains the most steps of all runs per second, idle slots counted.
 
     Args:
@@ -58,7 +59,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
       alternatives: lines to be followed as long as each layout beats the best so far.
       variants: of the best of these, what is tried last.
       build: compiles a layout.
-      seconds_per_step: measures it.
+      seconds_per_step: measures it, briefly where it is less than so many seconds.
       runs, epochs: how many are to be trained; a budget in steps counts for itself.
 
     Returns:
@@ -68,14 +69,15 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
         return Choice(simplest, "no other layout"), None
     try:
         best = build(simplest)
-        step_s = seconds_per_step(best)
+        steps = (best.config.steps or best.steps_per_epoch * epochs) * -(-runs // simplest.slots)
+        worthwhile_s = max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds)
+        step_s = seconds_per_step(best, worthwhile_s / 2 / steps)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return Choice(simplest, "not probed: the simplest layout needs too much memory"), None
-    expected_s = step_s * (best.config.steps or best.steps_per_epoch * epochs) * -(-runs // simplest.slots)
-    if expected_s < max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds):
-        return Choice(simplest, f"not probed: training takes about {expected_s:.0f} s"), best
+    if step_s * steps < worthwhile_s:
+        return Choice(simplest, f"not probed: training takes about {step_s * steps:.0f} s"), best
 
     def per_second(layout: Layout, step_s: float) -> float:
         return runs / (-(-runs // layout.slots) * step_s)
@@ -86,12 +88,12 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
         for layout in variants(best.layout) if line is None else line:
             try:
                 candidate = build(layout)
-                rates = [per_second(layout, seconds_per_step(candidate))]
+                rates = [per_second(layout, seconds_per_step(candidate, 0.0))]
                 measured[layout] = rates[0]
                 if rates[0] >= rate * MARGIN:  # unless other work ran beside: both are timed once more
                     once.add(layout)
-                    rate = measured[best.layout] = max(rate, per_second(best.layout, seconds_per_step(best)))
-                    rates.append(per_second(layout, seconds_per_step(candidate)))
+                    rate = measured[best.layout] = max(rate, per_second(best.layout, seconds_per_step(best, 0.0)))
+                    rates.append(per_second(layout, seconds_per_step(candidate, 0.0)))
                     once.remove(layout)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -107,8 +109,12 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
     return Choice(best.layout, f"probed: {told}"), best
 
 
-def seconds_per_step(programs: Programs, states: Any, traced: Any) -> float:
-    """Times a training step of all slots together. Consumes the states."""
+def seconds_per_step(programs: Programs, states: Any, traced: Any, briefly_below: float = 0.0) -> float:
+    """Times a training step of all slots together. Consumes the states.
+
+    Args:
+      briefly_below: a step that takes less than so many seconds is timed for a moment only.
+    """
     states, sums = programs.train(states, traced, 1)
     jax.block_until_ready(sums)
     best, steps = float("inf"), 1
@@ -119,8 +125,11 @@ def seconds_per_step(programs: Programs, states: Any, traced: Any) -> float:
             states, sums = programs.train(states, traced, steps)
             jax.block_until_ready((states, sums))
             elapsed = time.perf_counter() - started
-            if elapsed > MEASURE_S or steps == most:
+            enough_s = BRIEFLY_S if elapsed / steps < briefly_below else MEASURE_S
+            if elapsed > enough_s or steps == most:
                 break
-            steps = min(most, max(2 * steps, int(1.2 * steps * MEASURE_S / elapsed)))
+            steps = min(most, max(2 * steps, int(1.2 * steps * enough_s / elapsed)))
         best = min(best, elapsed / steps)
+        if best < briefly_below:
+            break
     return best

@@ -117,9 +117,9 @@ class Trainer:
             # What most cohorts train in, since they are over soon, needs validation and test too.
             return self._compiled(start, layout, whole=layout == choices.simplest())
 
-        def measure(programs: Programs) -> float:
+        def measure(programs: Programs, briefly_below: float) -> float:
             states, all_traced = (programs.put([one] * programs.layout.slots) for one in (state, traced))
-            return probe.seconds_per_step(programs, states, all_traced)
+            return probe.seconds_per_step(programs, states, all_traced, briefly_below)
 
         return probe.choose(choices.simplest(), choices.alternatives(), choices.variants, build, measure, len(runs),
                             len(state.history))

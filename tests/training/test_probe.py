@@ -22,7 +22,7 @@ def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0, matrices=No
 
     choices = Choices(cohort, devices, matrices=matrices)
     choice, programs = probe.choose(choices.simplest(), choices.alternatives(), choices.variants, build,
-                                    lambda programs: step_s[programs.layout], cohort, epochs)
+                                    lambda programs, _: step_s[programs.layout], cohort, epochs)
     assert programs is None or programs.layout == choice.layout
     return choice, built
 
@@ -131,6 +131,39 @@ def test_a_step_is_timed_by_the_steps_that_are_done(monkeypatch, steps, longest)
     assert max(asked) == longest
 
 
+@pytest.mark.parametrize(("step_s", "most"), [(0.001, 24), (0.01, 4), (0.1, 6)])
+def test_what_ends_soon_is_timed_for_a_moment(monkeypatch, step_s, most):
+    """A tenth of a second a step is no moment: below 0.05 s it is one."""
+    clock, asked = [0.0], []
+
+    def train(states, traced, number):
+        asked.append(number)
+        clock[0] += step_s * number
+        return states, ()
+
+    monkeypatch.setattr(probe, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    programs = types.SimpleNamespace(train=train, steps_per_epoch=10_000, config=types.SimpleNamespace(steps=None))
+    assert probe.seconds_per_step(programs, (), (), 0.05) == pytest.approx(step_s)
+    assert max(asked) == most
+    assert (clock[0] < 0.1) == (step_s < 0.05)
+
+
+def test_what_would_be_probed_soon_is_not_timed_for_a_moment_alone():
+    """8 rounds of 100 steps: below 15 s of training a moment will do, and other layouts are always timed in full."""
+    limits = []
+    choices = Choices(16, 2)
+
+    def seconds_per_step(programs, briefly_below):
+        limits.append(briefly_below)
+        return 0.01
+
+    probe.choose(choices.simplest(), choices.alternatives(), choices.variants, lambda layout: types.SimpleNamespace(
+        layout=layout, steps_per_epoch=100, compilation=Compilation(0.0), config=types.SimpleNamespace(steps=None)),
+        seconds_per_step, 16, 1000)
+    assert limits[0] == pytest.approx(15 / 800_000)
+    assert set(limits[1:]) == {0.0}
+
+
 def test_what_takes_long_to_compile_is_probed_for_a_long_training_alone():
     """8 s an epoch."""
     assert choose({ONE: 0.01, FOUR: 0.001}, epochs=6, compile_s=5)[0].layout == ONE
@@ -155,4 +188,4 @@ def test_an_error_that_is_not_about_memory_is_not_hidden():
                                      config=types.SimpleNamespace(steps=None))
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
-        probe.choose(ONE, [[FOUR]], lambda layout: [], build, lambda programs: 1.0, 16, 100)
+        probe.choose(ONE, [[FOUR]], lambda layout: [], build, lambda programs, _: 1.0, 16, 100)

@@ -20,7 +20,7 @@ class Side:
     """Multiplies on every device at once, one device per core on a CPU: the form the cohorts train in."""
 
     def __init__(self, job: dict[str, Any]):
-        environment.configure(environment.cores())
+        environment.configure()
         environment.pin()
         self.precision = job["precision"]
         self.mesh = Mesh(np.array(jax.devices()), ("device",))
