@@ -12,7 +12,7 @@ import pytest
 
 from ablations.spec import RunConfig
 from harness.benchmark import rounds, workloads
-from harness.benchmark.sides import backbone, own_command, own_forward, own_side, task
+from harness.benchmark.sides import backbone, own_command, own_forward, own_side, peak_side, task
 from harness.records.configs import as_json
 from models import TransferConfig
 
@@ -198,3 +198,12 @@ def test_the_side_that_augments_keeps_images_at_strength_zero_and_tells_the_whol
         assert side.ask("time") > 0
         assert side.ask("learn") == {"loss": 0.0}
         assert f"{len(os.sched_getaffinity(0))} cores" in side.about["machine"]["device"]
+
+
+def test_the_peak_takes_the_devices_that_there_are(monkeypatch):
+    """As many as cores would be refused on a GPU."""
+    asked = []
+    monkeypatch.setattr(peak_side.environment, "configure", lambda *given: asked.append(given))
+    monkeypatch.setattr(peak_side.environment, "pin", lambda: None)
+    peak_side.Side({"precision": "float32"})
+    assert asked == [()]
