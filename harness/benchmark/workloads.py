@@ -83,7 +83,7 @@ WORKLOADS: dict[str, Workload] = {
         loss_goal=0.01, goals={"keras": Goal(3.0, 5.0), "torch": Goal(1.6, 2.6)}, peak_goal=0.85),
     "W2": Workload(
         "two blocks of 3x3x100 convolutions with dropout 0.1, batch 128",
-        # At 0.01, its source's rate, one of 25 runs may learn nothing, and says nothing of who computes right.
+        # At 0.01, its source's rate, some runs of many learn nothing, whoever computes them.
         _made_up(CNNConfig(filters=(100, 100), dropout=0.1), 0.003, 128, epochs=3), (28, 28, 1), 4096,
         loss_goal=0.05, goals={"keras": Goal(1.2, 1.4), "torch": Goal(1.8, 2.2)}, peak_goal=0.85),
     # Its running statistics move by 1 % a step: until they have arrived, the guard sees nothing learned.

@@ -232,8 +232,8 @@ class _Cohort:
                 failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
                 if failure is None or (failure.status == "oom" and ahead.let_go()):
                     continue
-                fewer = (smaller(layout, one_memory=jax.default_backend() == "cpu") if failure.status == "oom" else
-                         one_by_one(layout))
+                one_memory = jax.default_backend() == "cpu" and not processes.several()
+                fewer = smaller(layout, one_memory=one_memory) if failure.status == "oom" else one_by_one(layout)
                 if fewer is None:  # a single run: the failure is its own
                     failures.append(failure)
                     for run_id in self._beyond_hope(list(waiting), failures, begun):

@@ -132,7 +132,7 @@ class Choices:
         """Lists what may be faster than the simplest, in lines to be followed as long as each beats the one before."""
         simple = self.simplest()
         # What XLA computes with threads of its own uses a CPU's idle cores too.
-        one = [dataclasses.replace(simple, runs=1)] if self._is_shorter(1, self._turns(simple.runs)) else []
+        one = [dataclasses.replace(simple, runs=1)] if self._is_shorter(1, self._rounds(simple.runs)) else []
         return [[] if self.whole_batches else self._by_split_batches(simple), one, self._by_members(simple)]
 
     def _by_split_batches(self, simple: Layout) -> list[Layout]:
@@ -140,22 +140,26 @@ class Choices:
 
         Of three runs on two devices the last one leaves a device idle, unless each run has both.
         """
-        spare, turns = self.devices // simple.runs, self._turns(simple.runs)
+        spare, most = self.devices // simple.runs, self._rounds(simple.runs)
         split = [dataclasses.replace(simple, data=spare)] if spare > 1 else []
-        for runs in range(simple.runs - 1, 0, -1):
-            if self._is_shorter(runs, turns):
-                split.append(dataclasses.replace(simple, runs=runs, data=self.devices // runs))
-                turns = self._turns(runs)
         # A pmap has one axis: several runs that also split their batches need two.
-        return [layout for layout in split if self.parallel == "jit" or layout.runs == 1]
+        if self.parallel == "pmap" and simple.runs > 1:
+            split, fewer = [], range(1, 2)
+        else:
+            fewer = range(simple.runs - 1, 0, -1)
+        for runs in fewer:
+            if self._is_shorter(runs, most):
+                split.append(dataclasses.replace(simple, runs=runs, data=self.devices // runs))
+                most = self._rounds(runs)
+        return split
 
-    def _turns(self, runs: int) -> float:
-        """Counts the turns in which all train, so many at a time, each as long as one run's on a single device."""
+    def _rounds(self, runs: int) -> float:
+        """Counts the rounds in which all train, so many at a time, each as long as a run takes on a single device."""
         return -(-self.cohort // runs) / (self.devices // runs)
 
-    def _is_shorter(self, runs: int, turns: float) -> bool:
+    def _is_shorter(self, runs: int, rounds: float) -> bool:
         """Whether fewer runs at a time, each on more of a CPU's devices, would leave these idle for so much less."""
-        return not self.accelerator and self.devices % runs == 0 and _IDLE * self._turns(runs) < turns
+        return not self.accelerator and self.devices % runs == 0 and _IDLE * self._rounds(runs) < rounds
 
     def variants(self, layout: Layout) -> list[Layout]:
         """Lists other ways to compute the same in a layout, each by itself.
@@ -184,12 +188,15 @@ def smaller(layout: Layout, *, one_memory: bool = True) -> Layout | None:
     room for the data that costs less than sending it anew in every epoch.
 
     Args:
-      one_memory: whether all devices share one, as a CPU's do; else fewer of them make no more room on any.
+      one_memory: whether all devices share one, as a CPU's do in one process; else fewer of them make no more room on
+        any.
     """
     if layout.members > 1:
         return _halved(layout)
     if layout.runs > 1 and one_memory:
         return dataclasses.replace(layout, runs=layout.runs // 2)
+    if layout.data > 1 and one_memory:  # each has a copy of the weights and of the data
+        return dataclasses.replace(layout, data=1)
     return None if layout.streamed else dataclasses.replace(layout, streamed=True)
 
 
@@ -203,6 +210,12 @@ def compacted(layout: Layout, active: int) -> Layout:
     while layout.members > 1 and active <= layout.runs * (layout.members // 2):
         layout = _halved(layout)
     return layout
+
+
+def rounds(layout: Layout, cohort: int) -> float:
+    """Counts how many times all slots train, until so many runs have; the last ones, compacted, for a part."""
+    full, rest = divmod(cohort, layout.slots)
+    return full + (compacted(layout, rest).members / layout.members if rest else 0)
 
 
 def _halved(layout: Layout) -> Layout:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from harness.records.reading import FormError, structured
-from harness.training.layout import Layout
+from harness.training.layout import Layout, rounds
 from harness.training.programs import Programs, is_out_of_memory
 
 # A cohort that the simplest layout trains within this time ends before other layouts would be compiled and timed, and
@@ -69,7 +69,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
         return Choice(simplest, "no other layout"), None
     try:
         best = build(simplest)
-        steps = (best.config.steps or best.steps_per_epoch * epochs) * -(-runs // simplest.slots)
+        steps = (best.config.steps or best.steps_per_epoch * epochs) * rounds(simplest, runs)
         worthwhile_s = max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds)
         step_s = seconds_per_step(best, worthwhile_s / 2 / steps)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -80,7 +80,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
         return Choice(simplest, f"not probed: training takes about {step_s * steps:.0f} s"), best
 
     def per_second(layout: Layout, step_s: float) -> float:
-        return runs / (-(-runs // layout.slots) * step_s)
+        return runs / (rounds(layout, runs) * step_s)
 
     rate = per_second(simplest, step_s)
     measured, once = {simplest: rate}, set[Layout]()

@@ -104,7 +104,10 @@ class Trainer:
         Raises:
           StoppedError: if the user asked to stop.
         """
-        choice, self._built = self._calls.made(lambda: self._chosen(runs, devices, parallel))
+        choice, built = self._calls.made(lambda: self._chosen(runs, devices, parallel))
+        # Where there was nothing to choose nothing was built, but it may have been prepared.
+        if built is not None or (self._built is not None and self._built.layout != choice.layout):
+            self._built = built
         return choice
 
     def _chosen(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> tuple[probe.Choice, Programs | None]:

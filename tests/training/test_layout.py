@@ -1,6 +1,8 @@
+import dataclasses
+
 import pytest
 
-from harness.training.layout import Choices, Layout, compacted, one_by_one, smaller
+from harness.training.layout import Choices, Layout, compacted, one_by_one, rounds, smaller
 
 
 @pytest.mark.parametrize(("cohort", "devices", "expected"), [
@@ -41,7 +43,8 @@ def test_an_accelerator_trains_all_of_its_runs_at_once(cohort, devices, convolve
 def test_a_pmap_has_one_axis():
     assert Choices(1, 4, "pmap").alternatives()[0] == [Layout(1, data=4, parallel="pmap")]
     assert Choices(2, 4, "pmap").alternatives()[0] == []
-    assert Choices(3, 2, "pmap").alternatives()[0] == [Layout(1, data=2, parallel="pmap")]
+    for cohort, devices in ((3, 2), (6, 4), (13, 12)):
+        assert Choices(cohort, devices, "pmap").alternatives()[0] == [Layout(1, data=devices, parallel="pmap")]
 
 
 def test_batches_that_must_stay_whole_are_split_for_no_number_of_runs():
@@ -55,6 +58,20 @@ def test_smaller_ends_at_a_single_run_whose_data_is_streamed():
         seen.append((layout.runs, layout.members, layout.streamed))
         layout = smaller(layout)
     assert seen == [(2, 5, False), (2, 2, False), (2, 1, False), (1, 1, False), (1, 1, True)]
+
+
+def test_a_run_on_several_devices_is_left_one_before_its_data_is_streamed():
+    split = Layout(1, data=2)
+    assert smaller(split) == Layout(1)
+    assert smaller(split, one_memory=False) == dataclasses.replace(split, streamed=True), "less on none of them"
+
+
+@pytest.mark.parametrize(("layout", "cohort", "expected"), [
+    (Layout(2), 3, 2), (Layout(2), 4, 2), (Layout(1, data=2), 3, 3), (Layout(2, members=4), 16, 2),
+    (Layout(2, members=4), 18, 2.25),  # the last two are compacted to one on each
+    (Layout(2, members=4), 21, 3), (Layout(1, members=25), 25, 1)])
+def test_the_last_round_counts_as_it_is_compacted(layout, cohort, expected):
+    assert rounds(layout, cohort) == expected
 
 
 def test_devices_with_a_memory_each_stay_in_use():

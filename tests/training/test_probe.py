@@ -83,6 +83,11 @@ def test_a_single_run_may_split_its_batches():
     assert choose({Layout(1): 0.02, split: 0.03}, cohort=1)[0].layout == Layout(1)
 
 
+def test_a_last_round_of_few_runs_is_compacted_and_costs_less():
+    """18 runs: nine rounds of two, 90 ms a step of all; two of eight and one of two at a quarter of that, 67.5 ms."""
+    assert choose({ONE: 0.01, FOUR: 0.03}, cohort=18)[0].layout == FOUR
+
+
 @pytest.mark.parametrize(("split_s", "splits"), [(0.011, True), (0.0125, False)])
 def test_what_three_runs_take_on_two_devices_counts_the_idle_one(split_s, splits):
     """Two at once for 20 ms a step, then one; or each on both devices: 40 against 33 or 37.5 ms, which is a tie."""

@@ -51,6 +51,17 @@ def test_a_run_does_not_depend_on_who_trains_beside_it(tmp_path, dataset, config
         assert_same(alone[run.run_id], together[run.run_id])
 
 
+def test_what_is_prepared_is_trained_with_where_there_is_nothing_to_choose(dataset, monkeypatch):
+    """As of dense networks on a GPU."""
+    monkeypatch.setattr(fit.Choices, "variants", lambda *_: [])
+    trainer = fit.Trainer(dataset)
+    trainer.prepare(runs(MLP), 1, "jit")
+    prepared = trainer._built
+    choice = trainer.choose(runs(MLP), 1, "jit")
+    assert choice.why == "no other layout"
+    assert trainer.programs(choice.layout, runs(MLP)[0]) is prepared
+
+
 def test_a_diverging_run_leaves_its_sibling_alone(tmp_path, dataset):
     sgd = dataclasses.replace(MLP, optimizer=OptimizerConfig("sgd"))
     sound, broken = runs(sgd, rates=(0.01, 3e38))

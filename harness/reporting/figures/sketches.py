@@ -81,7 +81,7 @@ def _effects(material: Material) -> Sketch | str:
     text = "; ".join(f"{short(row.label, 60)} {100 * (row.difference.mean or 0.0):+.2f}" for row in sure[:8])
     accuracies = {cell: [material.accuracy(run) for run in runs]
                   for cell, runs in material.done.items()}
-    compared = any(row.difference.n for row in material.summary.rows)
+    compared = any(row.difference.n for row in drawn)
     clear = f"Clear: {text}{'; and more' if len(sure) > 8 else ''}." if sure else "No single difference is clear."
     right = f"Right: difference from the baseline in percentage points; a dot is filled where it is clear. {clear} "
     return Sketch(
