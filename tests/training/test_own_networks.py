@@ -137,7 +137,7 @@ def test_evaluation_is_flaxs_own_and_pads_nothing():
 
 
 def test_a_network_that_is_not_told_of_padding_never_has_its_batches_split():
-    assert Choices(1, 4, whole_batches=True).alternatives() == [[], []]
+    assert Choices(1, 4, whole_batches=True).alternatives() == [[], [], []]
     assert train.init(OWN, 0, 4, (8, 8, 1))[0].whole_batches
     assert not train.init(with_value(OWN, "model", CNNConfig(filters=(4,))), 0, 4, (8, 8, 1))[0].whole_batches
     with pytest.raises(ValueError, match="may not be split"):
