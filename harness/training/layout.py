@@ -7,11 +7,10 @@ from typing import Literal, get_args
 from ablations.spec import SpecError
 from models.convolution import Form
 
-# A gain below this would be lost again by what several devices to a run cost.
-_IDLE = 1.1
-
 Parallel = Literal["jit", "pmap"]
 Matrices = Literal["XLA", "YNNPACK"]
+# So many times fewer rounds are worth a try; less would be lost again by what several devices to a run cost.
+_WORTH = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,26 +139,25 @@ class Choices:
 
         Of three runs on two devices the last one leaves a device idle, unless each run has both.
         """
-        spare, most = self.devices // simple.runs, self._rounds(simple.runs)
-        split = [dataclasses.replace(simple, data=spare)] if spare > 1 else []
-        # A pmap has one axis: several runs that also split their batches need two.
-        if self.parallel == "pmap" and simple.runs > 1:
-            split, fewer = [], range(1, 2)
-        else:
-            fewer = range(simple.runs - 1, 0, -1)
-        for runs in fewer:
-            if self._is_shorter(runs, most):
+        spare, shortest = self.devices // simple.runs, self._rounds(simple.runs)
+        split = [dataclasses.replace(simple, data=spare)] if spare > 1 and self._may_split(simple.runs) else []
+        for runs in filter(self._may_split, range(simple.runs - 1, 0, -1)):
+            if self._is_shorter(runs, shortest):
                 split.append(dataclasses.replace(simple, runs=runs, data=self.devices // runs))
-                most = self._rounds(runs)
+                shortest = self._rounds(runs)
         return split
+
+    def _may_split(self, runs: int) -> bool:
+        """Whether so many runs may split their batches: a pmap has one axis, and several would need two."""
+        return self.parallel == "jit" or runs == 1
 
     def _rounds(self, runs: int) -> float:
         """Counts the rounds in which all train, so many at a time, each as long as a run takes on a single device."""
-        return -(-self.cohort // runs) / (self.devices // runs)
+        return rounds(Layout(runs), self.cohort) / (self.devices // runs)
 
-    def _is_shorter(self, runs: int, rounds: float) -> bool:
+    def _is_shorter(self, runs: int, than: float) -> bool:
         """Whether fewer runs at a time, each on more of a CPU's devices, would leave these idle for so much less."""
-        return not self.accelerator and self.devices % runs == 0 and _IDLE * self._rounds(runs) < rounds
+        return not self.accelerator and self.devices % runs == 0 and _WORTH * self._rounds(runs) < than
 
     def variants(self, layout: Layout) -> list[Layout]:
         """Lists other ways to compute the same in a layout, each by itself.

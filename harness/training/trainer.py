@@ -105,9 +105,7 @@ class Trainer:
           StoppedError: if the user asked to stop.
         """
         choice, built = self._calls.made(lambda: self._chosen(runs, devices, parallel))
-        # Where there was nothing to choose nothing was built, but it may have been prepared.
-        if built is not None or (self._built is not None and self._built.layout != choice.layout):
-            self._built = built
+        self._built = built or self._built  # where there was nothing to choose, it may have been prepared
         return choice
 
     def _chosen(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> tuple[probe.Choice, Programs | None]:

@@ -20,7 +20,7 @@ def test_members_go_over_devices_first(cohort, devices, expected):
     (3, 2, [[Layout(1, data=2)], [Layout(1)], [Layout(2, members=2)]]),  # the last one would leave a device idle
     (6, 4, [[Layout(2, data=2)], [Layout(1)], [Layout(4, members=2)]]),
     (9, 8, [[Layout(4, data=2), Layout(2, data=4), Layout(1, data=8)], [Layout(1)], [Layout(8, members=2)]]),
-    (15, 2, [[], [], [Layout(2, members=4), Layout(2, members=8)]]),  # for one turn of eight, which is little
+    (15, 2, [[], [], [Layout(2, members=4), Layout(2, members=8)]]),  # for half a round of eight, which is little
     (25, 1, [[], [], [Layout(1, members=4), Layout(1, members=25)]]),
     (64, 2, [[], [], [Layout(2, members=4), Layout(2, members=16), Layout(2, members=32)]]),
 ])
