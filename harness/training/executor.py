@@ -7,8 +7,6 @@ import pathlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-import jax
-
 from ablations import lookup
 from ablations.spec import Run
 from harness import records
@@ -21,7 +19,7 @@ from harness.records.record import LAYOUT_GIVEN
 from harness.training import cohort, cost, environment, memory, probe, processes, stopping
 from harness.training.ahead import Ahead
 from harness.training.failure import Failure, is_a_runs_own
-from harness.training.layout import Layout, Parallel, one_by_one, smaller
+from harness.training.layout import Layout, Parallel, one_by_one
 from harness.training.member import Member
 from harness.training.recording import Recorder, now
 from harness.training.trainer import Trainer
@@ -232,8 +230,8 @@ class _Cohort:
                 failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
                 if failure is None or (failure.status == "oom" and ahead.let_go()):
                     continue
-                one_memory = jax.default_backend() == "cpu" and not processes.several()
-                fewer = smaller(layout, one_memory=one_memory) if failure.status == "oom" else one_by_one(layout)
+                fewer = (self.trainer.smaller(layout, self.runs[0], self.launch.devices) if failure.status == "oom"
+                         else one_by_one(layout))
                 if fewer is None:  # a single run: the failure is its own
                     failures.append(failure)
                     for run_id in self._beyond_hope(list(waiting), failures, begun):

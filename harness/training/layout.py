@@ -179,7 +179,7 @@ class Choices:
         return [dataclasses.replace(simple, members=number) for number in (*members, most) if number > 1]
 
 
-def smaller(layout: Layout, *, one_memory: bool = True) -> Layout | None:
+def smaller(layout: Layout, *, one_memory: bool = True, splits_over: int = 1) -> Layout | None:
     """Gives the next layout that needs less memory; None if a device has a single run left whose data is streamed.
 
     Streaming comes last: what fits trains from memory without waiting for the host, and where fewer runs at once make
@@ -188,9 +188,13 @@ def smaller(layout: Layout, *, one_memory: bool = True) -> Layout | None:
     Args:
       one_memory: whether all devices share one, as a CPU's do in one process; else fewer of them make no more room on
         any.
+      splits_over: over how many devices with a memory each a run's batches may be split, of which each then has a part.
     """
     if layout.members > 1:
         return _halved(layout)
+    if not one_memory and 2 * layout.data <= splits_over:
+        data = splits_over if layout.parallel == "pmap" else 2 * layout.data
+        return dataclasses.replace(layout, runs=max(1, min(layout.runs, splits_over // data)), data=data)
     if layout.runs > 1 and one_memory:
         return dataclasses.replace(layout, runs=layout.runs // 2)
     if layout.data > 1 and one_memory:  # each has a copy of the weights and of the data

@@ -83,7 +83,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
         return runs / (rounds(layout, runs) * step_s)
 
     rate = per_second(simplest, step_s)
-    measured, once = {simplest: rate}, set[Layout]()
+    measured, once, failed = {simplest: rate}, set[Layout](), list[str]()
     for line in (*alternatives, None):
         for layout in variants(best.layout) if line is None else line:
             try:
@@ -95,9 +95,9 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
                     rate = measured[best.layout] = max(rate, per_second(best.layout, seconds_per_step(best, 0.0)))
                     rates.append(per_second(layout, seconds_per_step(candidate, 0.0)))
                     once.remove(layout)
-            except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            except (MemoryError, jax.errors.JaxRuntimeError) as error:  # the best so far still trains
                 if not is_out_of_memory(error):
-                    raise
+                    failed.append(f"; {layout} failed: {f'{error}'.splitlines()[0][:100]}")
                 break
             measured[layout] = min(rates)
             if min(rates) < rate * MARGIN:
@@ -106,7 +106,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
             measured[layout] = rate
     told = "; ".join(f"{layout}: {rate:,.1f} steps/s{', too little memory to time it again' if layout in once else ''}"
                      for layout, rate in measured.items())
-    return Choice(best.layout, f"probed: {told}"), best
+    return Choice(best.layout, f"probed: {told}{''.join(failed)}"), best
 
 
 def seconds_per_step(programs: Programs, states: Any, traced: Any, briefly_below: float = 0.0) -> float:

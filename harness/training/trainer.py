@@ -18,7 +18,7 @@ from harness.data import Dataset
 from harness.records import Environment
 from harness.records.configs import as_json, config_differences, differences
 from harness.training import budget, checkpoint, environment, probe, processes, train
-from harness.training.layout import Choices, Layout, Parallel, compacted
+from harness.training.layout import Choices, Layout, Parallel, compacted, smaller
 from harness.training.member import Member
 from harness.training.programs import Programs, multiplied_by
 from harness.training.stopping import GRACE_S, Calls, StoppedError
@@ -124,6 +124,13 @@ class Trainer:
 
         return probe.choose(choices.simplest(), choices.alternatives(), choices.variants, build, measure, len(runs),
                             len(state.history))
+
+    def smaller(self, layout: Layout, run: Run, devices: int) -> Layout | None:
+        """Gives the next layout that needs less memory, if there is one; the run is any one of the cohort."""
+        if processes.several():
+            return smaller(layout, one_memory=False)
+        whole = self.start(run)[0].whole_batches
+        return smaller(layout, one_memory=jax.default_backend() == "cpu", splits_over=1 if whole else devices)
 
     def prepare(self, runs: Sequence[Run], devices: int, parallel: Parallel) -> None:
         """Compiles what `choose` will try first, while other runs train."""

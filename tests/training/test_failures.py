@@ -20,7 +20,7 @@ from harness.records.folder import read_record
 from harness.training import checkpoint, cost, estimate, executor, probe, stopping, train, writing
 from harness.training import trainer as fit
 from harness.training.ahead import Ahead
-from harness.training.layout import Layout
+from harness.training.layout import Layout, smaller
 from harness.training.programs import Programs, split_bytes
 from harness.training.watcher import Watcher
 
@@ -276,6 +276,19 @@ def test_a_cohort_that_runs_out_of_memory_is_split_and_retried(folder):
     assert sorted(record.status for record in found) == ["diverged"] * 3 + ["done"] * 3
     assert {tuple(record.placement.layouts) for record in found} == {("2 devices, one run on each",)}
     assert all(record.placement.choice.endswith("then out of memory") for record in found)
+
+
+def test_devices_with_a_memory_each_split_batches_that_are_too_large_for_one(folder, monkeypatch):
+    monkeypatch.setattr(fit, "smaller", lambda layout, one_memory, splits_over: smaller(
+        layout, one_memory=False, splits_over=splits_over))
+    limit = needed_bytes(Layout(1, data=2))
+    assert limit < needed_bytes(Layout(1))
+    told = execute(folder, device_memory=lambda devices: limit)
+    assert ("out of memory with 4 devices, one run on each; going on with 4 devices, one run on every 2, batches split"
+            in told)
+    found = folder.records().values()
+    assert sorted(record.status for record in found) == ["diverged"] * 3 + ["done"] * 3
+    assert {tuple(record.placement.layouts) for record in found} == {("4 devices, one run on every 2, batches split",)}
 
 
 def test_runs_under_vmap_are_halved_until_they_fit(folder, monkeypatch):

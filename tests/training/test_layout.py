@@ -82,6 +82,21 @@ def test_devices_with_a_memory_each_stay_in_use():
     assert seen == [(4, 2, False), (4, 1, False), (4, 1, True)]
 
 
+def test_devices_with_a_memory_each_split_the_batches_of_a_run_before_its_data_is_streamed():
+    layout, seen = Layout(4, members=2), []
+    while layout is not None:
+        seen.append((layout.runs, layout.data, layout.members, layout.streamed))
+        layout = smaller(layout, one_memory=False, splits_over=4)
+    assert seen == [(4, 1, 2, False), (4, 1, 1, False), (2, 2, 1, False), (1, 4, 1, False), (1, 4, 1, True)]
+    assert smaller(Layout(1), one_memory=False, splits_over=3) == Layout(1, data=2)
+    assert smaller(Layout(3), one_memory=False, splits_over=8) == Layout(3, data=2)
+
+
+def test_a_pmap_splits_the_batches_of_one_run_over_all_devices():
+    by_pmap = Layout(4, parallel="pmap")
+    assert smaller(by_pmap, one_memory=False, splits_over=4) == Layout(1, data=4, parallel="pmap")
+
+
 def test_what_is_streamed_stays_so():
     assert smaller(Layout(2, members=4, streamed=True)) == Layout(2, members=2, streamed=True)
     assert compacted(Layout(1, members=4, streamed=True), 1) == Layout(1, streamed=True)
