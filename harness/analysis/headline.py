@@ -43,18 +43,21 @@ class Contrast:
     def detectable(self, seeds: int | None = None, comparisons: int = 1) -> float | None:
         """Gives the true difference that so many seeds show with power 0.8 at the 5 % level.
 
-        The noise is what was seen; its degrees of freedom grow with the seeds.
+        The noise is what was seen over what half of all estimates lie below, which few seeds put under its true value;
+        its degrees of freedom grow with the seeds.
 
         Args:
           seeds: None means as many as were seen.
           comparisons: that the level is shared by; of Holm's correction this is what the first of them must pass.
 
-        Source: the noncentral t distribution; Cohen 1988, ch. 2.
+        Source: the noncentral t distribution; Cohen 1988, ch. 2. A variance over the true one is chi squared over its
+        degrees of freedom.
         """
         if self.mean is None or self.high is None or self.degrees is None:
             return None
         seeds = seeds or self.n
         error = (self.high - self.mean) / float(special.stdtrit(self.degrees, 0.975)) * math.sqrt(self.n / seeds)
+        error /= math.sqrt(float(special.chdtri(self.degrees, 0.5)) / self.degrees)
         degrees = self.degrees * (seeds - 1) / (self.n - 1)
         edge = special.stdtrit(degrees, 1 - LEVEL / 2 / comparisons)
         return error * float(special.nctdtrinc(degrees, 1 - POWER, edge))

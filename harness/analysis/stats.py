@@ -35,11 +35,6 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether there is an interval and zero lies outside it."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
 
 def estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """Estimates the mean of independent values with its two-sided t interval.

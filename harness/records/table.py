@@ -2,12 +2,20 @@
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
 from harness.records.configs import as_json, completed
 from harness.records.fields import columns
 from harness.records.folder import Folder, ablations_in
+from harness.records.record import RunRecord
+
+
+def nested(run_id: str, record: RunRecord) -> dict[str, Any]:
+    """Gives a record's fields as JSON has them, its configuration with defaults for what was added since."""
+    return {"run_id": run_id} | {field: value for field, value in as_json(record).items() if value is not None} | {
+        "config": completed(record.config)}
 
 
 def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
@@ -25,10 +33,8 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
       RecordError: if a record cannot be read, naming its file.
     """
     names = ablations_in(results_dir) if ablations is None else ablations
-    rows = [{"run_id": run_id} | {field: value for field, value in as_json(record).items() if value is not None}
-            | {"config": completed(record.config)}
-            for name in names for run_id, record in Folder(results_dir, name).records().items()]
-    table = pd.json_normalize(rows)
+    table = pd.json_normalize([nested(run_id, record) for name in names
+                               for run_id, record in Folder(results_dir, name).records().items()])
     ordered: list[str] = []
     for name in columns():
         family = name.removesuffix("*")

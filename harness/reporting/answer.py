@@ -5,7 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.cells import CellRow, Summary
+from harness.analysis.cells import ABSENT, CellRow, Summary
 from harness.analysis.claims import ClaimRow, is_score, unit
 from harness.analysis.compare import HALF_A_POINT
 from harness.analysis.effects import Effects, Together
@@ -40,8 +40,10 @@ def sentences(summary: Summary) -> list[str]:
         return []
     if not verdict.behind:
         [row] = summary.rows
-        return list(filter(None, (f"Mean: {_scored(row, summary)}; nothing is compared.", claimed(summary))))
-    return list(filter(None, (*found(summary), lead(summary), claimed(summary), left_open(summary))))
+        mean = f"Mean: {_scored(row, summary)}; nothing is compared."
+        return list(filter(None, (mean, uncounted(summary), claimed(summary))))
+    return list(filter(None, (*found(summary), lead(summary), uncounted(summary), claimed(summary),
+                              left_open(summary))))
 
 
 def found(summary: Summary) -> list[str]:
@@ -165,6 +167,18 @@ def lead(summary: Summary) -> str:
     if len(verdict.near) == len(verdict.behind) > 1:
         near = "any other cell"
     return f"{'Lowest' if view.lower_is_better else 'Highest'} mean: {figure}; not clearly ahead of {near}."
+
+
+def uncounted(summary: Summary) -> str:
+    """Says which cells' means lack runs that failed, and how many runs are missing; empty where none are."""
+    words = {"error": "failed", "oom": "ran out of memory"}
+    lost = [f"{row.runs[status]} of {sum(row.runs[each] for each in ('done', *ABSENT))} runs of {named(row, summary)} "
+            f"{words.get(status, status)}"
+            for status in ABSENT for row in summary.rows if status != "missing" and row.runs[status]]
+    missing = sum(row.runs["missing"] for row in summary.rows)
+    parts = ([listed(lost)] if lost else []) + (
+        [f"{missing} run{'s are' if missing > 1 else ' is'} missing"] if missing else [])
+    return f"In no mean: {'; '.join(parts)}." if parts else ""
 
 
 def _scored(row: CellRow, summary: Summary) -> str:

@@ -20,7 +20,7 @@ def caption(summary: Summary) -> tuple[str, ...]:
         *planned.sentences(summary),
         *_prediction_sentences(summary),
         *_metric_sentences(summary),
-        f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts done runs. There is no interval "
+        f"{_SELECTED[view.select]}: mean over seeds with its 95 % t interval; n counts its runs. There is no interval "
         "(n/a) below two, or where all values are equal.",
         _baseline_sentence(summary),
         *(["Bold is the best mean, where it is clearly ahead of every other cell."]
@@ -41,9 +41,9 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     done = [record for record in everything if record.status == "done"]
     baseline = _baseline_sentence(summary)
     return (
+        *([_coverage(summary)] if any(row.runs[status] for row in rows for status in ABSENT) else []),
         *apart_sentences(summary.apart),
         *planned.afterwards(summary),
-        *([_coverage(summary)] if any(row.runs[status] for row in rows for status in ABSENT) else []),
         *dict.fromkeys(f"Warning: {text}" for record in everything for text in record.dataset.warnings),
         *([baseline] if baseline.startswith("Differences are n/a") or _NOT_DONE in baseline else []),
         *_mixture_sentences(rows, done),
@@ -126,7 +126,7 @@ _METRICS = {
 def _metric_sentences(summary: Summary) -> list[str]:
     metric = summary.view.metric
     done, known = sum(row.runs["done"] for row in summary.rows), sum(row.score.n for row in summary.rows)
-    absent = f"{metric} is known of {known} of {done} done runs, and n/a elsewhere."
+    absent = f"{metric} is known of {known} of {done} done runs, over which alone it is averaged."
     return [*([_METRICS[start]] if (start := metric.partition("_")[0]) in _METRICS and metric in scores.NAMES else []),
             *([absent] if known < done else [])]
 

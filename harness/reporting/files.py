@@ -1,5 +1,6 @@
 """The files that an ablation's report consists of, as bytes. `harness.report` writes them and prints the tables."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 
@@ -78,7 +79,13 @@ def _suffix(view: View) -> str:
     default = View()
     changed = {name: value for name in ("baseline", "metric", "select")
                if (value := getattr(view, name)) != getattr(default, name)}
-    return "".join(f",{name}={re.sub('[^A-Za-z0-9._+=-]+', '_', value)}" for name, value in changed.items())
+    return "".join(f",{name}={_in_a_name(value)}" for name, value in changed.items())
+
+
+def _in_a_name(value: str) -> str:
+    """Makes a text fit for a file's name; what has letters that are left out has its hash behind it."""
+    fit = re.sub("[^A-Za-z0-9._+=-]+", "_", value)
+    return fit if value.isascii() else f"{fit}_{hashlib.sha256(value.encode()).hexdigest()[:8]}"
 
 
 def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:

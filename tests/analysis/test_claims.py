@@ -305,6 +305,7 @@ def test_what_is_not_measured_says_so():
     ({"value": 96.0}, "test_accuracy is a fraction, not 96"),
     ({"value": float("nan")}, "must be a number"),
     ({"within": -0.1}, "within must be at least 0"),
+    ({"kind": "about", "within": 1.0}, "within is a fraction as test_accuracy is, 0.01 for one point; not 1.0"),
     ({"kind": "about"}, "needs within"),
     ({"kind": "about", "metric": "measured_peak_bytes", "value": 5e8}, "needs within"),
     ({"metric": "epochs_trained", "value": 16, "kind": "about"}, "needs within"),

@@ -204,7 +204,8 @@ def test_a_wild_cell_is_judged_by_its_own_seeds():
 
 @pytest.mark.parametrize("beside", [1, 4])
 def test_what_seeds_can_show_is_found_four_times_out_of_five_at_the_corrected_level(beside):
-    half_width = float(scipy.stats.t.ppf(0.975, 5))
+    seen = np.sqrt(scipy.stats.chi2.median(5) / 5)  # half of all estimates of the noise lie below that much of it
+    half_width = float(scipy.stats.t.ppf(0.975, 5) * seen)
     test = Contrast(n=6, mean=0.0, low=-half_width, high=half_width, degrees=5.0)
     size = test.detectable(comparisons=beside)  # in standard errors
     edge = float(scipy.stats.t.ppf(1 - 0.025 / beside, 5))

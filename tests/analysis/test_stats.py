@@ -62,13 +62,6 @@ def test_an_interval_never_has_zero_width():
         assert same.n == 3
         assert same.mean == pytest.approx(0.1)
         assert same.low is same.high is None
-        assert not same.excludes_zero
-
-
-def test_excludes_zero_needs_both_ends_on_one_side():
-    assert estimate([1.0, 1.1, 1.2]).excludes_zero
-    assert estimate([-1.0, -1.1, -1.2]).excludes_zero
-    assert not estimate([-1.0, 1.0, 0.5]).excludes_zero
 
 
 def test_a_second_axis_is_refused():

@@ -12,6 +12,7 @@ from terminals import Terminal
 from harness.analysis.cells import View
 from harness.analysis.summarize import summarize
 from harness.records import narrow
+from harness.records.loaded import Apart
 from harness.reporting import answer
 from harness.reporting.tables import report
 
@@ -124,6 +125,12 @@ def test_missing_and_failed_runs_and_warnings_are_always_told():
     assert "24 planned; 21 done, 3 missing" in text
     assert "Warning: its pixels are not the official ones" in text
     assert "missing" not in " ".join(shown(summary()))
+
+
+def test_what_is_missing_is_told_before_all_else_that_is_not_whole():
+    found = summary(without=(4, 5, 9), dataset=dataclasses.replace(synthetic.DATASET, warnings=("a", "b", "c")))
+    found = dataclasses.replace(found, apart=Apart(("runs/x/curve.csv is damaged",), {"gone": 2}))
+    assert "3 missing" in " ".join(shown(found))
 
 
 @pytest.mark.parametrize("width", [80, 120])

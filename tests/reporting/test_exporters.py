@@ -9,6 +9,7 @@ import pytest
 import synthetic
 
 from harness import records
+from harness.records.loaded import Loaded
 from harness.reporting.export import exporters, wandb
 from harness.reporting.export.exporters import export
 
@@ -59,7 +60,7 @@ def offline(monkeypatch):
 
 
 def test_a_run_is_described_in_the_columns_of_the_records(results):
-    first, _, failed = exporters.describe(records.Folder(results, "made_up"))
+    first, _, failed = exporters.describe(Loaded(records.Folder(results, "made_up")))
     assert first.parameters.items() >= {"seed": 0, "labels.rate": "0.1", "config.type": "RunConfig",
                                         "config.model.type": "MLPConfig", "config.model.hidden": [256, 128],
                                         "config.optimizer.learning_rate": 0.001}.items()
@@ -70,6 +71,29 @@ def test_a_run_is_described_in_the_columns_of_the_records(results):
     assert [path.name for path in first.files] == ["record.json", "curve.csv", "predictions.npz"]
     assert (failed.done, failed.tags["status"], failed.tags["message"]) == (False, "diverged", "stopped")
     assert "best.test_accuracy" not in failed.metrics
+
+
+def test_parameters_keep_their_type_where_other_runs_lack_them(tmp_path):
+    runs = [synthetic.record({"net": net}, 0, 0.9, epochs=3, config={"type": "RunConfig", "model": model}, **STAMPS)
+            for net, model in (("cnn", {"type": "CNNConfig", "kernel_size": 3}), ("mlp", {"type": "MLPConfig"}))]
+    cnn, mlp = exporters.describe(Loaded(synthetic.write(tmp_path, None, *runs)))
+    assert type(cnn.parameters["config.model.kernel_size"]) is int
+    assert "config.model.kernel_size" not in mlp.parameters
+
+
+@pytest.mark.parametrize("damage", [pathlib.Path.unlink, lambda path: path.write_text("epoch\n1\n")])
+def test_a_damaged_curve_costs_itself_alone(results, tmp_path, monkeypatch, damage):
+    run_folder = results / "made_up" / "runs" / "rate=0.1,seed=0"
+    (run_folder / "predictions.npz").unlink()
+    damage(run_folder / "curve.csv")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    taken = []
+    monkeypatch.setitem(exporters.TRACKERS, "mlflow", (lambda runs, folder: taken.extend(runs) or len(runs), "{0}"))
+    said = exported(results, "mlflow", tmp_path / "out")
+    assert said.startswith("4 runs exported")
+    assert said.endswith(f"damaged and left out: {run_folder / 'curve.csv'}")
+    assert [len(run.curve) for run in taken] == [0, 3, 3, 3]
+    assert taken[0].metrics["best.test_accuracy"] == 0.9
 
 
 def test_without_the_package_the_remedy_is_named(results, tmp_path, monkeypatch):
@@ -116,7 +140,7 @@ def test_mlflow_reads_back_what_was_recorded(results, tmp_path, offline):
     assert {"made_up", "other"} <= experiments.keys()
     found = {one.info.run_name: one for one in client.search_runs([experiments["made_up"]])}
     assert sorted(found) == ["rate=0.1,seed=0", "rate=0.1,seed=1", "rate=9,seed=0"]
-    one, [described, *_] = found["rate=0.1,seed=0"], exporters.describe(records.Folder(results, "made_up"))
+    one, [described, *_] = found["rate=0.1,seed=0"], exporters.describe(Loaded(records.Folder(results, "made_up")))
     assert one.data.params == {name: str(value) for name, value in described.parameters.items()}
     assert described.metrics.items() <= one.data.metrics.items()
     assert described.tags.items() <= one.data.tags.items()
@@ -216,7 +240,7 @@ def test_wandb_reads_back_what_was_recorded(results, tmp_path, offline):
     assert sorted(found) == [("made_up", "rate=0.1,seed=0"), ("made_up", "rate=0.1,seed=1"),
                              ("made_up", "rate=9,seed=0"), ("other", "rate=0.1,seed=0")]
     folder, read = found["made_up", "rate=0.1,seed=0"]
-    [described, *_] = exporters.describe(records.Folder(results, "made_up"))
+    [described, *_] = exporters.describe(Loaded(records.Folder(results, "made_up")))
     [opened] = read["run"]
     assert opened.run_group == "rate=0.1"
     assert {"rate=0.1", "seed=0", "fashion_mnist", "done"} == set(opened.tags)

@@ -115,12 +115,23 @@ def test_effects_draw_each_estimate_and_seed():
     assert "baseline" in [text.strip() for text in texts(figure)]
 
 
+def test_names_that_would_be_cut_to_the_same_leave_out_what_stands_above_them():
+    summary, accuracies = made_up([0.8, 0.81, 0.82, 0.83, 0.84, 0.85, 0.86, 0.87])
+    labels = [f"optimizer=adam, learning_rate={rate}, weight_decay={decay}, batch_size={batch}, warmup_epochs=2.0"
+              for rate in (0.001, 0.002) for decay in (0.01, 0.02) for batch in (64, 128)]
+    rows = tuple(dataclasses.replace(row, label=label) for row, label in zip(summary.rows, labels, strict=True))
+    figure = plots_cells.effects(dataclasses.replace(summary, rows=rows), accuracies)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:3] == ["0.001,0.01,64", "0.001,0.01,128", "0.001,0.02,64"]
+    assert "learning_rate,weight_decay,batch_size" in texts(figure)
+
+
 def test_a_difference_is_filled_only_where_it_is_clear():
     """The last one's interval excludes zero, and so many comparisons leave it unclear."""
     summary, accuracies = made_up([0.8, 0.83, 0.8005])
     [_, clear, unclear] = summary.rows
     row = dataclasses.replace(unclear, difference=clear.difference)
-    assert row.difference.excludes_zero
+    assert row.difference.low > 0
     summary = dataclasses.replace(summary, rows=(*summary.rows[:2], row))
     right = plots_cells.effects(summary, accuracies).axes[1]
     filled = [line.get_markerfacecolor() for line in right.lines if line.get_marker() == "o"]

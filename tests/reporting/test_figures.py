@@ -235,3 +235,15 @@ def test_the_highest_cell_is_named_inert_whatever_it_is_called(tmp_path):
         caption = captions(material(tmp_path / str(place), *runs))["baseline_vs_best"]
         assert caption.isprintable()
         assert (label if label.isprintable() and len(label) < 40 else label[-3:]) in caption
+
+
+def test_classes_are_those_of_the_highest_cell_and_cells_on_other_data_are_left_out(tmp_path, unrendered):
+    digits = dataclasses.replace(synthetic.DATASET, name="mnist", class_names=tuple("0123456"), test_examples=700)
+    runs = [synthetic.record({"data": data}, seed, accuracy + 0.001 * seed, dataset=facts)
+            for data, facts, accuracy in (("fashion", synthetic.DATASET, 0.85), ("mnist", digits, 0.97))
+            for seed in range(2)]
+    given = material(tmp_path, *runs)
+    told = captions(given)
+    assert "data=fashion" not in told["confusion"]
+    assert "Cells on data of other classes (1) are left out." in told["confusion"]
+    assert by_name(figures.draw(*given)[0])["confusion"].png

@@ -210,7 +210,7 @@ def test_a_metric_of_ones_own_is_a_column_and_a_view_and_n_a_where_it_has_no_val
     table = next(path for path in paths if path.suffix == ".md").read_text()
     assert [row[2] for row in table_rows(table)] == [
         "kappa [95 % CI]", "0.5100 [0.4852, 0.5348]", "n/a", "–"]  # noqa: RUF001
-    assert "kappa is known of 3 of 4 done runs, and n/a elsewhere." in table
+    assert "kappa is known of 3 of 4 done runs, over which alone it is averaged." in table
 
 
 def test_a_baseline_belongs_to_one_ablation(results):

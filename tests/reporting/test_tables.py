@@ -14,12 +14,13 @@ from reports import plain, render, table_rows
 from undrawn import undrawn
 
 from ablations.claim import Claim
+from harness.analysis.cells import View
 from harness.analysis.summarize import summarize
 from harness.records import BackboneFacts, Layer
 from harness.report import ReportError
 from harness.reporting import captions, rounded
 from harness.reporting.render import printable
-from harness.reporting.tables import evidence, report
+from harness.reporting.tables import evidence, report, scores
 
 HOSTILE = ["a|b`c`", "<script>alert(1)</script>", "[x](http://e)", "=SUM(A1)", "[bold red]no", "$\\frac{$",
            "\x1b[31mred", "two\nlines", "100% \\input{x} #_^~&{}", "@now", "_start", "+1", "-1"]
@@ -272,3 +273,16 @@ def test_a_frozen_backbone_shows_what_is_trained_and_the_speed_with_its_features
     without = report.markdown(summarize("made_up", None, synthetic.as_read(plain_run)))
     assert "trained params" not in without
     assert "Backbone" not in without
+
+
+def test_a_score_that_some_runs_lack_says_of_how_many_it_is_the_mean():
+    runs = [synthetic.record({"a": level}, seed, 0.9) for level in "xy" for seed in range(3)]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
+    values = {run_id: {"macro_f1": 0.5} for run_id in found.runs["a=x"][:1] + found.runs["a=y"]}
+    [shown] = scores.tables(found, values)
+    assert "Averaged over the runs that keep what it takes: macro_f1 of x, 1 of 3." in shown.notes
+    [shown] = scores.tables(found, {run_id: {"macro_f1": 0.5} for run_id in found.records})
+    assert "Averaged" not in " ".join(shown.notes)
+    by_f1 = summarize("made_up", found.plan, found.records, View(metric="macro_f1"), more=values)
+    [table, *_] = report.tables(by_f1)
+    assert [row[1] for row in table.rows] == ["1", "3"]

@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Folder, read_all
+from harness.records import CURVE_COLUMNS, Folder
+from harness.records.loaded import Loaded
+from harness.records.table import nested
 
 PARAMETERS = ("config.", "labels.", "seed")
 METRICS = ("best.", "last.", "cost.", "timing.", "epochs_trained")
@@ -45,13 +47,17 @@ class Exported:
     finished_s: float
 
 
-def describe(folder: Folder) -> list[Exported]:
-    """Describes an ablation's records."""
-    table = read_all(folder.results_dir, [folder.ablation])
-    return [_describe(folder, {str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
+def describe(loaded: Loaded) -> list[Exported]:
+    """Describes the records of an ablation that a report counts; one whose curve is damaged has an empty one."""
+    # One by one: a column of several would make fractions of whole numbers where a run has none.
+    rows = {run_id: pd.json_normalize(nested(run_id, record)).to_dict("records")[0]
+            for run_id, record in loaded.records.items()}
+    return [_describe(loaded.folder, {str(name): value for name, value in row.items()},
+                      loaded.curves.get(run_id, pd.DataFrame(columns=list(CURVE_COLUMNS))))
+            for run_id, row in rows.items()]
 
 
-def _describe(folder: Folder, row: dict[str, Any]) -> Exported:
+def _describe(folder: Folder, row: dict[str, Any], curve: pd.DataFrame) -> Exported:
     present = {name: value for name, value in row.items() if isinstance(value, list) or not pd.isna(value)}
     files = tuple(path for name in ("record.json", "curve.csv", "predictions.npz", "exhibits.npz")
                   if (path := folder.run(row["run_id"]) / name).exists())
@@ -62,7 +68,7 @@ def _describe(folder: Folder, row: dict[str, Any]) -> Exported:
         tags={name: str(present[name]) for name in TAGS if present.get(name, "") != ""},
         metrics={name: float(value) for name, value in present.items()
                  if name.startswith(METRICS) and isinstance(value, int | float)},
-        curve=folder.curve(row["run_id"]), files=files, started_s=_seconds(row["started_at"]),
+        curve=curve, files=files, started_s=_seconds(row["started_at"]),
         finished_s=_seconds(row["finished_at"]))
 
 

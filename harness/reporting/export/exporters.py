@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from harness.records import Folder
 from harness.records.files import in_home
+from harness.records.loaded import Loaded
 from harness.reporting.export import mlflow, wandb
 from harness.reporting.export.exported import Exported, describe
 
@@ -39,18 +40,21 @@ def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
 
     Raises:
       ExportError: if there is no target, no record, or the tracker's package is not installed.
-      harness.records.RecordError: if a record cannot be read.
+      harness.records.RecordError: if a folder cannot be read.
     """
     if not target:
         raise ExportError(f"--export={tracker} needs --export_dir=DIR, a folder for {tracker} to keep")
     if importlib.util.find_spec(tracker) is None:
         raise ExportError(f"--export={tracker} needs the package {tracker}: pip install '.[{tracker}]'")
-    runs = [run for folder in folders for run in describe(folder)]
+    loaded = [Loaded(folder) for folder in folders]
+    runs = [run for one in loaded for run in describe(one)]
     if not runs:
         raise ExportError(f"no records in {', '.join(str(folder.path) for folder in folders)} yet")
     folder = in_home(target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     write, look = TRACKERS[tracker]
     written = write(runs, folder)
+    damaged = [str(error.path) for one in loaded for error in one.damaged]
     return (f"{written} runs exported to {folder}, {len(runs) - written} were there already; "
-            f"to look at them: {look.format(folder)}")
+            f"to look at them: {look.format(folder)}"
+            + (f"; damaged and left out: {', '.join(damaged)}" if damaged else ""))

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.cells import CellRow, Summary, ranked
 from harness.analysis.stats import Estimate
+from harness.records import narrow
 from harness.reporting.figures import fonts
 from harness.reporting.figures.style import REFERENCE, STYLES
 
@@ -15,6 +16,7 @@ MOST_ROWS = 60
 _PANEL = 3.9  # inches wide
 _LONGEST = 3.6  # inches of a name
 _SIZE = 9.0  # points of a name
+_CELLS = 45  # characters that such room has in any case
 _SURE: dict[str, Any] = {"color": "#0072B2", "marker": "o", "markersize": 5}
 _UNSURE: dict[str, Any] = _SURE | {"markerfacecolor": "white"}
 
@@ -40,7 +42,7 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
     """
     rows = rows_drawn(summary)
     with_difference = any(row.difference.n for row in rows)
-    names = [fonts.fit(row.label, _LONGEST, _SIZE) for row in rows]
+    shared, names = _names(rows)
     number = 2 if with_difference else 1
     figure = Figure(figsize=(max(6.0, 0.3 + fonts.widest(names, _SIZE) + _PANEL * number), 1.3 + 0.27 * len(rows)),
                     layout="constrained")
@@ -60,6 +62,7 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
     if len(baselines) == 1 and baselines[0] is not None:
         panels[0].axvline(100 * baselines[0], zorder=0, **REFERENCE)
     panels[0].set_yticks(range(len(rows)), names)
+    panels[0].text(-0.02, 1.0, shared, transform=panels[0].transAxes, ha="right", va="bottom", fontsize=_SIZE)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     panels[0].set_xlabel("test accuracy (%)")
     _zoom(panels[0], [row.test_accuracy for row in rows], seeds)
@@ -72,6 +75,16 @@ def effects(summary: Summary, accuracies: Mapping[str, Sequence[float]]) -> Figu
         for place in (place for place, row in enumerate(rows) if row.is_baseline):
             panels[1].text(0, place, " baseline ", ha=side, va="center", color="#666666", clip_on=True)
     return figure
+
+
+def _names(rows: Sequence[CellRow]) -> tuple[str, list[str]]:
+    """Makes the cells' labels fit; gives what stands once above them, where they would else be cut to the same."""
+    labels = [row.label for row in rows]
+    names = [fonts.fit(label, _LONGEST, _SIZE) for label in labels]
+    if len(set(names)) == len(set(labels)):
+        return "", names
+    words, short = narrow.distinct([label.replace(", ", ",") for label in labels], _CELLS)
+    return fonts.fit(words, _LONGEST, _SIZE), [fonts.fit(name, _LONGEST, _SIZE) for name in short]
 
 
 def _interval(axes: Any, place: int, estimate: Estimate, style: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ lowest seed: the folder stays small and shows the answer.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,14 +62,23 @@ class Material:
     @functools.cached_property
     def shown(self) -> list[CellRow]:
         """Picks the highest cell that is no baseline, and before it its baseline, if that has done runs."""
-        top = next((row for row in self.ranked if not row.is_baseline), None)
-        baseline = [row for row in self.ranked if row.is_baseline and (top is None or row.cell == top.baseline)]
+        top = next((row for row in self.of_one_data if not row.is_baseline), None)
+        baseline = [row for row in self.of_one_data if row.is_baseline and (top is None or row.cell == top.baseline)]
         return baseline[:1] + ([top] if top else [])
 
     @property
     def data(self) -> DatasetFacts:
-        """Gives the facts of the data set, the same in all done runs."""
-        return self.found[self.done[self.ranked[0].cell][0]].dataset
+        """Gives the facts of the data set that the highest cell was tested on."""
+        return self._data(self.ranked[0])
+
+    @functools.cached_property
+    def of_one_data(self) -> list[CellRow]:
+        """Lists the ranked cells whose data set has the classes of the highest cell's; of others nothing is drawn."""
+        return [row for row in self.ranked if self._data(row).class_names == self.data.class_names]
+
+    def _data(self, row: CellRow) -> DatasetFacts:
+        """Gives the facts of the data set that a cell with done runs was tested on, the same in all of these."""
+        return self.found[self.done[row.cell][0]].dataset
 
     @functools.cached_property
     def classes(self) -> list[str]:
@@ -83,10 +94,9 @@ class Material:
     @functools.cached_property
     def counts(self) -> dict[str, np.ndarray]:
         """Gives title -> confusion counts, [seed, true class, predicted class], of the cells shown."""
-        return {self.name(row): np.stack([predictions.confusion(label=one["label"], predicted=one["predicted"],
-                                                             classes=len(self.classes))
-                                          for one in self.predictions[row.cell]])
-                for row in self.shown if row.cell in self.predictions}
+        return {self.name(row, known): np.stack([predictions.confusion(
+            label=one["label"], predicted=one["predicted"], classes=len(self.classes)) for one in known])
+            for row in self.shown if (known := self.predictions.get(row.cell))}
 
     def usable(self, run: str) -> Arrays | None:
         """Reads a run's predictions; None where labels are missing or do not fit."""
@@ -104,7 +114,7 @@ class Material:
     @functools.cached_property
     def exhibit(self) -> tuple[CellRow, str, Arrays] | None:
         """Finds the run whose images and weights are shown: of the highest cell that kept some."""
-        for row in self.ranked:
+        for row in self.of_one_data:
             for run in self.done[row.cell]:
                 stored = self.loaded.exhibits(run)
                 if stored and {"index", "image"} <= stored.keys():
@@ -124,12 +134,14 @@ class Material:
         return {"index": stored["index"], "images": stored["image"]} | {
             name: known[name][stored["index"]] for name in ("label", "predicted", "probability")}
 
-    def name(self, row: CellRow) -> str:
-        """Names a cell and the part it plays."""
+    def name(self, row: CellRow, drawn: Sequence[Any]) -> str:
+        """Names a cell and the part it plays, and counts what is drawn, one per run."""
         parts = ["baseline"] * row.is_baseline + ([
             "best" if row.is_best else "highest mean"] if row is self.ranked[0] else [])
-        return f"{short(row.label, 44)} ({', '.join([*parts, f'n={len(self.done[row.cell])}'])})"
+        return f"{short(row.label, 44)} ({', '.join([*parts, f'n={len(drawn)}'])})"
 
     def choice(self) -> str:
         """Says which cells are shown and on what evidence."""
-        return answer.lead(self.summary) if len(self.ranked) > 1 else "It is the one cell with done runs."
+        chosen = answer.lead(self.summary) if len(self.ranked) > 1 else "It is the one cell with done runs."
+        left_out = len(self.ranked) - len(self.of_one_data)
+        return chosen + (f" Cells on data of other classes ({left_out}) are left out." if left_out else "")

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.analysis import predictions
+from harness.analysis.cells import CellRow
 from harness.reporting.figures import cells as plots_cells
 from harness.reporting.figures import curves, images, matrix, pareto
 from harness.reporting.figures import outcomes as plots_predictions
@@ -68,9 +69,13 @@ def _contrast(material: Material) -> Sketch | str:
     if len(material.shown) < 2 or not material.shown[0].is_baseline:
         return "it needs done runs of the baseline and of another cell"
     baseline, other = material.shown
+
+    def name(row: CellRow) -> str:
+        return material.name(row, material.curves[row.cell])
+
     return Sketch(
         "baseline against the highest other cell",
-        f"Training and validation curves of the baseline, {material.name(baseline)}, and of {material.name(other)}; "
+        f"Training and validation curves of the baseline, {name(baseline)}, and of {name(other)}; "
         f"{_SEEDS}{_uneven([material.curves[row.cell] for row in material.shown])}. {material.choice()}",
         lambda: curves.contrast(material.summary, material.shown, material.curves))
 
@@ -143,9 +148,9 @@ def _predicted_classes(material: Material) -> Sketch | str:
 
 
 def _calibration(material: Material) -> Sketch | str:
-    panels = {material.name(row): [predictions.reliability(one["probability"], one["predicted"] == one["label"])
-                                   for one in material.predictions[row.cell]]
-              for row in material.shown if row.cell in material.predictions}
+    panels = {material.name(row, known): [
+        predictions.reliability(one["probability"], one["predicted"] == one["label"]) for one in known]
+        for row in material.shown if (known := material.predictions.get(row.cell))}
     if not panels:
         return _NO_LABELS
     errors = "; ".join(f"{name} {100 * np.mean([seed.error for seed in seeds]):.2f} %"

@@ -66,7 +66,7 @@ def columns(summary: Summary) -> list[RowColumn]:
     other = "test_accuracy" if metric != "test_accuracy" else "validation_accuracy"
     return [
         *labels(summary),
-        RowColumn("n", lambda row: whole(row.runs["done"]), rank=1),
+        RowColumn("n", lambda row: whole(row.score.n), rank=1),
         RowColumn(f"{short(metric)}{unit}\n[95 % CI]", lambda row: _score(row, metric), is_marked=True),
         RowColumn("\n".join(short(other).split()) + " %",
                   lambda row: number(getattr(row, other).mean, lambda mean: f"{100 * mean:.2f}", DASH), rank=2),

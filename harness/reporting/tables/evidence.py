@@ -138,7 +138,7 @@ def spread(summary: Summary) -> Table | None:
 
     return table("Spread over seeds, and the optimistic readings that notebooks quote", [
         *labels(summary),
-        RowColumn("n", lambda row: whole(row.runs["done"])),
+        RowColumn("n", lambda row: whole(row.score.n)),
         RowColumn(f"sd of\n{short(metric)}", lambda row: Cell(rounded.single(row.score.sd, metric), row.score.sd)),
         RowColumn(f"interquartile\nmean{unit} [95 % CI]", lambda row: scored(row.interquartile_mean, metric)),
         mean("best val.\nacc. %\n(optimistic)", "optimistic_validation_accuracy"),

@@ -7,6 +7,7 @@ from harness.analysis import scores
 from harness.analysis.cells import CellRow, Summary
 from harness.analysis.stats import Estimate
 from harness.records.text import printable
+from harness.reporting import answer
 from harness.reporting.render import DASH, Cell, Table
 from harness.reporting.tables.columns import RowColumn, labels, scored, short, table, whole
 
@@ -29,11 +30,14 @@ def tables(summary: Summary, values: Values) -> list[Table]:
         return RowColumn(f"{printable(short(name))}{unit}\n[95 % CI]",
                          lambda row: _cell(row, found[row.cell][name], name))
 
+    fewer = [f"{printable(name)} of {row.label}, {known.n} of {row.runs['done']}" for row in summary.rows
+             for name, known in found[row.cell].items() if 0 < known.n < row.runs["done"]]
     notes = ("Of the test set at the best validation epoch: mean over seeds with its 95 % t interval; n/a where no run "
              "keeps what the score is read from. Lower is better of a loss and of an error.",
              "Top-5: the true class is among the five of the highest logits. Balanced accuracy: mean recall over "
              "classes. Macro F1: mean over classes. Log loss: mean cross-entropy, the test loss. Calibration error: "
              "the expected one of the predicted class's probability, in 15 bins of equal width.",
+             *([f"Averaged over the runs that keep what it takes: {answer.listed(fewer)}."] if fewer else []),
              *(["TTA accuracy: with test-time augmentation, of the probabilities averaged over views of each image; "
                 "nothing was selected by it."] if "tta_accuracy" in names else []))
     columns = [*labels(summary), RowColumn("n", lambda row: whole(row.runs["done"])), *map(column, names)]
