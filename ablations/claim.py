@@ -90,5 +90,7 @@ class Claim:
             raise ValueError(f"{self.metric} is a fraction, not {self.value!r}")
         if not 0 <= self.within < math.inf:
             raise ValueError(f"within must be at least 0, not {self.within!r}")
+        if self.metric.endswith(_FRACTIONS) and self.within >= 1:
+            raise ValueError(f"within is a fraction as {self.metric} is, 0.01 for one point; not {self.within!r}")
         if self.kind == "about" and not self.within and (self.metric not in COUNTS or self.metric == _MEASURED):
             raise ValueError(f'a claim of "about" a {self.metric} needs within: how far off still counts')

@@ -59,15 +59,18 @@ def cells(factors: Mapping[str, Factor], design: Design, exclude: Condition | Se
     baseline = at_reference(factors, {}, reference)
     if isinstance(design, RandomCells):
         found = _drawn(factors, design, baseline, excluded)
-    elif not isinstance(design, str):
+    elif isinstance(design, tuple | list) and all(isinstance(labels, Mapping) for labels in design):
         found = [_completed(factors, dict(labels), reference) for labels in design]
+        for number, labels in enumerate(found):
+            if labels in found[:number]:
+                raise SpecError(f"design lists the cell {_named(labels)} twice")
     elif design == "full_factorial":
         found = _combinations(factors)
     elif design in NAMED:
         found = _single_changes(factors, baseline, reference, leaves_out=design == "leave_one_out")
     else:
-        raise SpecError(f"design must be one of {', '.join(NAMED)}, RandomCells(n), or a tuple of cells; not "
-                        f"{design!r}")
+        raise SpecError(f"design must be one of {', '.join(NAMED)}, RandomCells(n), or a tuple of cells, each a dict "
+                        f"of factor -> level; not {design!r:.200}")
     kept = [labels for labels in found if not excluded(labels)]
     if baseline in found and baseline not in kept:
         raise SpecError(f"exclude leaves out the baseline {_named(baseline)}: put another level first")
@@ -182,6 +185,7 @@ def _completed(factors: Mapping[str, Factor], labels: dict[str, str], reference:
         if factor not in factors:
             raise SpecError(f'a listed cell names "{factor}"; the factors are {", ".join(factors)}')
         if label not in factors[factor].labels:
+            as_tuple(label)  # raises for a number, which would read like the label that was meant
             raise SpecError(f"a listed cell has {factor}={label}; the levels are {', '.join(factors[factor].labels)}")
     found = at_reference(factors, labels, reference)
     if lost := labels.keys() - found.keys():
@@ -191,8 +195,11 @@ def _completed(factors: Mapping[str, Factor], labels: dict[str, str], reference:
 
 def _excluded(factors: Mapping[str, Factor], exclude: Condition | Sequence[Condition]) -> Callable[[Labels], bool]:
     """Makes one question of all that leaves cells out."""
-    conditions = [exclude] if isinstance(exclude, Mapping) or callable(exclude) else list(exclude)
+    conditions: Sequence[Any] = exclude if isinstance(exclude, tuple | list) else [exclude]
     for condition in conditions:
+        if not isinstance(condition, Mapping) and not callable(condition):
+            raise SpecError("exclude must be a dict of factor -> level or levels, a function of a cell's labels, or a "
+                            f"tuple of such; not {exclude!r:.200}")
         for factor, levels in condition.items() if isinstance(condition, Mapping) else ():
             if factor not in factors:
                 raise SpecError(f'exclude names "{factor}"; the factors are {", ".join(factors)}')

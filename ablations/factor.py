@@ -4,7 +4,7 @@ import dataclasses
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # What a label may hold: it becomes part of a folder's name.
@@ -109,8 +109,15 @@ class Factor:
 
 
 def as_tuple(levels: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Gives one label or several as several."""
-    return (levels,) if isinstance(levels, str) else tuple(levels)
+    """Gives one label or several as several.
+
+    Raises:
+      SpecError: if one is no text.
+    """
+    labels = (levels,) if isinstance(levels, str) or not isinstance(levels, Iterable) else tuple(levels)
+    if wrong := [label for label in labels if not isinstance(label, str)]:
+        raise SpecError(f'a level is named by its label, text such as "{wrong[0]}", not by {wrong[0]!r}')
+    return labels
 
 
 def check(factors: Mapping[str, Factor]) -> None:
@@ -121,7 +128,12 @@ def check(factors: Mapping[str, Factor]) -> None:
     """
     before: dict[str, Factor] = {}
     for name, factor in factors.items():
+        if not isinstance(factor, Factor):
+            raise SpecError(f'factor "{name}" must be a Factor(path, levels), not {factor!r:.100}')
         _check_levels(name, factor)
+        if not isinstance(factor.under, Mapping):
+            raise SpecError(f'factor "{name}": under must be a dict such as {{"optimizer": "sgd"}}, not '
+                            f"{factor.under!r}")
         for parent, levels in factor.under.items():
             if parent not in before:
                 raise SpecError(f'factor "{name}" is under "{parent}", which must be a factor that stands before it '
@@ -133,17 +145,30 @@ def check(factors: Mapping[str, Factor]) -> None:
 
 
 def _check_levels(name: str, factor: Factor) -> None:
-    paths = factor.paths
-    if not LABEL.fullmatch(name) or name == "seed":
+    if not _is_label(name) or name == "seed":
         raise SpecError(f'a factor\'s name holds letters, digits, spaces and ._+- only and is not "seed": {name!r}')
+    paths = factor.paths
+    if not isinstance(paths, tuple | list) or not all(isinstance(path, str) for path in paths):
+        raise SpecError(f'factor "{name}": path must be text such as "model.dropout", or a tuple of such, not '
+                        f"{factor.path!r:.100}")
     if isinstance(factor.levels, Uniform):
         if not isinstance(factor.path, str):
             raise SpecError(f'factor "{name}": a range sets one path, not {len(paths)}')
         return
+    if not isinstance(factor.levels, Mapping):
+        raise SpecError(f'factor "{name}": levels must be a dict such as {{"0": 0.0, "0.3": 0.3}}, or a range, not '
+                        f"{factor.levels!r:.100}")
     if not factor.levels or not paths:
         raise SpecError(f'factor "{name}" needs a path and at least one level')
     for label, value in factor.levels.items():
-        if not LABEL.fullmatch(label):
-            raise SpecError(f'factor "{name}": a label holds letters, digits, spaces and ._+- only, not {label!r}')
-        if len(paths) > 1 and (not isinstance(value, tuple) or len(value) != len(paths)):
-            raise SpecError(f'factor "{name}", level "{label}": needs a tuple of {len(paths)} values, one per path')
+        if not _is_label(label):
+            hint = "" if isinstance(label, str) else f'; put it in quotation marks, "{label}"'
+            raise SpecError(f'factor "{name}": a label holds letters, digits, spaces and ._+- only, not {label!r}'
+                            f"{hint}")
+        if not isinstance(factor.path, str) and (not isinstance(value, tuple) or len(value) != len(paths)):
+            raise SpecError(f'factor "{name}", level "{label}": needs a tuple with a value for each of '
+                            f"{', '.join(paths)}, not {value!r:.100}")
+
+
+def _is_label(text: object) -> bool:
+    return isinstance(text, str) and LABEL.fullmatch(text) is not None

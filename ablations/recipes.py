@@ -61,12 +61,11 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         choice("kind", self.kind, OPTIMIZERS)
-        for field in ("learning_rate", "weight_decay", "clip_norm", "clip_value", "eps"):
-            if getattr(self, field) is not None:
-                not_negative(field, getattr(self, field))
-        for field in ("momentum", "b1", "b2"):
-            if getattr(self, field) is not None:
-                fraction(field, getattr(self, field))
+        for check, fields in ((not_negative, ("learning_rate", "weight_decay", "clip_norm", "clip_value", "eps")),
+                              (fraction, ("momentum", "b1", "b2"))):
+            for field in fields:
+                if field not in _MOMENTS or getattr(self, field) is not None:
+                    check(field, getattr(self, field))
         flag("nesterov", self.nesterov)
         choice("weight_decay_on", self.weight_decay_on, ("all", "matrices"))
         positive("gradient_accumulation_steps", self.gradient_accumulation_steps, 1_000_000)

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import functools
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ablations import design as designs
@@ -151,6 +151,13 @@ def cell_name(labels: Mapping[str, str]) -> str:
     return ",".join(f"{factor}={label}" for factor, label in labels.items()) or "baseline"
 
 
+# What fields of an ablation must be; `design`, `exclude` and the rest are checked where they are read.
+_FORMS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "question": (str, "text"), "base": (RunConfig, "a RunConfig(...)"),
+    "factors": (Mapping, 'a dict such as {"epochs": Factor("epochs", {"5": 5, "9": 9})}'),
+    "overrides": (Mapping, 'a dict such as {"epochs": 5}'), "claims": ((tuple, list), "a tuple such as (Claim(...),)")}
+
+
 @dataclasses.dataclass(frozen=True)
 class Ablation:
     """A study of one question, checked in full when built.
@@ -190,6 +197,9 @@ class Ablation:
     exclude: Condition | Sequence[Condition] = ()
 
     def __post_init__(self) -> None:
+        for field, (kinds, form) in _FORMS.items():
+            if not isinstance(given := getattr(self, field), kinds):
+                raise SpecError(f"{field} must be {form}, not {given!r:.100}")
         try:
             own_metrics.check(self.metrics)
         except ValueError as error:
@@ -199,17 +209,18 @@ class Ablation:
         if self.within and (not isinstance(self.within, tuple) or not set(self.within) < set(self.factors)):
             raise SpecError(f"within must be some of the factors {', '.join(self.factors)}, and not all; not "
                             f"{self.within!r}")
-        distinct = len(set(self.seeds)) == len(self.seeds) > 0
-        if not distinct or any(
-                not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not 0 <= seed < 2**31
-                for seed in self.seeds):
-            raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, not {self.seeds!r}")
+        seeds = tuple(self.seeds) if isinstance(self.seeds, Iterable) else ()
+        if any(not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not 0 <= seed < 2**31
+               for seed in seeds) or not len(set(seeds)) == len(seeds) > 0:
+            raise SpecError(f"seeds must be different whole numbers from 0 to 2147483647, such as (0, 1, 2), not "
+                            f"{self.seeds!r}")
+        object.__setattr__(self, "seeds", tuple(map(int, seeds)))  # JSON knows none of NumPy's numbers
         settings.check(self.factors)
         varied: dict[str, str] = {}
         for name, factor in self.factors.items():
             for path in factor.paths:
                 _check_undoes_nothing(f'factor "{name}"', path, varied)
-            varied |= dict.fromkeys(factor.paths, name)
+                varied[path] = name
         for path in self.overrides:
             _check_undoes_nothing("an override", path, varied)
         runs = self.runs()
@@ -227,6 +238,9 @@ class Ablation:
             if len(names) != expected:
                 raise SpecError(f"two {kind} have the same name: labels may not differ in spaces or in case alone")
         for claim in self.claims:
+            if claim.over is not None and claim.over.items() <= claim.labels.items():
+                raise SpecError(f"a claim of {claim.source} has over={dict(claim.over)}, which labels="
+                                f"{dict(claim.labels)} have too: it would compare each cell with itself")
             for what, labels in (("labels", claim.labels), ("over", claim.over or {})):
                 if not any(labels.items() <= cell.items() for cell in self._cells):
                     there = "; ".join(dict.fromkeys(run.cell for run in runs))
@@ -313,8 +327,12 @@ def with_value(config: Any, path: str, value: Any) -> Any:
         # A path into the early stopping that a run does without switches it on.
         inner = getattr(config, head)
         value = with_value(EarlyStopping() if head == "early_stopping" and inner is None else inner, rest, value)
-    elif fields[head] is not None and head != "dataset" and not _fits(old := getattr(config, head), value):
-        raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
+    elif fields[head] is not None and head != "dataset":
+        old = getattr(config, head)
+        if type(old) is int and isinstance(fields[head], float):
+            old = float(old)  # a whole number where the field takes any
+        if not _fits(old, value):
+            raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
     return dataclasses.replace(config, **{head: value})
 
 

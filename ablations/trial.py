@@ -21,6 +21,8 @@ def check(examples: Any) -> None:
 def cut_short(config: RunConfig, examples: int, given: Container[str]) -> RunConfig:
     """Gives a run of one epoch on a few examples, or of as many epochs as make four updates, without warm-up.
 
+    A rate that falls at milestones does so halfway, once.
+
     Args:
       examples: the most that it trains on.
       given: fields that the command sets itself: of train_size, epochs and steps these stay as they are.
@@ -29,10 +31,11 @@ def cut_short(config: RunConfig, examples: int, given: Container[str]) -> RunCon
     if "train_size" not in given:
         size = min(size, examples)
     batch = min(config.batch_size, size)
-    short = dataclasses.replace(
-        config, train_size=size, batch_size=batch,
-        schedule=dataclasses.replace(config.schedule, warmup_epochs=0.0, warmup_steps=0))
-    if "epochs" in given or "steps" in given:
-        return short
-    needed = _UPDATES * config.optimizer.gradient_accumulation_steps
-    return dataclasses.replace(short, epochs=-(-needed // -(-size // batch)), steps=None)
+    an_epoch = -(-size // batch)
+    short = dataclasses.replace(config, train_size=size, batch_size=batch)
+    if "epochs" not in given and "steps" not in given:
+        needed = _UPDATES * config.optimizer.gradient_accumulation_steps
+        short = dataclasses.replace(short, epochs=-(-needed // an_epoch), steps=None)
+    halfway = ((short.steps / an_epoch if short.steps else short.epochs) / 2,)
+    return dataclasses.replace(short, schedule=dataclasses.replace(
+        config.schedule, warmup_epochs=0.0, warmup_steps=0, milestones=halfway if config.schedule.milestones else ()))

@@ -101,7 +101,7 @@ def load(
     A prepared TFDS set under `data_dir` comes first, then the official archives there, then their download.
 
     Args:
-      name: one of `NAMES`, or any image classification set of TensorFlow Datasets; "folder:PATH", "npz:PATH", or an
+      name: one of `NAMES`, or an image classification set of TensorFlow Datasets; "folder:PATH", "npz:PATH", or an
         object as `ablations.own_data` describes it, whose `load()` is called anew each time.
       data_dir: by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
       validation_size: examples taken from train, stratified by class and the same in every run; a set's own validation
@@ -234,8 +234,8 @@ def _unknown(name: str) -> DataError:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), NAMES, n=1)
     return DataError(
         f"unknown data set {name!r}{f' (did you mean {close[0]}?)' if close else ''}: the named sets are "
-        f"{', '.join(NAMES)}; any other image classification set of TensorFlow Datasets works by its name there, and "
-        "data of one's own as folder:PATH or npz:PATH"
+        f"{', '.join(NAMES)}; any other image classification set of TensorFlow Datasets with train and test splits, of "
+        "8-bit pictures of one size, works by its name there, and data of one's own as folder:PATH or npz:PATH"
     )
 
 

@@ -36,6 +36,7 @@ class Decoded:
       validation_images, validation_labels: as these; None where the set has no such split of its own.
       source: "archives", "prepared", "tensorflow", "bundled", "folder", "npz" or "object".
       warnings: what a reader of the results must know.
+      left_out: files that could not be read.
 
     Raises:
       DataError: if an array has another form, or images and labels do not belong together.
@@ -51,6 +52,7 @@ class Decoded:
     validation_images: np.ndarray | None = None
     validation_labels: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split in ("train", "test") if self.validation_images is None else ("train", "validation", "test"):
@@ -134,7 +136,7 @@ def _open(folder: Path) -> tuple[Decoded, str] | None:
             return None
         arrays = {array: np.load(_file(folder, array), mmap_mode="r") for array in manifest["sha256"]}
         decoded = Decoded(manifest["name"], manifest["source"], tuple(manifest["class_names"]), **arrays,
-                          warnings=tuple(manifest.get("warnings", ())))
+                          warnings=tuple(manifest.get("warnings", ())), left_out=tuple(manifest.get("left_out", ())))
         if not verified.are_intact(folder, folder / _MANIFEST, manifest, arrays):
             return None
         return decoded, _combined([manifest["sha256"][array] for array in decoded.arrays])
@@ -154,7 +156,7 @@ def _keep(decoded: Decoded, folder: Path) -> None:
         arrays = {array: getattr(decoded, array) for array in decoded.arrays}
         verified.write_json(part / _MANIFEST, verified.sealed({
             "format": _FORMAT, "name": decoded.name, "source": decoded.source, "class_names": decoded.class_names,
-            "warnings": decoded.warnings, **verified.facts(part, arrays)}))
+            "warnings": decoded.warnings, "left_out": decoded.left_out, **verified.facts(part, arrays)}))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     finally:

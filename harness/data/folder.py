@@ -100,9 +100,17 @@ def identity(config: ImageFolder, arranged: Arranged) -> list[object]:
     return [root, dataclasses.asdict(rule(config)), arranged.class_names, files]
 
 
-def is_whole(decoded: Decoded) -> bool:
-    """Whether every picture of a set could be read."""
-    return not any(line.startswith(f"{decoded.name}: {_LEFT_OUT}") for line in decoded.warnings)
+def suits(config: ImageFolder, decoded: Decoded, *, skip_unreadable: bool) -> bool:
+    """Whether arrays that were kept are what decoding would give: what they lack is still to be left out.
+
+    A file may be read again that has not changed: after a failure of the disk, or where it was not allowed.
+    """
+    if not any(line.startswith(f"{decoded.name}: {_LEFT_OUT}") for line in decoded.warnings):
+        return True
+    if not skip_unreadable or not decoded.left_out:  # which files they were was once not kept
+        return False
+    again = _read(decoded.name, {"again": list(map(Path, decoded.left_out))}, rule(config))
+    return all(isinstance(one, DataError) for one in again["again"])
 
 
 def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) -> Decoded:
@@ -133,7 +141,9 @@ def decode(config: ImageFolder, arranged: Arranged, *, skip_unreadable: bool) ->
     told = _told([one for pictures in good.values() for one in pictures])
     if bad:
         told.append(f"{_LEFT_OUT}: {len(bad)} of {total:,}")
-    return splits.assembled(name, "folder", arranged.class_names, arrays, told)
+    left_out = tuple(str(path) for split, paths in arranged.files.items()
+                     for path, one in zip(paths, read[split], strict=True) if isinstance(one, DataError))
+    return dataclasses.replace(splits.assembled(name, "folder", arranged.class_names, arrays, told), left_out=left_out)
 
 
 def describe(config: ImageFolder) -> str:
@@ -145,15 +155,17 @@ def describe(config: ImageFolder) -> str:
 
 
 def _classes(config: ImageFolder, name: str, root: Path, found: tuple[str, ...]) -> tuple[str, ...]:
-    for asked in config.class_names:
+    names = tuple(map(layout.class_named, config.class_names))
+    for asked in names:
         if asked not in found:
             close = difflib.get_close_matches(asked, found, 1)
             raise DataError(f'{name}: class_names has "{asked}", and {root} has no such class'
                             + (f'; did you mean "{close[0]}"?' if close else f"; it has {', '.join(found[:50])}"))
     if len(found) == 1:
-        raise DataError(f"{name}: {root} has one class, {found[0]}, which leaves nothing to tell apart; "
-                        f"did you mean {root / found[0]}?")
-    return config.class_names or found
+        raise DataError(f"{name}: {root} has one class, {found[0]}, which leaves nothing to tell apart"
+                        + (f"; did you mean {root / found[0]}?" if (root / found[0]).is_dir() else ""))
+    splits.check_classes(name, names or found)
+    return names or found
 
 
 def _numbers(files: Sequence[layout.Listed], class_names: tuple[str, ...]) -> np.ndarray:

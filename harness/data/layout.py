@@ -7,7 +7,7 @@ the other, and is refused.
 import collections
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,13 +92,13 @@ def labels(root: Path, files: Iterable[Path]) -> dict[Path, str]:
       files: as `pictures` lists them.
 
     Raises:
-      DataError: if a `metadata.csv` or the names of the folders cannot be read as a set of pictures.
+      DataError: if a `metadata.csv` cannot be read.
     """
     below = {file: file.relative_to(root).parts for file in files}
     folders = dict.fromkeys(root / parts[0] for parts in below.values() if len(parts) > 1)
-    splits = {} if (root / metadata.NAME).is_file() else splits_of(folders, root)
     found: dict[Path, str] = {}
-    for level in splits.values() or [root]:
+    # Which split is which, and whether there are enough of them, matters to nobody here.
+    for level in folders if _are_splits(folders) and not (root / metadata.NAME).is_file() else [root]:
         depth = len(level.relative_to(root).parts)
         if (level / metadata.NAME).is_file():
             found |= {level / row.file_name: class_named(row.label) for row in metadata.read(level / metadata.NAME)}
@@ -108,14 +108,13 @@ def labels(root: Path, files: Iterable[Path]) -> dict[Path, str]:
     return found
 
 
-def splits_of(folders: Iterable[Path], root: Path) -> dict[str, Path]:
+def splits_of(folders: Collection[Path], root: Path) -> dict[str, Path]:
     """Reads sub-folders as splits if all of them have the names of splits: split -> folder.
 
     Raises:
       DataError: if a name has two meanings, two names mean the same, or there is no split to train on.
     """
-    folders = list(folders)
-    if not folders or not all(folder.name.casefold() in (*SPLIT_WORDS, *_TWO_MEANINGS) for folder in folders):
+    if not _are_splits(folders):
         return {}
     found: dict[str, Path] = {}
     for folder in folders:
@@ -126,6 +125,10 @@ def splits_of(folders: Iterable[Path], root: Path) -> dict[str, Path]:
     if "train" not in found:
         raise DataError(f"{root} has {', '.join(f'{folder.name}/' for folder in folders)} but no train/")
     return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _are_splits(folders: Collection[Path]) -> bool:
+    return bool(folders) and all(folder.name.casefold() in (*SPLIT_WORDS, *_TWO_MEANINGS) for folder in folders)
 
 
 def split_named(word: str, where: str) -> str:
@@ -153,7 +156,8 @@ def _listed(root: Path) -> Layout:
     if listed is not None:  # what else lies there, as the pictures' sources, is no split and makes no class
         folders = list(dict.fromkeys(root / parts[0] for row in listed
                                      if len(parts := Path(os.path.normpath(row.file_name)).parts) > 1))
-    splits = splits_of(folders, root) if folders else {}
+    rows_tell = listed is not None and any(row.split for row in listed)
+    splits = {} if rows_tell else splits_of(folders, root)
     levels: dict[str | None, Path] = {None: root}
     if splits:
         levels = dict(splits.items())
@@ -175,8 +179,8 @@ def _listed(root: Path) -> Layout:
         for folder in _folders(level):
             classes.add(label := class_named(folder.name))
             files += [Listed(path, label, split) for path in walk.pictures(folder)]
-    tells_splits = bool(splits) or (listed is not None and any(row.split for row in listed))
-    warnings = [] if tells_splits else _mixed_levels(folders, root, "classes" if listed is None else "no splits")
+    taken_for = "classes" if listed is None else "no splits"
+    warnings = [] if splits or rows_tell else _mixed_levels(folders, root, taken_for)
     if listed is not None:
         warnings += _passed_over(root, folders)
     if loose:
@@ -204,13 +208,17 @@ def _passed_over(root: Path, listed: list[Path]) -> list[str]:
 
 
 def _mixed_levels(folders: list[Path], root: Path, taken_for: str) -> list[str]:
-    """Warns where some folders have the names of splits but others beside them have none."""
-    words = [folder.name for folder in folders if folder.name.casefold() in SPLIT_WORDS]
-    others = [folder.name for folder in folders if folder.name not in words]
-    if len({SPLIT_WORDS[word.casefold()] for word in words}) < 2:
+    """Warns where some folders have the names of splits but others beside them have none.
+
+    One alone may be a class, as of vehicles; but that has pictures and no folders of them.
+    """
+    words = [folder for folder in folders if folder.name.casefold() in SPLIT_WORDS]
+    others = [folder.name for folder in folders if folder not in words]
+    several = len({SPLIT_WORDS[folder.name.casefold()] for folder in words}) > 1
+    if not several and not any(any(_Walk([one]).pictures(one)) for folder in words for one in _folders(folder)):
         return []
-    return [f"{', '.join(words)} in {root} are taken for {taken_for}, because {others[0]}/ beside them is no split; if "
-            "they are splits, move it elsewhere"]
+    return [f"taken for {taken_for}: {', '.join(folder.name for folder in words)} in {root}, because {others[0]}/ "
+            "beside is no split; where splits are meant, name it as one or move it elsewhere"]
 
 
 class _Walk:

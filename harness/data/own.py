@@ -49,7 +49,7 @@ def origin(dataset: str | ImageFolder | Source, *, skip_unreadable: bool) -> Ori
         identity = folder.identity(dataset, arranged)
         decode = functools.partial(folder.decode, dataset, arranged, skip_unreadable=skip_unreadable)
         return Origin(arranged.name, "folder", identity, decode, (*arranged.notes, folder.describe(dataset)),
-                      lambda decoded: skip_unreadable or folder.is_whole(decoded),
+                      functools.partial(folder.suits, dataset, skip_unreadable=skip_unreadable),
                       tuple(f"{arranged.name}: {warning}" for warning in arranged.warnings))
     if not isinstance(dataset, str):
         name = type(dataset).__name__

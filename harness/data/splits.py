@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from harness.data import memory, stratified
 from harness.data.decoded import DataError, Decoded
 
+_PIXELS = "their pixels as one array [example, height, width, channel], all of one size"
 TEST_SHARE = 5  # one in so many is tested on where a set has no test split
 
 
@@ -39,8 +41,11 @@ def decoded(name: str, source: str, splits: Splits) -> Decoded:
     Raises:
       DataError: if an array is not what it should be; the message says how to mend it.
     """
-    given = {split: pair for split in ("train", "validation", "test") if (pair := getattr(splits, split)) is not None}
-    arrays = {split: _pair(f"{name}: {split}", pair) for split, pair in given.items()}
+    arrays = {split: _pair(f"{name}: {split}", pair) for split in ("train", "validation", "test")
+              if (pair := getattr(splits, split)) is not None or split == "train"}
+    if not isinstance(splits.class_names, Iterable) or isinstance(splits.class_names, str):
+        raise DataError(f'{name}: class_names must be a tuple such as ("cat", "dog"), or () for the numbers; not '
+                        f"{splits.class_names!r:.100}")
     names = tuple(map(str, splits.class_names)) or tuple(
         map(str, range(1 + max(int(labels.max(initial=-1)) for _, labels in arrays.values()))))
     check_classes(name, names)
@@ -117,7 +122,8 @@ def check_memory(what: str, needed: int, mend: str) -> None:
 def _pair(where: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{where} must be a pair of images and labels, not {type(pair).__name__}")
-    images, labels = _images(where, np.asarray(pair[0])), _labels(where, np.asarray(pair[1]))
+    images = _images(where, pair[0])
+    labels = _labels(where, _array(f"{where} labels", pair[1], "an array with a whole number for each example"))
     if len(images) != len(labels):
         raise DataError(f"{where} has {len(images)} images but {len(labels)} labels")
     if not len(images):
@@ -125,7 +131,19 @@ def _pair(where: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def _images(where: str, images: np.ndarray) -> np.ndarray:
+def _array(what: str, given: Any, form: str) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except Exception as error:  # of lists of unlike arrays, and whatever another library's arrays raise
+        raise DataError(f"{what} do not fit together ({' '.join(str(error).split())[:200]}); give {form}") from error
+
+
+def _images(where: str, given: Any) -> np.ndarray:
+    images = _array(f"{where} images", given, _PIXELS)
+    if images.dtype.kind not in "biuf":  # of files or of objects, which hold no pixels
+        one = given[0] if isinstance(given, list | tuple) and given else given
+        of = getattr(one, "dtype", type(one).__name__)
+        raise DataError(f"{where} images are of {of}, not uint8 from 0 to 255; give {_PIXELS}")
     if images.dtype != np.uint8:
         mend = "np.round(images * 255)" if images.size and images.max() <= 1 else "np.clip(np.round(images), 0, 255)"
         raise DataError(f"{where} images are {images.dtype}, not uint8 from 0 to 255; store {mend}.astype(np.uint8)")
@@ -173,7 +191,7 @@ def _repeated(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
             classes[digest].add(label)
         unlike = sum(len(labels) > 1 for labels in classes.values())
         told.append(f"{copies} of {len(seen['train'])} train images are copies of others there, all pixels equal"
-                    + (f", {unlike} of them under two classes" if unlike else "")
+                    + (f" (pictures that stand under several classes: {unlike})" if unlike else "")
                     + "; where validation images are taken from train, some may be among both")
     for one, other in (("train", "test"), ("validation", "test"), ("validation", "train")):
         known = set(seen.get(one, ()))

@@ -62,3 +62,6 @@ def check(config: RunConfig, train_examples: int) -> None:
                          f"{total}: give a shorter one")
     if asked.kind == "step" and not asked.milestones:
         raise ValueError('schedule.kind="step" needs schedule.milestones, epochs such as (30, 60)')
+    if asked.milestones and (first := budget.updates_in(config, train_examples, asked.milestones[0])) >= total:
+        raise ValueError(f"schedule.milestones={asked.milestones} begin after {first} updates, and training has "
+                         f"{total}: give earlier ones")

@@ -1,15 +1,30 @@
 import dataclasses
 import operator
 
+import numpy as np
 import pytest
 
 from ablations import ABLATIONS, UnknownAblationError, get
-from ablations.spec import Ablation, EarlyStopping, Factor, OptimizerConfig, RunConfig, SpecError, with_value
+from ablations.spec import (
+    Ablation,
+    AugmentConfig,
+    Claim,
+    EarlyStopping,
+    Factor,
+    OptimizerConfig,
+    RandomCells,
+    RunConfig,
+    ScheduleConfig,
+    SpecError,
+    Uniform,
+    with_value,
+)
 from models import CNNConfig, MLPConfig
 
 BASE = RunConfig(dataset="digits")
 RATES = Factor("optimizer.learning_rate", {"0.01": 0.01, "0.1": 0.1})
 WIDTHS = Factor("model.hidden", {"8": (8,), "16": (16,), "32": (32,)})
+CLAIM = Claim("someone", "test_accuracy", 0.0, "at_least")
 
 
 def ablation(**changes):
@@ -67,7 +82,20 @@ def test_overrides_reach_every_run_after_its_factors():
     ({"factors": {"f": Factor("epochs", {"a b": 1, "a_b": 2})}}, "same name"),
     ({"factors": {"f": Factor("epochs", {"Long": 1, "long": 2})}}, "same name"),
     ({"factors": {"f": Factor("epochs", {"../x": 1})}}, "a label holds"),
-    ({"factors": {"f": Factor(("epochs", "batch_size"), {"a": (1,)})}}, "tuple of 2 values"),
+    ({"factors": {"f": Factor(("epochs", "batch_size"), {"a": (1,)})}}, "a value for each of epochs, batch_size, not"),
+    ({"factors": {"f": Factor(("epochs",), {"a": 1})}}, "a tuple with a value for each of epochs, not 1"),
+    ({"factors": {"f": Factor("epochs", {1: 1})}}, 'a label holds .* not 1; put it in quotation marks, "1"'),
+    ({"factors": {"f": Factor("epochs", [1, 2])}}, 'factor "f": levels must be a dict such as .* not \\[1, 2\\]'),
+    ({"factors": {"f": Factor(3, {"a": 1})}}, 'factor "f": path must be text such as "model.dropout"'),
+    ({"factors": {"f": ("epochs", {"a": 1})}}, 'factor "f" must be a Factor\\(path, levels\\), not'),
+    ({"factors": {0: Factor("epochs", {"a": 1})}}, "a factor's name holds letters"),
+    ({"factors": {"f": Factor(("model.dropout", "model"), {"a": (0.3, MLPConfig())})}}, 'would undo the factor "f"'),
+    ({"factors": {"f": Factor(("epochs", "epochs"), {"a": (1, 2)})}}, 'would undo the factor "f"'),
+    ({"factors": [RATES]}, "factors must be a dict such as"), ({"base": MLPConfig()}, "base must be a RunConfig"),
+    ({"overrides": ["epochs"]}, "overrides must be a dict such as"), ({"question": None}, "question must be text"),
+    ({"claims": CLAIM}, "claims must be a tuple such as"),
+    ({"claims": (dataclasses.replace(CLAIM, labels={"rate": "0.1", "width": "8"}, over={"rate": "0.1"}),)},
+     "over={'rate': '0.1'}, which labels=.* it would compare each cell with itself"),
     ({"factors": {"f": RATES, "g": Factor("optimizer", {"a": OptimizerConfig()})}}, 'would undo the factor "f"'),
     ({"overrides": {"model": MLPConfig()}}, 'would undo the factor "width"'),
     ({"overrides": {"epoch": 3}}, 'no field "epoch"; did you mean epochs'),
@@ -79,7 +107,7 @@ def test_overrides_reach_every_run_after_its_factors():
     ({"within": ("depth",)}, "within must be some of the factors"), ({"within": ("",)}, "within must be some"),
     ({"within": ("rate", "width")}, "within must be some"), ({"within": "width"}, "within must be some"),
     ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"), ({"seeds": (True,)}, "seeds"),
-    ({"seeds": (1.0,)}, "seeds"),
+    ({"seeds": (1.0,)}, "seeds"), ({"seeds": "01"}, "seeds"), ({"seeds": 3}, "such as \\(0, 1, 2\\), not 3"),
     ({"question": " "}, "question"),
 ])
 def test_what_cannot_run_fails_when_it_is_built(changes, message):
@@ -98,6 +126,32 @@ def test_a_wrong_value_is_refused_where_it_is_set(path, value):
     with pytest.raises(ValueError, match=path.rpartition(".")[2]) as caught:
         with_value(BASE, path, value)
     assert "has no field" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "momentum", "weight_decay", "clip_norm", "clip_value"])
+def test_a_number_that_has_no_meaning_of_its_own_where_it_is_unset_is_given(field):
+    with pytest.raises(ValueError, match=f"{field} must be a"):
+        OptimizerConfig("sgd", **{field: None})
+
+
+@pytest.mark.parametrize(("changes", "path"), [
+    ({"model": MLPConfig(dropout=0)}, "model.dropout"), ({"augment": AugmentConfig(rotation=15)}, "augment.rotation"),
+    ({"optimizer": OptimizerConfig(weight_decay=0)}, "optimizer.weight_decay"),
+    ({"schedule": ScheduleConfig("cosine", warmup_epochs=1)}, "schedule.warmup_epochs")])
+def test_a_field_of_fractions_takes_them_where_the_base_has_a_whole_number(changes, path):
+    base = dataclasses.replace(BASE, **changes)
+    for value in (0.5, 0):
+        assert operator.attrgetter(path)(with_value(base, path, value)) == value
+    made = ablation(base=base, factors={"f": Factor(path, Uniform(0, 0.9))}, design=RandomCells(2))
+    assert made.runs()[0].config == base
+    with pytest.raises(SpecError, match="holds a value such as"):
+        with_value(base, path, "x")
+
+
+def test_seeds_are_plain_whole_numbers_whatever_gives_them():
+    for seeds in (np.arange(3), tuple(np.arange(3)), range(3), [0, 1, 2]):
+        assert [type(seed) for seed in ablation(seeds=seeds).seeds] == [int] * 3
+        assert ablation(seeds=seeds).seeds == (0, 1, 2)
 
 
 @pytest.mark.parametrize(("path", "values"), [

@@ -43,7 +43,8 @@ def test_every_shipped_ablation_can_be_tried_in_a_minute(name):
 
 @pytest.mark.parametrize("changes", [
     {"schedule": ScheduleConfig("onecycle"), "batch_size": 256},
-    {"schedule": ScheduleConfig("cosine", warmup_steps=500)}, {"steps": 50_000, "epochs": 3},
+    {"schedule": ScheduleConfig("cosine", warmup_steps=500)}, {"schedule": ScheduleConfig("step", milestones=(30, 60))},
+    {"schedule": ScheduleConfig("step", milestones=(2,)), "batch_size": 2048}, {"steps": 50_000, "epochs": 3},
     {"optimizer": OptimizerConfig(gradient_accumulation_steps=8)}, {"batch_size": 2048}, {"train_size": 300}])
 def test_a_trial_fits_whatever_the_file_says(changes):
     for run in tried(Ablation("Why?", dataclasses.replace(BASE, **changes))):
@@ -70,6 +71,14 @@ def test_a_batch_is_no_larger_than_what_is_trained_on(batch_size, examples, expe
     for settings in ({}, {"batch_size": batch_size}):
         [run] = tried(Ablation("Why?", dataclasses.replace(BASE, batch_size=batch_size)), settings, examples)
         assert run.config.batch_size == expected
+
+
+@pytest.mark.parametrize("settings", [{}, {"epochs": 2}, {"steps": 4}])
+def test_a_trial_sees_a_rate_fall_at_a_milestone_halfway(settings):
+    stepped = ScheduleConfig("step", milestones=(30, 60), decay_rate=0.5)
+    [run] = tried(Ablation("Why?", dataclasses.replace(BASE, schedule=stepped)), settings)
+    shares, updates = schedule.relative(run.config, 512), budget.updates(run.config, 512)
+    assert [float(shares(update)) for update in range(updates)] == [1.0] * (updates // 2) + [0.5] * (updates // 2)
 
 
 @pytest.mark.parametrize("settings", [{"epochs": 3}, {"steps": 7}, {"train_size": 600}])
@@ -130,6 +139,12 @@ def test_fewer_examples_than_a_trial_takes_are_all_tried(tmp_path: pathlib.Path)
     told = commands.here().run("harness.run", "--ablation=few.py", "--smoke", "--dry_run", where=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "few,smoke=138: 1 runs, 0 recorded, 1 to train" in told.stdout
+
+
+@pytest.mark.parametrize("text", ["{[1]: 2}", "{{}}", "(" * 500])
+def test_what_looks_like_a_value_and_is_none_is_refused_in_one_line(text):
+    with pytest.raises(SpecError, match='override "class_weight": class_weight must be'):
+        derived(Ablation("Why?", BASE), f"--set=class_weight={text}")
 
 
 @pytest.mark.parametrize("given", [

@@ -52,7 +52,7 @@ def test_an_unknown_name_lists_the_named_sets(tmp_path: Path, name: str, suggest
         load(name, str(tmp_path / "data"), validation_size=3, cache_dir=str(tmp_path / "cache"))
     for known in data.NAMES:
         assert known in message(error)
-    assert "TensorFlow Datasets" in message(error)
+    assert "TensorFlow Datasets with train and test splits, of 8-bit pictures of one size, works" in message(error)
     assert "folder:PATH or npz:PATH" in message(error)
     if suggestion:
         assert f"did you mean {suggestion}?" in message(error)

@@ -73,8 +73,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     root = paint_set(tmp_path / "vehicles", {"car": 6, "train": 6})
     assert loader(tmp_path)(ImageFolder(root)).class_names == ("car", "train")
     loaded = loader(tmp_path)(ImageFolder(paint_set(tmp_path / "odd", {"train": 6, "test": 6, "notes": 6})))
-    assert "train, test in" in " ".join(loaded.warnings).replace("test, train", "train, test")
-    assert "notes/ beside them is no split" in " ".join(loaded.warnings)
+    assert "taken for classes: test, train in" in " ".join(loaded.warnings)
+    assert "because notes/ beside is no split" in " ".join(loaded.warnings)
 
 
 @pytest.mark.parametrize(("folders", "words"), [
@@ -91,6 +91,15 @@ def test_a_folder_that_is_no_set_is_one_line(tmp_path: Path, folders: dict[str, 
     text = refused(tmp_path, f"folder:{tmp_path}/pets")
     assert words in text
     assert str(tmp_path / "pets") in text or "folder:pets" in text
+
+
+@pytest.mark.parametrize("beside", ["holdout/cat", "test1"])
+def test_one_split_folder_beside_another_of_no_such_name_is_told(tmp_path: Path, beside: str) -> None:
+    root = paint_set(tmp_path / "pets", {"train/cat": 6, "train/dog": 6, beside: 6})
+    told = " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
+    assert f"taken for classes: train in {root}, because {beside.partition('/')[0]}/ beside is no split" in told
+    vehicles = paint_set(tmp_path / "vehicles", {"car/sedan": 6, "train": 6})
+    assert "taken for" not in " ".join(loader(tmp_path)(ImageFolder(vehicles)).warnings)
 
 
 def test_hidden_and_system_files_are_no_classes_and_no_pictures(tmp_path: Path) -> None:
@@ -160,6 +169,15 @@ def test_the_classes_told_of_pictures_are_those_of_the_data_set(tmp_path: Path, 
     assert layout.labels(tmp_path, files) == {one.path: one.label for one in layout.read(tmp_path).files}
 
 
+@pytest.mark.parametrize("folders", [("test",), ("val", "Test"), ("eval",), ("val", "validation", "evaluation")])
+def test_the_classes_of_pictures_to_be_judged_are_told_whatever_splits_there_are(
+        tmp_path: Path, folders: tuple[str, ...]) -> None:
+    root = paint_set(tmp_path / "pets", {f"{folder}/{label}": 2 for folder in folders for label in ("cat", "dog")})
+    paint(root / folders[0] / "loose.png")
+    files, _ = layout.pictures(root)
+    assert layout.labels(root, files) == {file: file.parent.name for file in files if file.name != "loose.png"}
+
+
 def test_pictures_that_stand_in_two_splits_are_counted_and_told(tmp_path: Path) -> None:
     root = paint_set(tmp_path / "pets", {"train/a": 4, "train/b": 4, "test/a": 3})
     for name in ("x", "y"):
@@ -172,9 +190,10 @@ def test_pictures_that_stand_in_two_splits_are_counted_and_told(tmp_path: Path) 
 def test_copies_within_the_split_that_validation_is_taken_from_are_counted_and_told(tmp_path: Path) -> None:
     root = paint_set(tmp_path / "pets", {"train/a": 6, "train/b": 6, "test/a": 3})
     shutil.copy(root / "train/a/0.png", root / "train/a/0 copy.png")
-    shutil.copy(root / "train/a/1.png", root / "train/b/mine.png")
-    said = ("folder:pets: 2 of 14 train images are copies of others there, all pixels equal, 1 of them under two "
-            "classes; where validation images are taken from train, some may be among both")
+    for name in ("mine", "mine too"):
+        shutil.copy(root / "train/a/1.png", root / f"train/b/{name}.png")
+    said = ("folder:pets: 3 of 15 train images are copies of others there, all pixels equal (pictures that stand "
+            "under several classes: 1); where validation images are taken from train, some may be among both")
     assert said in loader(tmp_path)(ImageFolder(root)).warnings
     paint(root / "validation/a/9.png")
     assert "copies" not in " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
@@ -218,6 +237,22 @@ def test_class_names_reorder_and_leave_out(tmp_path: Path) -> None:
     assert 'did you mean "dog"?' in text
 
 
+def test_class_names_are_those_of_the_folders_in_whatever_form_of_unicode(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    root = paint_set(tmp_path / "drinks", {composed: 6, "tee": 6})
+    loaded = loader(tmp_path)(ImageFolder(root, class_names=("tee", decomposed)))
+    assert (loaded.class_names, labelled(loaded.train)) == (("tee", composed), [(0, 1), (1, 0)])
+    assert "stands for two classes" in refused(tmp_path, ImageFolder(root, class_names=(composed, decomposed)))
+
+
+def test_a_folder_of_one_class_names_another_to_look_in_only_where_there_is_one(tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "pets", {"cat": 5})
+    assert f"; did you mean {root}/cat?" in refused(tmp_path, ImageFolder(root))
+    listed = paint_set(tmp_path / "listed", {"x": 2})
+    table(listed, [("x/0.png", "cat"), ("x/1.png", "cat")])
+    assert refused(tmp_path, ImageFolder(listed)).endswith("which leaves nothing to tell apart")
+
+
 def test_class_names_may_be_of_any_script_and_many(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "é")
     names = {"train/猫": 2, "train/кот": 2, f"train/{decomposed}": 2, "test/é": 1, "train/a b,c": 2}
@@ -256,6 +291,22 @@ def test_metadata_lists_flat_folders_with_or_without_splits(tmp_path: Path) -> N
     assert counts(load(ImageFolder(root))) == [11, 6, 1]
 
 
+@pytest.mark.parametrize(("folders", "words"), [
+    (("val", "val"), ("train", "test")), (("train", "eval"), ("train", "test")),
+    (("train", "test"), ("train", "validation")), (("test",), ("train",))])
+def test_where_a_table_has_splits_the_names_of_folders_say_nothing(tmp_path: Path, folders: tuple[str, ...],
+                                                                   words: tuple[str, ...]) -> None:
+    root = tmp_path / "pets"
+    rows = [(f"{folder}/{word} {index}.png", "ab"[index % 2], word) for folder, word in zip(folders, words, strict=True)
+            for index in range(20)]
+    for number, (name, *_) in enumerate(rows):
+        paint(root / name, (number, 0, 0))
+    table(root, rows, ("file_name", "label", "split"))
+    loaded = loader(tmp_path)(ImageFolder(root))
+    assert counts(loaded) == {"test": [18, 2, 20], "validation": [16, 20, 4], "train": [14, 2, 4]}[words[-1]]
+    assert "taken for" not in " ".join(loaded.warnings)
+
+
 def test_metadata_may_lie_in_each_split_folder(tmp_path: Path) -> None:
     root = paint_set(tmp_path / "pets", {"train": 6, "test": 4})
     for split, count in (("train", 6), ("test", 4)):
@@ -288,7 +339,7 @@ def test_folders_of_a_table_that_are_no_splits_for_one_beside_them_are_named(tmp
     rows = [(f"{name}/{index}.png", "ab"[index % 2]) for name in ("train", "test", "extra") for index in range(6)]
     table(root, rows)
     told = " ".join(loader(tmp_path)(ImageFolder(root)).warnings)
-    assert "are taken for no splits, because extra/ beside them is no split" in told
+    assert f"taken for no splits: train, test in {root}, because extra/ beside is no split" in told
     table(root, [(*row, row[0].partition("/")[0].replace("extra", "train")) for row in rows],
           ("file_name", "label", "split"))
     assert "taken for" not in " ".join(loader(tmp_path)(ImageFolder(root)).warnings)

@@ -53,6 +53,31 @@ def test_a_set_that_can_be_read_again_takes_the_place_of_one_with_files_left_out
     assert sum(counts(load(ImageFolder(root), skip_unreadable=True))) == 12
 
 
+def test_of_a_set_with_files_left_out_those_alone_are_tried_again(tmp_path: Path, monkeypatch) -> None:
+    root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
+    read, tried, bad = resize.read, [], {"3.png"}
+
+    def failing(path, form):
+        tried.append(path)
+        if path.name in bad:
+            raise DataError(f"{path}: Permission denied")
+        return read(path, form)
+
+    monkeypatch.setattr(resize, "read", failing)
+    first = load(ImageFolder(root), skip_unreadable=True)
+    assert (sum(counts(first)), len(tried)) == (10, 12)
+    tried.clear()
+    assert load(ImageFolder(root), skip_unreadable=True).fingerprint == first.fingerprint
+    assert sorted(tried) == [root / "a/3.png", root / "b/3.png"]
+    bad.clear()
+    whole = load(ImageFolder(root), skip_unreadable=True)
+    assert sum(counts(whole)) == 12
+    assert "left out" not in " ".join(whole.warnings)
+    tried.clear()
+    load(ImageFolder(root), skip_unreadable=True)
+    assert not tried
+
+
 def test_pictures_are_decoded_once_and_again_where_file_or_form_changed(tmp_path: Path, monkeypatch) -> None:
     root, load = paint_set(tmp_path / "pets", {"a": 6, "b": 6}), loader(tmp_path)
     first = load(ImageFolder(root))

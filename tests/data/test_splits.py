@@ -1,6 +1,7 @@
 """An object with a load() stands for a data set: its fields are its configuration, its arrays are checked."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,10 @@ GIVEN = [
     Splits((X, Y)), Splits((X, Y), (X, Y)), Splits((X, Y), (X[:2], Y[:2]), (X[5:8], Y[5:8])),
     (X, Y), lambda: {}["x"], Splits((X, Y), class_names=("a",)), Splits((X, Y), class_names=("a", "a")),
     Splits(X), Splits((X[:0], Y[:0])), Splits((X[:3], Y[:3])), Splits((X, Y + 1), class_names=("a", "b")),
+    Splits(([X[0], X[1, :3]], Y[:2])), Splits((["a.png", "b.png"], Y[:2])), Splits(([Path("a.png")], Y[:1])),
+    lambda: Splits(((image for image in X), Y)), Splits((None, None)), Splits((np.array(["a.png", None]), Y[:2])),
+    Splits((X[:2], [[0], [0, 1]])), Splits((X, Y), class_names=None), Splits((X, Y), class_names="ab"), Splits(None),
+    Splits((X[:2].astype("datetime64[s]"), Y[:2])),
 ]
 
 
@@ -71,6 +76,13 @@ def test_equal_images_in_two_splits_are_counted(tmp_path) -> None:
     (3, "must give harness.data.Splits.*not tuple"), (4, "failed in .*test_splits.py, line \\d+: KeyError: 'x'"),
     (5, "1 class \\(a\\) leaves nothing"), (6, '"a" stands for two classes'), (7, "must be a pair"),
     (8, "has no examples"), (9, "too few to set some aside"), (10, "labels span 1..2, outside 0..1"),
+    (11, "train images do not fit together .*; give their pixels as one array .*, all of one size$"),
+    (12, "train images are of str, not uint8 .*; give their pixels"), (13, "images are of PosixPath, not uint8"),
+    (14, "images are of generator, not uint8"), (15, "images are of NoneType, not uint8"), (16, "are of object, not"),
+    (17, "train labels do not fit together .*; give an array with a whole number for each example$"),
+    (18, 'class_names must be a tuple such as \\("cat", "dog"\\), or \\(\\) for the numbers; not None'),
+    (19, "class_names must be a tuple .* not 'ab'"), (20, "train must be a pair of images and labels, not NoneType"),
+    (21, r"images are of datetime64\[s\], not uint8"),
 ])
 def test_what_a_load_should_not_give_is_one_line(tmp_path, number: int, words: str) -> None:
     with pytest.raises(DataError, match=words) as error:

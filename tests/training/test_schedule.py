@@ -84,10 +84,16 @@ def test_accumulated_batches_count_as_one_update():
 
 @pytest.mark.parametrize(("asked", "message"), [
     (ScheduleConfig("cosine", warmup_epochs=5), r"schedule\.warmup_epochs=5 is a warm-up of 20 updates"),
-    (ScheduleConfig(warmup_steps=21), r"schedule\.warmup_steps=21"), (ScheduleConfig("step"), "milestones")])
+    (ScheduleConfig(warmup_steps=21), r"schedule\.warmup_steps=21"), (ScheduleConfig("step"), "milestones"),
+    (ScheduleConfig("step", milestones=(5, 9)),
+     r"schedule\.milestones=\(5, 9\) begin after 20 updates, and training has 20: give earlier ones")])
 def test_a_schedule_that_does_not_fit_the_training_is_refused(asked, message):
     with pytest.raises(ValueError, match=message):
         schedule.check(run(asked), EXAMPLES)
+
+
+def test_a_milestone_may_lie_beyond_the_training_where_an_earlier_one_does_not():
+    schedule.check(run(ScheduleConfig("step", milestones=(4.5, 9))), EXAMPLES)
 
 
 def test_one_cycle_needs_updates_to_rise():
