@@ -7,7 +7,7 @@ the platform at hand.
 import contextlib
 import contextvars
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from models import conv_accelerator, conv_cpu, windows
 # patches: products of patches, for several runs at once on an accelerator.
 # blocked, winograd: products of a few images' patches, for a CPU; the second in Winograd's form where that suits.
 Form = Literal["lax", "patches", "blocked", "winograd"]
-FORMS: tuple[Form, ...] = get_args(Form)
 
 Images = Float[Array, "batch height width channel"]
 Kernel = Float[Array, "size size channel filter"]

@@ -258,7 +258,7 @@ class Dropout(nnx.Module):
             raise ValueError("a model with dropout needs Mode(key=...) in training")
         places = jnp.arange(len(x), dtype=jnp.uint32) if mode.places is None else mode.places
         bits = bits16(jax.random.fold_in(mode.key, self.index), places, math.prod(x.shape[1:])).reshape(x.shape)
-        threshold = jnp.round(self.rate[...] * 2**16).astype(jnp.uint32)
+        threshold = jnp.round(self.rate[...] * 2**16).clip(max=2**16 - 1).astype(jnp.uint32)
         kept = 1 - threshold / 2**16  # the keep rate the draw really has, so the expectation is exact
         return jnp.where(bits >= threshold, x * (1 / kept), 0).astype(x.dtype)
 

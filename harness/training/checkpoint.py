@@ -97,6 +97,8 @@ def restore(folder: pathlib.Path, like: Any, tell: Callable[[str], None] = print
         except (CheckpointError, MemoryError):
             raise
         except Exception as error:  # Orbax raises many kinds for one cause: the folder is not what was saved.
+            if not processes.is_first():  # which sets it aside for all
+                continue
             aside = path.with_name(f"{_DAMAGED}{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)

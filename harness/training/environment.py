@@ -145,8 +145,8 @@ def refuse_precisions(precisions: Iterable[str]) -> None:
 def device_memory_bytes(devices: int) -> int | None:
     """Tells how much memory each of this many devices has; None where the platform does not say."""
     device = jax.local_devices()[0]
-    if device.platform == "cpu":  # they share what is left
-        return memory.available_bytes() // devices
+    if device.platform == "cpu":  # they share what is left, of which several processes would each see another amount
+        return None if jax.process_count() > 1 else memory.available_bytes() // devices
     stats = device.memory_stats()
     return None if stats is None else stats.get("bytes_limit")
 

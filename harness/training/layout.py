@@ -45,6 +45,11 @@ class Layout:
         """Counts the devices in use."""
         return self.runs * self.data
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether there can be such a mesh: a pmap has one axis, over which it would add up several runs."""
+        return self.parallel == "jit" or self.runs == 1 or self.data == 1
+
     def __str__(self) -> str:
         devices = "1 device" if self.devices == 1 else f"{self.devices} devices"
         each = "one run" if self.members == 1 else f"{self.members} runs under vmap"
@@ -86,7 +91,7 @@ def parsed(text: str) -> Layout:
         forms, libraries = ({name: name for name in get_args(kind)} for kind in (Form, Matrices))
         layout = Layout(int(devices) // int(data or 1), int(data or 1), int(members or 1), parallel, forms.get(form),
                         libraries.get(matrices), bool(streamed))
-        if str(layout) == text:
+        if str(layout) == text and layout.is_possible:
             return layout
     raise SpecError(f'no layout is called "{text}"; a record names its own under placement.layouts, such as "2 '
                     'devices, one run on each"')
@@ -140,16 +145,13 @@ class Choices:
         Of three runs on two devices the last one leaves a device idle, unless each run has both.
         """
         spare, shortest = self.devices // simple.runs, self._rounds(simple.runs)
-        split = [dataclasses.replace(simple, data=spare)] if spare > 1 and self._may_split(simple.runs) else []
-        for runs in filter(self._may_split, range(simple.runs - 1, 0, -1)):
-            if self._is_shorter(runs, shortest):
-                split.append(dataclasses.replace(simple, runs=runs, data=self.devices // runs))
+        split = [dataclasses.replace(simple, data=spare)] if spare > 1 else []
+        for runs in range(simple.runs - 1, 0, -1):
+            layout = dataclasses.replace(simple, runs=runs, data=self.devices // runs)
+            if layout.is_possible and self._is_shorter(runs, shortest):
+                split.append(layout)
                 shortest = self._rounds(runs)
-        return split
-
-    def _may_split(self, runs: int) -> bool:
-        """Whether so many runs may split their batches: a pmap has one axis, and several would need two."""
-        return self.parallel == "jit" or runs == 1
+        return [layout for layout in split if layout.is_possible]
 
     def _rounds(self, runs: int) -> float:
         """Counts the rounds in which all train, so many at a time, each as long as a run takes on a single device."""
@@ -204,7 +206,8 @@ def smaller(layout: Layout, *, one_memory: bool = True, splits_over: int = 1) ->
 
 def one_by_one(layout: Layout) -> Layout | None:
     """Gives the layout in which a run that fails takes no other with it; None if a single run is left."""
-    return Layout(1, parallel=layout.parallel, streamed=layout.streamed) if layout.slots > 1 else None
+    alone = Layout(1, layout.data, parallel=layout.parallel, streamed=layout.streamed)
+    return alone if layout.slots > 1 else None
 
 
 def compacted(layout: Layout, active: int) -> Layout:

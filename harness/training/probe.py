@@ -43,7 +43,7 @@ def kept(stored: Any) -> Choice:
         raise FormError("has another form: a layout is no object")
     choice = structured(Choice, stored)
     layout = choice.layout
-    if not all(0 < number < 2**31 for number in (layout.runs, layout.data, layout.members)):
+    if not (layout.is_possible and all(0 < number < 2**31 for number in (layout.runs, layout.data, layout.members))):
         raise FormError(f"has a layout of {layout}")
     return choice
 
@@ -97,7 +97,8 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
                     once.remove(layout)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:  # the best so far still trains
                 if not is_out_of_memory(error):
-                    failed.append(f"; {layout} failed: {f'{error}'.splitlines()[0][:100]}")
+                    measured.pop(layout, None)
+                    failed.append(f"; {layout} failed: {' '.join(str(error).split())[:100]}")
                 break
             measured[layout] = min(rates)
             if min(rates) < rate * MARGIN:

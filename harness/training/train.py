@@ -137,7 +137,9 @@ def abstract_init(config: RunConfig, num_classes: int, input_shape: models.Shape
         return state, traced
 
     state, traced = jax.eval_shape(build)
-    plain.check(programs[0].network(state.weights, traced["model"]), num_classes, input_shape, config.precision)
+    cast = jax.eval_shape(lambda weights, in_model: _cast(weights, in_model, config.precision),
+                          state.weights, traced["model"])
+    plain.check(programs[0].network(*cast), num_classes, input_shape, config.precision)
     return programs[0], state, traced
 
 

@@ -156,6 +156,12 @@ def test_dropout_drops_its_rate_and_keeps_the_expectation(rate):
     assert len(np.unique(dropped)) == 2
 
 
+def test_a_rate_next_to_one_has_gradients_all_the_same():
+    x = jnp.ones((4, 50))
+    mode = Mode(train=True, key=jax.random.key(0))
+    assert np.isfinite(jax.grad(lambda x: Dropout(0.999999, 0)(x, mode).sum())(x)).all()
+
+
 def test_dropout_rests_in_evaluation_and_differs_between_layers_and_keys():
     x = jnp.ones((50, 50))
     assert (Dropout(0.5, 0)(x, Mode()) == x).all()

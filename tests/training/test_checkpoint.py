@@ -91,6 +91,19 @@ def test_where_no_checkpoint_is_whole_nothing_is_resumed(tmp_path):
     assert len(told) == 2
 
 
+def test_of_several_processes_the_first_alone_sets_a_damaged_one_aside(tmp_path, monkeypatch):
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path, epoch, STATE, {"epoch": epoch})
+    rubbish(tmp_path / "2")
+    monkeypatch.setattr(checkpoint.processes, "is_first", lambda: False)
+    told = []
+    assert checkpoint.restore(tmp_path, STATE, told.append)[1] == {"epoch": 1}
+    assert (told, sorted(path.name for path in tmp_path.iterdir())) == ([], ["1", "2"])
+    monkeypatch.undo()
+    assert checkpoint.restore(tmp_path, STATE, told.append)[1] == {"epoch": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "damaged-2"]
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(tmp_path, caplog):
     """Files may not grow here beyond what the first one takes, which is what a full disk is like."""
     checkpoint.save(tmp_path, 1, STATE, {})

@@ -1,10 +1,12 @@
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from ablations.spec import OptimizerConfig, RunConfig
 from harness.training import cost, train
-from models import MLPConfig
+from models import CNNConfig, MLPConfig, ResNetConfig, convolution
 
 MLP = RunConfig(dataset="fashion_mnist", model=MLPConfig(hidden=(256, 128)), batch_size=128)
 
@@ -29,6 +31,14 @@ def test_the_dense_net_costs_what_hand_arithmetic_says():
 def test_sgd_keeps_a_velocity_if_it_has_momentum(momentum, copies):
     got = measured(dataclasses.replace(MLP, optimizer=OptimizerConfig("sgd", momentum=momentum)))
     assert got.optimizer_bytes == copies * 4 * 235_146
+
+
+@pytest.mark.parametrize("model", [CNNConfig(filters=(8, 8), padding="same"), ResNetConfig(depth=8)])
+def test_colour_images_at_bfloat16_are_described_with_an_accelerators_convolution(model):
+    config = RunConfig(dataset="cifar10", model=model, batch_size=32, precision="bfloat16")
+    with convolution.using("lax"):
+        _, state, _ = train.abstract_init(config, 10, (16, 16, 3), 100)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.weights)} == {jnp.dtype("float32")}
 
 
 def test_bfloat16_halves_the_activations_alone():

@@ -2,7 +2,11 @@ import dataclasses
 
 import pytest
 
-from harness.training.layout import Choices, Layout, compacted, one_by_one, rounds, smaller
+from ablations.spec import SpecError
+from harness.records.configs import as_json
+from harness.records.reading import FormError
+from harness.training.layout import Choices, Layout, compacted, one_by_one, parsed, rounds, smaller
+from harness.training.probe import Choice, kept
 
 
 @pytest.mark.parametrize(("cohort", "devices", "expected"), [
@@ -45,6 +49,16 @@ def test_a_pmap_has_one_axis():
     assert Choices(2, 4, "pmap").alternatives()[0] == []
     for cohort, devices in ((3, 2), (6, 4), (13, 12)):
         assert Choices(cohort, devices, "pmap").alternatives()[0] == [Layout(1, data=devices, parallel="pmap")]
+
+
+def test_a_layout_of_two_axes_by_pmap_is_none():
+    """It would add up the gradients of different runs."""
+    assert parsed("4 devices, one run on every 2, batches split").runs == 2
+    with pytest.raises(SpecError, match="no layout is called"):
+        parsed("4 devices, one run on every 2, batches split, by pmap")
+    with pytest.raises(FormError):
+        kept(as_json(Choice(Layout(2, data=2, parallel="pmap"), "given")))
+    assert kept(as_json(Choice(Layout(1, data=4, parallel="pmap"), "given"))).layout.devices == 4
 
 
 def test_batches_that_must_stay_whole_are_split_for_no_number_of_runs():
@@ -102,6 +116,7 @@ def test_what_is_streamed_stays_so():
     assert compacted(Layout(1, members=4, streamed=True), 1) == Layout(1, streamed=True)
     assert one_by_one(Layout(2, members=4, parallel="pmap", streamed=True)) == Layout(1, parallel="pmap", streamed=True)
     assert one_by_one(Layout(1, data=2)) is None
+    assert one_by_one(Layout(4, data=2)) == Layout(1, data=2), "a batch too large for one device is still split"
     assert {layout.streamed for line in Choices(16, 2, streamed=True).alternatives() for layout in line} == {True}
 
 

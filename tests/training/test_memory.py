@@ -1,9 +1,10 @@
 import gc
 import time
 
+import jax
 import numpy as np
 
-from harness.training import memory
+from harness.training import environment, memory
 
 HELD = 200 * 2**20  # far above what the tests before this one may give back meanwhile
 
@@ -38,3 +39,9 @@ def test_of_a_device_that_keeps_the_most_of_all_before_what_is_less_tells_nothin
     monkeypatch.setattr(memory, "_of_device", lambda: next(most))
     with memory.Peak(0) as peak:
         assert [peak.bytes, peak.bytes] == [None, 900]
+
+
+def test_processes_of_one_launch_do_not_decide_by_what_each_sees_free(monkeypatch):
+    assert environment.device_memory_bytes(2) > 0
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert environment.device_memory_bytes(2) is None

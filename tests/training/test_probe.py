@@ -77,7 +77,10 @@ def test_a_layout_that_fails_is_not_taken_and_said():
     choice, built = choose(Noisy({ONE: iter([0.01]), FOUR: iter([broken])}))
     assert (choice.layout, built) == (ONE, [ONE, FOUR])
     assert choice.why == ("probed: 2 devices, one run on each: 200.0 steps/s; 2 devices, 4 runs under vmap on each "
-                          "failed: INTERNAL: no kernel")
+                          "failed: INTERNAL: no kernel more of it")
+    again = choose(Noisy({ONE: iter([0.01, 0.01]), FOUR: iter([0.02, jax.errors.JaxRuntimeError("")])}))[0]
+    assert again.why == ("probed: 2 devices, one run on each: 200.0 steps/s; 2 devices, 4 runs under vmap on each "
+                         "failed: ")
     with pytest.raises(jax.errors.JaxRuntimeError, match="no kernel"):
         choose(Noisy({ONE: iter([broken])}))
 
