@@ -89,6 +89,14 @@ def find(text: str) -> Study:
     return Study(text, get(text))
 
 
+def named(text: str) -> list[str]:
+    """Parts names that commas join; the name of a file that is there is one, whatever its path holds."""
+    with contextlib.suppress(OSError):  # together they are longer than a file's name may be
+        if located(parted(text)[0]).is_file():
+            return [text]
+    return text.split(",")
+
+
 def parted(text: str) -> tuple[str, str]:
     """Parts the file or module from the attribute behind a colon, of which folders may have some too."""
     target, colon, attribute = text.rpartition(":")
@@ -120,15 +128,22 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
     if "epochs" in overrides and "steps" not in ablation.varied and any(
             run.config.steps is not None for run in ablation.runs()):
         overrides.setdefault("steps", None)
-    parts = (f"{path}={re.sub('[^A-Za-z0-9.+-]+', '_', str(value)).strip('_')}"
-             for path, value in sorted(overrides.items()))
-    full_name = ",".join((study.name, *parts))
-    if len(full_name) > 200:
+    full_name = ",".join((study.name, *(f"{path}={_in_a_name(value)}" for path, value in sorted(overrides.items()))))
+    if len(full_name.encode()) > 200:
         raise SpecError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, and "
                         "name it with --ablation=FILE.py")
     made = {path: value for path, value in overrides.items() if path != trial.FIELD}
     ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **made})
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
+
+
+def _in_a_name(value: Any) -> str:
+    """Writes a value as a part of a folder's name; a text that loses characters there is told apart by its hash."""
+    text = str(value)
+    kept = re.sub(r"[^\w.+-]+", "_", text).strip("_")
+    if not isinstance(value, str) or kept == text:
+        return kept
+    return "_".join(filter(None, (kept, hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:6])))
 
 
 def has_code_of_its_own(config: Any) -> bool:

@@ -182,7 +182,7 @@ def main() -> None:
 
 def _carry_out(console: Console, wanted: Replay | None = None) -> None:
     """Trains the ablations named, or of one of them the run that is wanted again."""
-    names = [name for text in ABLATION.value for name in text.split(",")]
+    names = [name for text in ABLATION.value for name in lookup.named(text)]
     if not names:
         raise cli.UsageError("--ablation=FILE.py or --ablation=NAME is needed (see --list), such as",
                              tuple(ablations.ABLATIONS))

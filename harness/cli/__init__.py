@@ -112,7 +112,7 @@ def value(text: str) -> object:
     """Reads a Python literal, or takes the text as it stands."""
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that Python names
         return text
     return tuple(value) if isinstance(value, list) else value
 

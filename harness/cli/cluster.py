@@ -1,5 +1,6 @@
 """Where `harness.run` trains: the flags that say so, and the executor that they name."""
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from absl import flags
@@ -47,6 +48,8 @@ COORDINATOR = flags.DEFINE_string("coordinator", None, "With --distributed: HOST
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --distributed: how many there are.", lower_bound=1)
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --distributed: which one this is, from 0.", lower_bound=0)
 
+# Of anything else, jax fails in its own ways, waits for ever or takes the process with it.
+_ADDRESS = re.compile(r".+:[1-9][0-9]{0,4}")
 # Those of these executors alone.
 _OF_EXECUTORS = {("ray", "slurm"): (CPUS, GPUS), ("ray",): (RAY_ADDRESS,),
                  ("slurm",): (SLURM_PARTITION, SLURM_TIME, SLURM_SET)}
@@ -74,6 +77,8 @@ def check(*, dry_run: bool, own: Sequence[str]) -> None:
     for setting in SLURM_SET.value:
         if not all(setting.partition("=")):
             raise cli.UsageError(f"--slurm_set={setting} needs the form key=value, such as account=physics")
+    if COORDINATOR.value is not None and not _ADDRESS.fullmatch(COORDINATOR.value):
+        raise cli.UsageError(f"--coordinator={COORDINATOR.value} needs the form HOST:PORT, such as node1:1234")
     if PRETEND_DEVICES.value and not dry_run:
         raise cli.UsageError("--pretend_devices belongs to --dry_run: there is nothing to train on")
     for name in own:

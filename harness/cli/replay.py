@@ -25,7 +25,7 @@ def replay(path: str, console: Console, carry_out: Callable[[Replay], None]) -> 
       carry_out: does what the flags say.
 
     Raises:
-      cli.UsageError: if the run does not give the same numbers, saying which differs first.
+      cli.UsageError: if the run does not give the same numbers, saying which differs first; or if it is stopped.
       harness.records.RecordError: if there is nothing to be trained again, or it would be written over.
     """
     chosen = flags.FLAGS
@@ -34,12 +34,19 @@ def replay(path: str, console: Console, carry_out: Callable[[Replay], None]) -> 
     if given := [name for name in _ELSEWHERE if chosen[name].present]:
         raise cli.UsageError(f"--replay trains in this process: leave out --{' --'.join(given)}")
     wanted = find(path)
+    is_kept = chosen["results_dir"].present
     with contextlib.ExitStack() as kept:
-        results_dir = (str(in_home(chosen.results_dir)) if chosen["results_dir"].present
+        results_dir = (str(in_home(chosen.results_dir)) if is_kept
                        else kept.enter_context(tempfile.TemporaryDirectory(prefix="harness_replay_")))
         wanted.refuse_recorded(results_dir)
         chosen(["harness.run", *wanted.arguments(), f"--results_dir={results_dir}"])
-        carry_out(wanted)
+        try:
+            carry_out(wanted)
+        except cli.StoppedError:
+            if is_kept:
+                raise
+            raise cli.StoppedError("stopped, and nothing is kept: a replay goes on from where it was stopped if "
+                                   "--results_dir=DIR is given") from None
         if chosen.dry_run:
             return
         outcome = wanted.compared(results_dir)

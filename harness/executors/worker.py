@@ -171,12 +171,15 @@ def _expanded(job: Job) -> dict[str, Run]:
     """Expands the ablation as the launch did: run_id -> run.
 
     Raises:
-      SpecError: if that gives other configurations, since its file was edited after the launch began.
+      SpecError: if its code, or the configurations that come of it, were edited after the launch began.
     """
     study = lookup.overridden(_loaded(job.source.ablation), job.source.overrides, job.seeds)
     runs = {run.run_id: run for run in study.runs()}
     there = [_hash(runs[name]) if name in runs else None for name in job.run_ids]
-    if not set(job.planned) <= runs.keys() or there != list(job.hashes):
+    # What another ablation of the command had imported counts as this one's there, and is not loaded here.
+    stated, now = job.launch.provenance.sources, study.hashes
+    is_edited = any(stated[path] != now[path] for path in stated.keys() & now.keys())
+    if is_edited or not set(job.planned) <= runs.keys() or there != list(job.hashes):
         raise SpecError(f"{job.source.ablation} was edited while it trained: give the command again")
     return runs
 

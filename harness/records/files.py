@@ -173,7 +173,7 @@ def opened_atomic(path: pathlib.Path, *, replaces: bool = True) -> Iterator[Bina
     if path.exists() and not path.is_file():  # a device, which renaming would take away
         raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_HERE}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with _opened(temporary, path) as file:
             _clear(path.parent, file)
@@ -192,6 +192,11 @@ def opened_atomic(path: pathlib.Path, *, replaces: bool = True) -> Iterator[Bina
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: pathlib.Path) -> pathlib.Path:
+    """Names a file of this process's, beside a path, that `clear` removes once the process has ended."""
+    return path.with_name(f".{path.name}.{_HERE}.{os.getpid()}.tmp")
 
 
 # Of file systems where a file has one name.

@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -260,9 +260,14 @@ class Folder:
         """Reads all records, by run_id in its order."""
         return {run_id: read_record(self.run(run_id) / "record.json", self.digests) for run_id in self.recorded()}
 
-    def recorded(self) -> list[str]:
-        """Lists the runs that have a record, in order."""
-        return sorted(path.parent.name for path in self.path.glob("runs/*/record.json"))
+    def recorded(self, besides: Container[str] = ()) -> list[str]:
+        """Lists the runs that have a record, in order.
+
+        Args:
+          besides: runs to leave out, which nobody looks for then.
+        """
+        return sorted(path.name for path in self.path.glob("runs/*")
+                      if path.name not in besides and (path / "record.json").exists())
 
     def has_weights(self, run_id: str) -> bool:
         """Whether a run keeps its trained network."""

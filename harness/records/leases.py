@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 
 from harness.records.configs import as_json
-from harness.records.files import here, lives, started
+from harness.records.files import here, lives, started, temporary_beside
 
 # Attributes that NFS keeps in a client's memory may be a minute old.
 EXPIRES_S, RENEWED_S = 150.0, 15.0
@@ -80,21 +80,14 @@ class Leases:
     def __init__(self, folder: pathlib.Path, expires_s: float = EXPIRES_S, renewed_s: float = RENEWED_S):
         self._folder, self._expires_s, self._renewed_s = folder, expires_s, renewed_s
         self._text = _signed()
-        self._clock = folder / f".{uuid.uuid4().hex}.clock"
+        self._clock = temporary_beside(folder / f"{uuid.uuid4().hex}.clock")
         self._mine: set[str] = set()
         self._silent: dict[str, tuple[_Held, float]] = {}  # since when, by this process's own clock
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, daemon=True)
 
     def __enter__(self) -> Self:
-        for left in reversed(range(_TRIES)):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._now()
-                break
-            except FileNotFoundError:  # another process, which was the last in the folder, has removed it meanwhile
-                if not left:
-                    raise
+        self._now()
         self._thread.start()
         return self
 
@@ -114,14 +107,19 @@ class Leases:
           the names of all that are this process's now, those it had before included.
         """
         had, taken, taken_over, now = set(self._mine), list[str](), False, self._now()
-        for name in names:
-            path = self._folder / name
-            if name not in had and not _created(path, self._text):
-                if not (self._may_take_over(name, now) and _created(path, self._text)):
-                    continue
-                taken_over = True
-            taken.append(name)
-            self._mine.add(name)  # at once: what goes wrong with a later one leaves this one to be given back
+        try:
+            for name in names:
+                path = self._folder / name
+                if name not in had and not _created(path, self._text):
+                    if not (self._may_take_over(name, now) and _created(path, self._text)):
+                        continue
+                    taken_over = True
+                taken.append(name)
+                self._mine.add(name)
+        except OSError:  # as on a full disk; what was taken over is not known to be this process's yet
+            for name in self._mine - had:
+                self.release(name)
+            raise
         if taken_over:  # another may have meant to remove the one that was there before
             time.sleep(_SETTLED_S)
             self._mine -= {name for name in taken if not self._is_mine(name)}
@@ -192,11 +190,21 @@ class Leases:
 
     def _now(self) -> float:
         """Tells the time as the file system does."""
-        self._clock.touch()
-        return self._clock.stat().st_mtime
+        left = _TRIES
+        while True:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._clock.touch()
+                return self._clock.stat().st_mtime
+            except FileNotFoundError:  # another, which was the last there or took this one for gone, has removed it
+                left -= 1
+                if not left:
+                    raise
 
     def _keep_renewing(self) -> None:
         while not self._ended.wait(self._renewed_s):
+            with contextlib.suppress(OSError):  # others take a clock that stands still for left over
+                os.utime(self._clock)
             for name in tuple(self._mine):
                 with contextlib.suppress(OSError):  # a file system that is away comes back, or training fails of it
                     if self._is_mine(name):
@@ -213,6 +221,15 @@ def held_by_others(folder: pathlib.Path, names: Iterable[str]) -> dict[str, Owne
         if held is not None and not held.is_over(time.time(), EXPIRES_S):
             found[name] = held.owner
     return found
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Removes the leases of processes of this host that have ended, and the folder where there are no others."""
+    for path in folder.glob("[!.]*"):
+        if (held := _read(path)) and held.owner.lives() is False:
+            _removed(path, held)
+    with contextlib.suppress(OSError):  # others' are in it
+        folder.rmdir()
 
 
 def told(owners: Mapping[str, Owner], left: int) -> str:
@@ -257,9 +274,9 @@ def _created(path: pathlib.Path, text: str) -> bool:
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-    except OSError:
+    except OSError as error:
         path.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk names no file
     return True
 
 

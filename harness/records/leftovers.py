@@ -4,13 +4,14 @@ import os
 import pathlib
 import shutil
 
+from harness.records import leases
 from harness.records.files import clear
 
 _OTHERS = ("checkpoints", "tensorboard")  # whose files have forms of their own
 
 
 def remove(folder: pathlib.Path) -> None:
-    """Removes half-written files, and checkpoints of runs that are recorded.
+    """Removes half-written files, checkpoints of runs that are recorded, and leases of processes that have ended.
 
     Args:
       folder: an ablation's; what others that train there have is left.
@@ -21,3 +22,4 @@ def remove(folder: pathlib.Path) -> None:
         below[:] = [name for name in below if name not in _OTHERS]
         if any(name.endswith(".tmp") for name in names):
             clear(pathlib.Path(path))
+    leases.clear(folder / "in_training")

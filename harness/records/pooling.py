@@ -7,10 +7,11 @@ layouts have trained may share a table, which then says so: their numbers may di
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from harness.records.configs import config_differences, differences
+from harness.records.folder import Folder
 from harness.records.record import RunRecord
 
 
@@ -58,6 +59,49 @@ def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) ->
     _refuse([record for record in records if record.backbone], lambda record: record.backbone and record.backbone.name,
             _in(lambda record: {"backbone": {
                 "weights_sha256": record.backbone and record.backbone.weights_sha256}}))
+
+
+class Table:
+    """The records that share tables with a launch's, whether they are there or intended.
+
+    Launches that begin together, on unlike machines, see of each other what has been recorded since.
+
+    Attributes:
+      records: by run_id.
+    """
+
+    def __init__(self, folder: Folder, near: Set[str] | None, intended: Mapping[str, RunRecord], varied: Iterable[str]):
+        """Reads what is there.
+
+        Args:
+          near: the runs to look at; None means all.
+          intended: what is to be recorded, in the place of what is there of the same runs.
+          varied: see `refuse_mixtures`.
+        """
+        self._folder, self._near, self._varied = folder, near, varied
+        self._seen = set[str]()
+        self.records = {**self._new(), **intended}
+
+    def refuse_mixtures(self) -> None:
+        """Raises MixtureError if they do not belong together."""
+        refuse_mixtures(self.records.values(), self._varied)
+
+    def look(self, own: Iterable[str]) -> None:
+        """Reads what other launches have recorded since it last looked, and refuses mixtures.
+
+        Args:
+          own: runs that the launch has recorded itself.
+        """
+        self._seen.update(own)
+        if new := self._new():
+            self.records |= new
+            self.refuse_mixtures()
+
+    def _new(self) -> dict[str, RunRecord]:
+        names = self._folder.recorded(self._seen) if self._near is None else sorted(self._near - self._seen)
+        new = {run_id: record for run_id in names if (record := self._folder.record(run_id)) is not None}
+        self._seen.update(new)
+        return new
 
 
 def kind(record: RunRecord) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 from ablations import lookup
-from ablations.spec import Run
+from ablations.spec import Run, SpecError
 from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
@@ -16,7 +16,7 @@ from harness.records import configs, pooling
 from harness.records.folder import CHOSEN_AGAIN
 from harness.records.reading import FormError
 from harness.records.record import LAYOUT_GIVEN
-from harness.training import cohort, cost, environment, memory, probe, processes, stopping
+from harness.training import checkpoint, cohort, cost, environment, memory, probe, processes, stopping
 from harness.training.ahead import Ahead
 from harness.training.failure import Failure, is_a_runs_own
 from harness.training.layout import Layout, Parallel, one_by_one
@@ -25,7 +25,7 @@ from harness.training.recording import Recorder, now
 from harness.training.trainer import Trainer
 from harness.training.turns import Alone, Turns, in_turn
 from harness.training.watcher import Audience, Epoch, Watcher
-from harness.training.writing import Writing
+from harness.training.writing import Writing, with_room
 
 # So many cohorts in a row that fail alike before their first step are no accident of one network.
 BROKEN = 3
@@ -99,16 +99,19 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
     before = memory.resident()
     with stopping.on_signal(watcher.told) as stop, contextlib.closing(watcher):
         cohorts = _cohorts(launch, absent, found, watcher, stop)
-        for warning in _check(launch, cohorts):
+        table = _table(launch, cohorts)
+        for warning in _check(launch, cohorts, table):
             watcher.told(warning)
         hints = [cost.faster_forms(members[0], training.recorder.inputs) for members, training in cohorts]
         for hint in dict.fromkeys(filter(None, hints)):
             watcher.told(hint)
         alike: list[Failure] = []
         with Writing(watcher, finished, launch.folder.record, lambda: bool(stop)) as writing, Ahead() as ahead:
-            for members, training, following in in_turn(cohorts, turns or Alone(), lambda: bool(stop)):
+            for members, training, following in in_turn(cohorts, turns or Alone(), lambda: bool(stop), watcher.told):
                 if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
+                if not processes.several():  # of which one that refuses alone leaves the others waiting
+                    table.look({record.run_id for record in finished})
                 ahead.wait(training)
                 # Not before this one's programs have been chosen: compiling tries kernels out, which would disturb
                 # what is timed.
@@ -141,7 +144,8 @@ def check(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs
     Raises:
       pooling.MixtureError, checkpoint.CheckpointError: as `execute`.
     """
-    return _check(launch, _cohorts(launch, absent, found, Watcher(), []))
+    cohorts = _cohorts(launch, absent, found, Watcher(), [])
+    return _check(launch, cohorts, _table(launch, cohorts))
 
 
 def missing(runs: Sequence[Run], folder: records.Folder, retry: Collection[str] = ()) -> list[Run]:
@@ -192,7 +196,7 @@ class _Cohort:
 
     def prepare(self) -> None:
         """Compiles what the cohort is most likely to train with."""
-        if self.launch.layout is None and _layouts(self.launch.folder).get(self._key) is None:
+        if not (processes.several() or self.launch.layout or _layouts(self.launch.folder).get(self._key)):
             self.trainer.prepare(self.runs, self.launch.devices, self.launch.parallel)
         else:
             self.trainer.programs(self._chosen().layout, self.runs[0])
@@ -256,7 +260,7 @@ class _Cohort:
         while True:
             try:
                 member = next(training, None)
-            except stopping.StoppedError:
+            except (stopping.StoppedError, checkpoint.CheckpointError):  # the latter is of another launch's
                 raise
             except Exception as error:  # a stranger's network may raise anything
                 if not is_a_runs_own(error):
@@ -303,8 +307,10 @@ class _Cohort:
 
     def _keep(self, choice: probe.Choice, *, replaces: bool = False) -> probe.Choice:
         """Keeps a choice, and gives the one that counts."""
-        return _as_kept(self.launch.folder, self.launch.folder.keep_layout(
-            self._key, configs.as_json(choice), replaces=replaces))
+        folder = self.launch.folder
+        return _as_kept(folder, with_room(
+            functools.partial(folder.keep_layout, self._key, configs.as_json(choice), replaces=replaces),
+            self.watcher.told, self.trainer.stop_requested))
 
     @property
     def _key(self) -> str:
@@ -347,21 +353,26 @@ def _cohorts(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inp
     return cohorts
 
 
-def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> list[str]:
+def _table(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]]) -> pooling.Table:
+    """Joins what is there and what is intended."""
+    # One of many processes does not read what all others have recorded.
+    near = {run.run_id for _, training in cohorts for run in training.runs} if launch.wanted else None
+    intended = {run.run_id: training.recorder.intended(run) for members, training in cohorts for run in members}
+    return pooling.Table(launch.folder, near, intended, launch.varied)
+
+
+def _check(launch: Launch, cohorts: Sequence[tuple[Sequence[Run], _Cohort]], table: pooling.Table) -> list[str]:
     """Refuses now what would be refused after hours of training, and says what tables will mark."""
     _layouts(launch.folder)
-    intended = [training.recorder.intended(run) for members, training in cohorts for run in members]
-    wanted = {run.run_id for members, _ in cohorts for run in members}
-    # One of many processes does not read what all others have recorded.
-    near = ([run.run_id for _, training in cohorts for run in training.runs] if launch.wanted
-            else launch.folder.recorded())
-    kept = [record for run_id in near if run_id not in wanted  # or it is retried
-            if (record := launch.folder.record(run_id)) is not None]
-    joined = [*kept, *intended]
-    pooling.refuse_mixtures(joined, launch.varied)
+    table.refuse_mixtures()
+    splits = processes.several() or (launch.layout is not None and launch.layout.data > 1)
     for members, training in cohorts:
+        if splits and training.trainer.start(members[0])[0].whole_batches:
+            raise SpecError(f"{members[0].run_id}: a network in plain Flax needs whole batches, since its batch norm "
+                            "and what it draws are not told which examples lie where: train it without --distributed, "
+                            'and in a --layout without "batches split"')
         for run in members:
             training.trainer.check(run, launch.folder.checkpoints(run.run_id))
-    differing = [fact for fact in pooling.unlike(joined) if fact != pooling.LAYOUT]
+    differing = [fact for fact in pooling.unlike(table.records.values()) if fact != pooling.LAYOUT]
     return [f"warning: these runs and those recorded before differ in {', '.join(differing)}; the tables will say "
             "where both meet"] if differing else []

@@ -11,6 +11,7 @@ import numpy as np
 
 from ablations.metrics import INPUTS, Metric
 from harness import records
+from harness.records.files import DamagedFileError
 
 
 def score(run_ids: Iterable[str], metrics: Mapping[str, Metric], folder: records.Folder, tell: Callable[[str], None]
@@ -18,14 +19,18 @@ def score(run_ids: Iterable[str], metrics: Mapping[str, Metric], folder: records
     """Computes each metric for each run that is done, and keeps the values: those of an earlier launch are replaced.
 
     Args:
-      tell: told in a line of each metric that some runs have no value of, and why.
+      tell: told in a line of each metric that some runs have no value of, and why; and of each damaged file.
     """
     absent: dict[str, list[str]] = {}
     for run_id in run_ids if metrics else ():
         record = folder.record(run_id)
         if record is None or record.status != "done":
             continue
-        found = _inputs(folder, run_id)
+        try:
+            found = _inputs(folder, run_id)
+        except DamagedFileError as error:
+            tell(f"no value of {', '.join(metrics)}: {error}")
+            continue
         values = {}
         for name, metric in metrics.items():
             try:
@@ -33,10 +38,18 @@ def score(run_ids: Iterable[str], metrics: Mapping[str, Metric], folder: records
             except Exception as error:  # a stranger's code may raise anything
                 why = f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 absent.setdefault(why, []).append(run_id)
-        if values != folder.scores(run_id):
+        if values != _kept(folder, run_id):
             folder.keep_scores(run_id, values)
     for why, runs in absent.items():
         tell(f"no value of {why} ({len(runs)} runs, the first is {runs[0]})")
+
+
+def _kept(folder: records.Folder, run_id: str) -> dict[str, float] | None:
+    """Reads the values of an earlier launch; None where they are damaged, and to be written anew."""
+    try:
+        return folder.scores(run_id)
+    except DamagedFileError:
+        return None
 
 
 def _inputs(folder: records.Folder, run_id: str) -> dict[str, np.ndarray]:

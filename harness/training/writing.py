@@ -1,9 +1,11 @@
 """Writes records while training goes on, each as soon as there is room for it."""
 
 import collections
+import errno
 import time
 from collections.abc import Callable
 from concurrent import futures
+from typing import TypeVar
 
 import jax
 
@@ -15,6 +17,39 @@ from harness.training.watcher import Watcher
 # Between two tries to write a record.
 AGAIN_S = 10.0
 _LOOK_S = 0.2
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+Value = TypeVar("Value")
+
+
+def with_room(call: Callable[[], Value], tell: Callable[[str], None], stop_requested: Callable[[], bool]) -> Value:
+    """Makes a call that writes something, as soon as a full disk has room for it.
+
+    Raises:
+      StoppedError: if the user asked to stop before.
+    """
+    is_told = False
+    while True:
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            if not is_told:
+                tell(f"warning: {error.filename}: {(error.strerror or str(error)).lower()}; free some room: training "
+                     f"goes on once there is some, which is tried every {AGAIN_S:.0f} s")
+            is_told = True
+        if not _is_time_again(stop_requested):
+            raise StoppedError
+
+
+def _is_time_again(stop_requested: Callable[[], bool]) -> bool:
+    """Waits until it is time to try again; false if the user asks to stop meanwhile."""
+    again_at = time.monotonic() + AGAIN_S
+    while time.monotonic() < again_at:
+        if stop_requested():
+            return False
+        time.sleep(_LOOK_S)
+    return True
 
 
 class Writing:
@@ -85,10 +120,7 @@ class Writing:
                         f"room or mend who may write there: {run.run_id} is kept in memory, and its record is tried "
                         f"again every {AGAIN_S:.0f} s until it is written or you stop")
                 failed = True
-            again_at = time.monotonic() + AGAIN_S
-            while time.monotonic() < again_at:
-                if self._stop_requested():
-                    self._watcher.told(f"warning: {run.run_id} has no record; it is trained again from its last "
-                                       "checkpoint, if it has one")
-                    raise StoppedError
-                time.sleep(_LOOK_S)
+            if not _is_time_again(self._stop_requested):
+                self._watcher.told(f"warning: {run.run_id} has no record; it is trained again from its last "
+                                   "checkpoint, if it has one")
+                raise StoppedError

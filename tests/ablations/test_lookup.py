@@ -85,6 +85,38 @@ def test_a_folder_may_have_a_colon_in_its_name(folder):
         assert lookup.find(text).origin == f"{folder}/of 10:30/brief.py"
 
 
+def test_a_folder_may_have_a_comma_in_its_name(folder):
+    write(folder, {"Doe, J/brief.py": HEAD + BRIEF})
+    for text in ("Doe, J/brief.py", "Doe, J/brief.py:ABLATION"):
+        assert lookup.named(text) == [text]
+    many = [*["quickstart"] * 50, "my_study.py", "my_study.py:DEEP"]
+    assert lookup.named(",".join(many)) == many, "longer than a file's name may be"
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("データ", "写真"), ("folder:/a/b", "folder:a_b"), ("folder:/a/b", "folder:a/b"), ("npz:🙂", "npz:🙃"),
+    ("_a", "a")])
+def test_texts_of_any_script_name_folders_of_their_own(one, other):
+    study = lookup.Study("mine", ABLATIONS["fashion_mlp"])
+    names = [lookup.overridden(study, {"dataset": text}, (0,)).name for text in (one, other)]
+    assert names[0] != names[1]
+    assert not {"/", ":", " "} & set("".join(names))
+
+
+@pytest.mark.parametrize(("settings", "name"), [
+    ({"epochs": 5}, "epochs=5"), ({"model.hidden": (512, 256)}, "model.hidden=512_256"),
+    ({"dataset": "fashion_mnist"}, "dataset=fashion_mnist"), ({"dataset": "データ"}, "dataset=データ"),
+    ({"precision": "bfloat16"}, "precision=bfloat16"),
+    ({"augment.flip": True, "optimizer.learning_rate": 1e-05}, "augment.flip=True,optimizer.learning_rate=1e-05")])
+def test_what_is_usually_set_names_a_folder_as_it_stands(settings, name):
+    assert lookup.overridden(lookup.Study("mine", ABLATIONS["fashion_mlp"]), settings, (0,)).name == f"mine,{name}"
+
+
+def test_a_name_of_letters_that_take_bytes_is_as_long_as_a_folders_may_be():
+    with pytest.raises(SpecError, match="are too many for a folder's name"):
+        lookup.overridden(lookup.Study("mine", ABLATIONS["fashion_mlp"]), {"dataset": 100 * "写"}, (0,))
+
+
 def test_a_file_whose_name_begins_with_a_tilde_is_itself(folder, monkeypatch):
     write(folder, {"~brief.py": HEAD + BRIEF, "home/brief.py": HEAD + BRIEF})
     with pytest.raises(SpecError, match=r"~brief\.py would name a folder"):

@@ -25,6 +25,8 @@ def checked(own):
     (("--executor=ray", "--cpus_per_cohort=0"), [], "--cpus_per_cohort=0 and no GPU"),
     (("--num_processes=2",), [], "--coordinator, --num_processes and --process_id belong to --distributed"),
     (("--distributed", "--executor=ray"), [], "--distributed trains one run on many machines"),
+    *((("--distributed", f"--coordinator={bad}"), [], f"--coordinator={bad} needs the form HOST:PORT")
+      for bad in ("node1", "node1:", "node1:http", ":1234", "node1:0", "node1:123456")),
     (("--pretend_devices=256",), [], "--pretend_devices belongs to --dry_run"),
     (("--executor=ray",), ["layout"], "--layout is for a process that trains by itself"),
     (("--executor=slurm",), ["devices"], "--devices is for a process that trains by itself"),

@@ -34,7 +34,8 @@ def job(tmp_path):
     study = lookup.overridden(lookup.find(str(tmp_path / "mine.py")), {"epochs": 2, "model.hidden": (3,)}, (7, 9))
     runs = study.ablation.runs()
     source = worker.Source(str(tmp_path / "mine.py"), study.overrides, str(tmp_path))
-    launch = Launch("Why?", runs, records.Folder(tmp_path, "mine"), wanted=frozenset(run.run_id for run in runs))
+    launch = Launch("Why?", runs, records.Folder(tmp_path, "mine"), wanted=frozenset(run.run_id for run in runs),
+                    provenance=records.Provenance(study.origin, study.hashes | {"of_another.py": "0"}))
     yield runs, worker.job(launch, runs[1:2], cohort.partition(runs)[0], source)
     worker._loaded.cache_clear()
 
@@ -48,8 +49,9 @@ def test_a_job_is_names_and_the_worker_expands_the_ablation_as_the_launch_did(jo
         assert configs.as_json(expanded[run.run_id].config) == configs.as_json(run.config)
 
 
-@pytest.mark.parametrize("edit", [("hidden=(4,)", "hidden=(4,), repeat=2"), ('"low": 0.01', '"lower": 0.01')],
-                         ids=["another configuration", "another name"])
+@pytest.mark.parametrize("edit", [
+    ("hidden=(4,)", "hidden=(4,), repeat=2"), ('"low": 0.01', '"lower": 0.01'), ("pass", "def build(self): return 1"),
+], ids=["another configuration", "another name", "other code"])
 def test_a_file_that_was_edited_after_the_launch_began_is_refused_in_one_line(job, tmp_path, monkeypatch, edit):
     monkeypatch.setattr(worker, "_configured", lambda *asked: 1)  # jax is in use here
     (tmp_path / "mine.py").write_text(OWN.replace(*edit))

@@ -14,6 +14,7 @@ from place import ROOT
 from harness.data import cache
 from harness.records import RecordError, files, leftovers, write_atomic
 from harness.records.files import check_writable, in_home, read_arrays, read_json
+from harness.records.leases import Leases
 
 
 @pytest.fixture
@@ -92,6 +93,25 @@ def test_what_a_killed_launch_left_goes_with_the_next_one(tmp_path, ended):
     leftovers.remove(tmp_path)
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {
         "runs", "runs/a", "runs/a/record.json", "runs/b", "runs/b/checkpoints", "runs/b/checkpoints/1"}
+
+
+def test_leases_that_a_killed_launch_left_go_with_the_next_one_and_no_others(tmp_path):
+    code = ("import pathlib, sys; from harness.records.leases import Leases\n"
+            "with Leases(pathlib.Path(sys.argv[1])) as held:\n"
+            "    held.take(['recorded', 'open'])\n"
+            "    print(flush=True)\n"
+            "    input()\n")
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "in_training"], cwd=ROOT, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        leftovers.remove(tmp_path)
+        assert len(list((tmp_path / "in_training").iterdir())) == 3, "a process that lives keeps all of its own"
+        process.kill()
+    with Leases(tmp_path / "in_training") as held:
+        held.take(["mine"])
+        leftovers.remove(tmp_path)
+        assert [path.name for path in (tmp_path / "in_training").glob("[!.]*")] == ["mine"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_and_then_its_name_are_on_the_disk_when_it_is_written(tmp_path, monkeypatch):

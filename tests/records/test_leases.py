@@ -106,6 +106,24 @@ def test_leases_may_be_entered_while_others_leave(folder, monkeypatch):
     assert not left
 
 
+def test_leases_whose_clock_others_have_taken_for_left_over_go_on(folder):
+    with Leases(folder, renewed_s=60) as held:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        assert held.take(["a"]) == ["a"]
+    assert not folder.exists()
+
+
+def test_a_clock_does_not_stand_still(folder):
+    with Leases(folder, renewed_s=0.05):
+        [clock] = folder.iterdir()
+        at, until = clock.stat().st_mtime_ns, time.monotonic() + 10
+        while clock.stat().st_mtime_ns == at:
+            assert time.monotonic() < until, "others would take it for left over"
+            time.sleep(0.02)
+
+
 def test_a_process_that_only_its_user_may_see_is_not_taken_for_ended(folder, monkeypatch):
     def hidden(pid):
         raise psutil.NoSuchProcess(pid)
@@ -194,9 +212,11 @@ def test_a_lease_that_cannot_be_written_is_nobodys_and_those_taken_before_are_gi
     with Leases(folder) as other:
         with Leases(folder) as held:
             monkeypatch.setattr(leases.os, "fdopen", full)
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(OSError, match="No space left") as caught:
                 held.take(["a", "b"])
+            assert caught.value.filename == str(folder / "b")
             monkeypatch.undo()
+            assert other.take(["a"]) == ["a"]
         assert other.take(["a", "b"]) == ["a", "b"]
 
 

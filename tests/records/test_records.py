@@ -100,6 +100,7 @@ def test_the_configuration_changes_the_hash_and_the_difference_is_named():
     assert configs.config_hash(old) != configs.config_hash(new)
     assert configs.differences(old, new) == ["batch_size: 128 -> 64"]
     assert configs.differences(old, json.loads(json.dumps(old))) == []
+    assert configs.differences({"dataset": "データ"}, {"dataset": "写真"}) == ['dataset: "データ" -> "写真"']
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"seed": 1}'])

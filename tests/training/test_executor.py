@@ -1,15 +1,19 @@
 import dataclasses
 import shutil
+import types
 
+import jax
 import numpy as np
 import pytest
+from plain_networks import ResidualConfig
 from small import small_dataset
 from sweeps import ABLATION, BASE, FOUND, Listener, execute
 
-from ablations.spec import Factor, Run, RunConfig
+from ablations.spec import Factor, Run, RunConfig, SpecError
 from harness import records
 from harness.data import inputs
 from harness.data.inputs import Inputs
+from harness.records import pooling
 from harness.records.pooling import MixtureError
 from harness.training import checkpoint, executor, probe
 from harness.training import trainer as fit
@@ -113,6 +117,99 @@ def test_a_checkpoint_from_elsewhere_stops_the_sweep_before_it_starts(folder, ch
     assert folder.records() == {}, "the sound run was trained first"
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_what_needs_whole_batches_is_refused_before_anything_is_trained(folder, monkeypatch, several):
+    plain = dataclasses.replace(ABLATION, base=dataclasses.replace(BASE, model=ResidualConfig()), seeds=(0,))
+    if several:
+        monkeypatch.setattr(executor.processes, "several", lambda: True)
+        monkeypatch.setattr(executor.processes, "of_first", list)
+    with pytest.raises(SpecError, match=r"rate=sound,seed=0: a network in plain Flax needs whole batches"):
+        execute(folder, plain, layout=None if several else Layout(1, data=2))
+    assert not folder.recorded()
+
+
+def test_what_several_processes_compile_ahead_is_what_they_train_in(folder, monkeypatch):
+    monkeypatch.setattr(executor.processes, "several", lambda: True)
+    compiled, runs = [], ABLATION.runs()
+    trainer = types.SimpleNamespace(programs=lambda layout, run: compiled.append(layout))
+    launch = executor.Launch("Why?", runs, folder, 1.0, 4)
+    executor._Cohort(launch, runs, trainer, None, Watcher()).prepare()
+    assert compiled == [Layout(1, data=4)]
+
+
+class Meanwhile(Alone):
+    """Has another launch at work while this one trains what is asked for first."""
+
+    def __init__(self, at_work):
+        self._at_work, self._is_first = at_work, True
+
+    def take(self, runs):
+        if self._is_first:
+            self._is_first = False
+            return list(runs)
+        return self._at_work(runs)
+
+
+def test_a_checkpoint_of_other_code_that_appears_meanwhile_ends_the_launch_and_is_no_failure_of_its_run(folder):
+    networks = Factor("model.hidden", {"sound": (8,), "stale": (9,)})
+    runs = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(1,)).runs()
+    launch = executor.Launch("Why?", runs, folder)
+
+    def another_was_killed(runs):
+        other = fit.Trainer(small_dataset(), 0, machine=dataclasses.replace(launch.machine(), training_code="other"))
+        list(other.fit(runs, lambda run: folder.checkpoints(run.run_id), Layout(1), Listener()))
+        return runs
+
+    with pytest.raises(checkpoint.CheckpointError, match="training_code"):
+        executor.execute(launch, runs, FOUND, Watcher(), Meanwhile(another_was_killed))
+    assert folder.recorded() == [runs[0].run_id]
+    assert checkpoint.progress(folder.checkpoints(runs[1].run_id)) is not None
+
+
+@pytest.mark.parametrize("share_a_cohort", [True, False])
+def test_launches_that_begin_together_on_unlike_machines_train_no_cohort_more(folder, monkeypatch, share_a_cohort):
+    networks = Factor("model.hidden", {"first": (7,), "second": (8,), "third": (9,)})
+    ablation = dataclasses.replace(ABLATION, factors={"network": networks}, seeds=(0, 1))
+    launch = executor.Launch("Why?", ablation.runs(), folder)
+    machine = dataclasses.replace(launch.machine(), device="Another CPU")
+
+    def another_has_recorded(runs):
+        if runs[0].labels["network"] == "third":
+            return runs
+        with monkeypatch.context() as patch:
+            patch.setattr(executor.Launch, "machine", lambda launch: machine)
+            patch.setattr(pooling, "refuse_mixtures", lambda *of: None)  # it began before there was a record
+            executor.execute(launch, runs[:1], FOUND, Watcher())
+        return runs[1:] if share_a_cohort else []
+
+    with pytest.raises(MixtureError, match="Another CPU"):
+        executor.execute(launch, launch.planned, FOUND, Watcher(), Meanwhile(another_has_recorded))
+    assert len(folder.recorded()) == 3
+
+
+def test_what_a_launch_looks_for_again_is_what_others_have_recorded_since(copied, monkeypatch):
+    read, whole = [], records.Folder.record
+
+    def record(folder, run_id, **how):
+        read.append(run_id)
+        return whole(folder, run_id, **how)
+
+    monkeypatch.setattr(records.Folder, "record", record)
+    own, new = "rate=sound,seed=1", "rate=sound,seed=2"
+    for run_id in (own, new):
+        copied.run(run_id).rename(copied.path / run_id)
+    for near in (None, {own, new}):
+        table = pooling.Table(copied, near, {}, ())
+        read.clear()
+        for run_id in (own, new):
+            shutil.copytree(copied.path / run_id, copied.run(run_id))
+        table.look([own])
+        table.look([own])
+        assert read == [new]
+        for run_id in (own, new):
+            shutil.rmtree(copied.run(run_id))
+
+
 def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     """What is added later, or resumed, trains as the rest did, whatever a probe would say now."""
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))
@@ -162,7 +259,7 @@ def test_what_was_prepared_for_a_cohort_that_another_launch_takes_is_let_go_befo
         trainer.prepared = runs[0].labels["network"]
 
     whole = fit.Trainer.release
-    monkeypatch.setattr(executor.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(fit.Trainer, "prepare", prepare)
     monkeypatch.setattr(fit.Trainer, "release", lambda trainer: (
         let_go.append(getattr(trainer, "prepared", "")), whole(trainer)))

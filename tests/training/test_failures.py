@@ -5,6 +5,8 @@ import errno
 import io
 import os
 import signal
+import threading
+import types
 
 import jax
 import pandas as pd
@@ -15,6 +17,7 @@ from sweeps import ABLATION, FOUND, execute
 
 from ablations.spec import Factor, Run
 from harness import records
+from harness.executors import local
 from harness.progress import dry_run
 from harness.records.folder import read_record
 from harness.training import checkpoint, cost, estimate, executor, probe, stopping, train, writing
@@ -75,7 +78,7 @@ def is_odd(run):
 @pytest.mark.parametrize("method", ["choose", "start", "programs", "check"])
 def test_whatever_a_cohort_raises_is_recorded_and_the_others_train(folder, monkeypatch, method):
     """While its layout is chosen, its states are built, its programs compiled, its checkpoints looked at."""
-    monkeypatch.setattr(executor, "_check", lambda launch, cohorts: [])  # which asks for the same
+    monkeypatch.setattr(executor, "_check", lambda *of: [])  # which asks for the same
     failed = failing_where(monkeypatch, method, is_odd, KeyError("no such layer"))
     execute(folder, TWO_NETWORKS)
     assert failed
@@ -187,10 +190,10 @@ def test_a_run_that_another_launch_has_recorded_meanwhile_is_told_and_the_sweep_
 
 
 class Filling(Watcher):
-    """Fills a disk once something has been trained, and makes room once it is told of a record."""
+    """Fills a disk once something has been trained, and makes room once it is told that it is waited for."""
 
-    def __init__(self, disk):
-        self._disk, self.lines = disk, []
+    def __init__(self, disk, waiting="is kept in memory"):
+        self._disk, self._waiting, self.lines = disk, waiting, []
 
     def epochs(self, epochs):
         if not self.lines:
@@ -199,7 +202,7 @@ class Filling(Watcher):
 
     def told(self, what):
         self.lines.append(what)
-        if "is kept in memory" in what:
+        if self._waiting in what:
             self._disk.clear()
 
 
@@ -217,6 +220,34 @@ def test_a_sweep_outlives_a_full_disk(small_disk, monkeypatch):
     assert len(folder.curve("baseline,seed=0")) == 2
     assert small_disk.names() == {"layouts.json", "progress.json", "curve.csv", "predictions.npz", "exhibits.npz",
                                   "record.json"}
+
+
+@pytest.mark.parametrize(("train", "first"), [
+    (lambda launch, *what: local.train(launch, launch.planned, FOUND, {}, *what), "in_training/network=sound,seed=0"),
+    (lambda launch, *what: executor.execute(launch, launch.planned, FOUND, *what), ".layouts.lock")],
+    ids=["a lease", "a layout"])
+def test_a_sweep_of_several_cohorts_outlives_it_where_records_are_written_beside_training(
+        small_disk, monkeypatch, train, first):
+    """As on an accelerator: the disk is full for what the next cohort begins with, while a record waits for room."""
+    monkeypatch.setattr(writing, "AGAIN_S", 0.01)
+    monkeypatch.setattr(writing, "jax", types.SimpleNamespace(default_backend=lambda: "gpu"))
+    folder, filling = records.Folder(small_disk.folder, "made_up"), Filling(small_disk, "training goes on once there")
+    late = threading.Timer(60, small_disk.clear)  # a launch that ended would wait for its record for ever
+    late.start()
+    train(executor.Launch("Why?", dataclasses.replace(TWO_NETWORKS, seeds=(0,)).runs(), folder), filling)
+    late.cancel()
+    assert [record.status for record in folder.records().values()] == ["done"] * 2
+    assert sum(f"warning: {folder.path / first}: no space left on device" in line for line in filling.lines) == 1
+
+
+def test_room_is_waited_for_until_the_user_stops_and_nothing_else_is():
+    def failing(number):
+        raise OSError(number, os.strerror(number), "plan.json")
+
+    with pytest.raises(stopping.StoppedError):
+        writing.with_room(lambda: failing(errno.EDQUOT), print, lambda: True)
+    with pytest.raises(OSError, match="Permission denied"):
+        writing.with_room(lambda: failing(errno.EACCES), print, lambda: True)
 
 
 def test_a_user_who_stops_ends_the_waiting_for_room(folder, monkeypatch):

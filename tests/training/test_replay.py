@@ -1,25 +1,29 @@
 """A recorded run trained again: the same layout, the same numbers, or what differs first."""
 
+import collections
 import dataclasses
 import itertools
+import types
 
 import commands
 import numpy as np
 import pytest
 import synthetic
 from place import ROOT
+from rich.console import Console
 
 from ablations.spec import SpecError
-from harness import records
+from harness import cli, records
+from harness.cli import replay as command
 from harness.records import again, configs, replayed
 from harness.training import layout, replay
 from harness.training.layout import Layout
 
 RUN = synthetic.record({"a": "x"}, 0, 0.9)
 ID = synthetic.run_id(RUN)
-LAYOUTS = [Layout(*fields) for fields in itertools.product(
+LAYOUTS = [one for fields in itertools.product(
     (1, 2, 12), (1, 4), (1, 16), ("jit", "pmap"), (None, "winograd"), (None, "YNNPACK"),
-    (False, True))]
+    (False, True)) if (one := Layout(*fields)).is_possible]
 
 
 @pytest.mark.parametrize("one", LAYOUTS, ids=str)
@@ -141,6 +145,33 @@ def test_nothing_is_trained_over(original, tmp_path):
     trained(tmp_path)
     with pytest.raises(records.RecordError, match="nothing is overwritten"):
         wanted.refuse_recorded(str(tmp_path / "now"))
+
+
+class Chosen(collections.defaultdict):
+    """Flags of which --results_dir alone is given, or none."""
+
+    dry_run = False
+
+    def __init__(self, results_dir):
+        super().__init__(lambda: types.SimpleNamespace(present=False))
+        self.results_dir = results_dir
+        self["results_dir"].present = bool(results_dir)
+
+    def __call__(self, arguments):
+        self["results_dir"].present = True  # as replay says where to train
+
+
+@pytest.mark.parametrize(("results_dir", "said"), [
+    ("", "stopped, and nothing is kept: .* if --results_dir=DIR is given"), ("now", "run the same command again")])
+def test_a_replay_that_is_stopped_says_what_is_kept_of_it(original, tmp_path, monkeypatch, results_dir, said):
+    def carry_out(wanted):
+        raise cli.StoppedError("stopped; run the same command again to go on from here")
+
+    monkeypatch.setattr(command, "flags", types.SimpleNamespace(
+        FLAGS=Chosen(results_dir and str(tmp_path / results_dir))))
+    with pytest.raises(cli.StoppedError, match=said) as stopped:
+        command.replay(str(original), Console(), carry_out)
+    assert stopped.value.exit_code == 75
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -61,6 +62,20 @@ def test_metrics_of_ones_own_are_computed_from_what_is_stored_and_kept_beside_th
     assert told == []
     scoring.score(RUNS, {"first": lambda labels: 0.25}, with_logits, told.append)
     assert with_logits.scores(RUNS[0]) == {"first": 0.25}, "an edited metric replaces its earlier values"
+
+
+def test_a_damaged_file_of_one_run_costs_no_other_run_its_scores(with_logits, tmp_path):
+    folder, told = records.Folder(tmp_path, "made_up"), []
+    shutil.copytree(with_logits.path, folder.path)
+    (folder.run(RUNS[0]) / "predictions.npz").write_bytes(b"cut")
+    (folder.run(RUNS[1]) / "scores.json").write_text("{")
+    scoring.score(RUNS, {"first": recall_of_first}, folder, told.append)
+    assert list(folder.scores(RUNS[1])) == ["first"]
+    assert len(told) == 1
+    assert told[0].startswith(f"no value of first: {folder.run(RUNS[0]) / 'predictions.npz'} cannot be read")
+    (folder.run(RUNS[1]) / "scores.json").write_text("{")
+    scoring.score(RUNS, {"broken": broken}, folder, told.append)
+    assert folder.scores(RUNS[1]) == {}
 
 
 def broken(labels):
