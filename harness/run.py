@@ -299,6 +299,7 @@ def _launch(asked: Asked) -> None:
             break
     if DRY_RUN.value or REPLAY.value or not processes.is_first():
         return
+    others = sharing.elsewhere(asked.folder, left) or f"{len(left)} runs are left"  # as of the report
     scoring.score([run.run_id for run in asked.runs], asked.study.ablation.metrics, asked.folder, asked.tell)
     from harness import report  # its pictures and statistics take seconds to import
 
@@ -308,7 +309,6 @@ def _launch(asked: Asked) -> None:
     if wrong := complaint([record for record in known.values() if record], asked.folder):
         raise cli.UsageError(wrong)
     if left:
-        others = sharing.elsewhere(asked.folder, left) or f"{len(left)} runs are left"
         raise cli.UnfinishedError(f"{others}; run the same command again when others have ended")
 
 
