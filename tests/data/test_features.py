@@ -145,5 +145,5 @@ def test_two_processes_at_once_compute_them_once(tmp_path):
     assert outcomes[0][2] == outcomes[1][2]
     expected, _ = compute(tmp_path / "apart")
     (found,) = tmp_path.glob("small-*/train.npy")
-    np.testing.assert_allclose(np.load(found), expected.splits["train"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.load(found), expected.splits["train"], rtol=1e-5, atol=5e-6)
     assert not list(tmp_path.glob("*.part"))
