@@ -52,8 +52,10 @@ class EarlyStopping:
 _NESTED: dict[str, tuple[type, ...]] = {
     "optimizer": (OptimizerConfig,), "schedule": (ScheduleConfig,), "early_stopping": (EarlyStopping, type(None)),
     "augment": (AugmentConfig,)}
-_EXAMPLES = {"optimizer": "optimizer.kind", "schedule": "schedule.kind", "early_stopping": "early_stopping.patience",
-             "augment": "augment.flip"}
+_EXAMPLES = {"optimizer": 'OptimizerConfig("sgd", 0.1), or set field by field, such as optimizer.kind',
+             "schedule": 'ScheduleConfig("cosine"), or set field by field, such as schedule.kind',
+             "early_stopping": "EarlyStopping(patience=3), or set field by field, such as early_stopping.patience",
+             "augment": "AugmentConfig(flip=True), or set field by field, such as augment.flip"}
 # More is a slip of the keyboard, and would ask for more memory than there is before anything is trained.
 _MOST = {"batch_size": 1_000_000, "epochs": 1_000_000, "validation_size": None}
 
@@ -107,8 +109,7 @@ class RunConfig:
         model_config("model", self.model)
         for field, kinds in _NESTED.items():
             if not isinstance(getattr(self, field), kinds):
-                raise ValueError(f"{field} is set field by field, such as {_EXAMPLES[field]}, not to "
-                                 f"{getattr(self, field)!r}")
+                raise ValueError(f"{field} is {_EXAMPLES[field]}; not {getattr(self, field)!r}")
         for field, most in _MOST.items():
             positive(field, getattr(self, field), most)
         if self.train_size is not None:

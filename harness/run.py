@@ -321,7 +321,8 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     """
     name, folder, console, tell = asked.study.name, asked.folder, asked.console, asked.tell
     absent = executor.missing(asked.runs, folder, RETRY.value)
-    environment.refuse_precisions({run.config.precision for run in absent})
+    if cluster.EXECUTOR.value == "local":  # a cluster's tasks look at their own devices
+        environment.refuse_precisions({run.config.precision for run in absent})
     cluster.refuse([run.config for run in absent])
     if absent:
         check_writable(folder.path)
@@ -355,7 +356,8 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
             found = inputs.with_weights(found, configs, WEIGHTS_DIR.value)
             cluster.foretell(launch, absent, found, costs, [str(folder.results_dir), records.SHIPPED_RESULTS],
                              [f"--ablation={asked.study.origin or name.partition(',')[0]}",
-                              *([f"--results_dir={RESULTS_DIR.value}"] if RESULTS_DIR.present else [])], console)
+                              *cli.given("set", "precision", "results_dir", "data_dir", "weights_dir",
+                                         "skip_unreadable")], console)
         return [], absent, part
     if absent:
         if cluster.EXECUTOR.value == "local":
@@ -385,7 +387,7 @@ def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapp
         return cluster.train(launch, still_absent, found, costs, source, RETRY.value, clock, asked.console,
                              verbose=VERBOSE.value, tensorboard=TENSORBOARD.value)
     except stopping.StoppedError:
-        raise cli.StoppedError("stopped; run the same command again to go on from here") from None
+        raise cli.StoppedError(cluster.AFTERWARDS[cluster.EXECUTOR.value]) from None
 
 
 def _write_plan(asked: Asked) -> None:

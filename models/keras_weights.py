@@ -38,15 +38,12 @@ class WeightFacts:
       file: its name, without the folder.
       sha256: of the file, in hexadecimal.
       official: whether the file is proven to be what Keras Applications publishes.
-      norm_is_folded: whether batch norm in the file is an offset alone (its statistics are 0 and 1), so that training
-        its statistics would first have to find them.
       warnings: what a reader of the results must know, one line each.
     """
 
     file: str
     sha256: str
     official: bool
-    norm_is_folded: bool
     warnings: tuple[str, ...]
 
 
@@ -89,7 +86,7 @@ def _facts(path: Path, content: bytes, found: Arrays, official: bool) -> WeightF
     if folded:
         warnings.append(f"weights {path.name} have batch norm folded into the convolutions: right for a frozen "
                         "backbone, but to train with batch statistics these must first be estimated")
-    return WeightFacts(path.name, sha256, official, folded, tuple(warnings))
+    return WeightFacts(path.name, sha256, official, tuple(warnings))
 
 
 def _bytes(path: Path) -> bytes:

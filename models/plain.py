@@ -43,7 +43,9 @@ def built(config: Any, num_classes: int, input_shape: Shape, rngs: nnx.Rngs, **g
     except Exception as error:  # a stranger's code may raise anything
         raise ValueError(f"{name}.build fails with {told(error)}") from error
     if not isinstance(network, nnx.Module):
-        raise ValueError(f"{name}.build must return its network, an nnx.Module, not {network!r}")
+        hint = "; write the class as an nnx.Module" if "flax.linen" in str(type(network).__mro__) else ""
+        raise ValueError(f"{name}.build must return its network, an nnx.Module of flax.nnx, not "
+                         f"{' '.join(repr(network).split()):.100}{hint}")
     nnx.pop(network, nnx.Intermediate)
     return network
 

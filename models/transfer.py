@@ -40,7 +40,8 @@ class TransferConfig:
 
     Attributes:
       width: the backbone's width multiplier.
-      resolution: height and width in pixels to which images are resized, bilinearly.
+      resolution: height and width in pixels to which images are resized, bilinearly. The weights are those that were
+        trained at 224 pixels, whatever it is; Keras Applications has others for 96, 128, 160 and 192.
       fine_tune: "none" (frozen), the first block to be trained, such as "block_13", "last" (the last convolution) or
         "all". Batch norm keeps the statistics that it was loaded with.
       fine_tune_rate: learning rate of what is fine-tuned, as a share of the optimizer's.

@@ -1,6 +1,6 @@
 """What is each component of a small CNN worth on small handwritten digits, and how many seeds does it take to tell?
 
-Run, from any folder: python -m harness.run --ablation=components.py --until_decided=0.5 --max_seeds=30
+Run, in its folder: python -m harness.run --ablation=components.py --until_decided=0.5 --max_seeds=30
 Cost: 12 runs at least, 120 at most, of seconds each on two cores
 """
 

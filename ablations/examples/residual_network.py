@@ -1,6 +1,6 @@
 """Do batch norm and dropout help a residual network of one's own, written in plain Flax, on small handwritten digits?
 
-Run, from any folder: python -m harness.run --ablation=residual_network.py      Cost: 12 runs, minutes on two cores
+Run, in its folder: python -m harness.run --ablation=residual_network.py      Cost: 12 runs, minutes on two cores
 """
 
 import dataclasses

@@ -63,9 +63,11 @@ class Side(contextlib.AbstractContextManager["Side"]):
 
     def __init__(self, name: str, job: Mapping[str, Any]):
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open for as long as the process
+        self._folder = tempfile.TemporaryDirectory(prefix="harness_bench_")  # which a killed process leaves as it is
         # All sides are alive at once: none may take an accelerator's whole memory for itself.
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2",
-                                    "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+                                    "TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                                    "TMPDIR": self._folder.name}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.benchmark.sides.serve", MODULES[job["task"]][name]], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._errors, text=True,
@@ -109,6 +111,7 @@ class Side(contextlib.AbstractContextManager["Side"]):
         self._process.kill()  # nothing in it is worth waiting for
         self._process.communicate()
         self._errors.close()
+        self._folder.cleanup()
 
 
 def other_cpu_s(*at_work: int) -> float:

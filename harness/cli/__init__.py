@@ -132,6 +132,11 @@ def settings(texts: Sequence[str]) -> dict[str, object]:
     return found
 
 
+def given(*names: str) -> list[str]:
+    """Writes those of the flags that the command has, as it has them."""
+    return [text for name in names if flags.FLAGS[name].present for text in flags.FLAGS[name].serialize().splitlines()]
+
+
 def _said(error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None or error.filename is None:
         return str(error)

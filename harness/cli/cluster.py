@@ -54,6 +54,11 @@ _ADDRESS = re.compile(r".+:[1-9][0-9]{0,4}")
 _OF_EXECUTORS = {("ray", "slurm"): (CPUS, GPUS), ("ray",): (RAY_ADDRESS,),
                  ("slurm",): (SLURM_PARTITION, SLURM_TIME, SLURM_SET)}
 
+_GOES_ON = "stopped; run the same command again to go on from here"
+# What to do after a stop.
+AFTERWARDS = {"local": _GOES_ON, "ray": _GOES_ON,
+              "slurm": "stopped, and the job goes on in Slurm; run the same command again once squeue no longer has it"}
+
 ERRORS = (on_ray.ClusterError, on_ray.LostError, on_slurm.SlurmError, shard.ShardError, extras.MissingExtraError,
           processes.JoinError)
 

@@ -17,23 +17,23 @@ from models.mobilenet_v2 import Backbone, MobileNetV2Config
 
 # Source: BASE_WEIGHT_PATH and the file names in keras/src/applications/mobilenet_v2.py.
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
-TRAINED_PX = (96, 128, 160, 192, 224)
+# Side of the images that the weights were trained on. Keras Applications takes other files at 96 to 192 pixels.
+TRAINED_PX = 224
 
 
-def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: int = 224,
-         cache_dir: str | None = None) -> tuple[Backbone, WeightFacts]:
-    """Builds the network with ImageNet weights.
+def load(config: MobileNetV2Config, weights_dir: str | None = None, cache_dir: str | None = None
+         ) -> tuple[Backbone, WeightFacts]:
+    """Builds the network with ImageNet weights, which take images of any size.
 
     Args:
       config: which of the files: width, and with or without top.
       weights_dir: a folder looked in first.
-      trained_px: side of the images that the weights were trained on, one of `TRAINED_PX`; they take any size.
       cache_dir: where downloads are kept; by default that of `harness.data.cache`.
 
     Raises:
       WeightsError: if the file can neither be found nor downloaded, or is not what it should be.
     """
-    path = _found(filename(config, trained_px), weights_dir, cache_dir)
+    path = _found(filename(config), weights_dir, cache_dir)
     try:
         refuse_pointer(path)
     except PointerError as error:
@@ -45,12 +45,10 @@ def load(config: MobileNetV2Config, weights_dir: str | None = None, trained_px: 
     return keras_weights.load(path, config, stated)
 
 
-def filename(config: MobileNetV2Config, trained_px: int = 224) -> str:
+def filename(config: MobileNetV2Config) -> str:
     """Names the file as Keras Applications does."""
-    if trained_px not in TRAINED_PX:
-        raise WeightsError(f"there are weights trained at {', '.join(map(str, TRAINED_PX))} pixels, not {trained_px}")
     top = "" if config.top else "_no_top"
-    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{config.width}_{trained_px}{top}.h5"
+    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{config.width}_{TRAINED_PX}{top}.h5"
 
 
 def _found(name: str, weights_dir: str | None, cache_dir: str | None) -> Path:

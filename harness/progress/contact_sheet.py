@@ -43,11 +43,12 @@ def mistakes(images: UInt8[np.ndarray, "example height width channel"], labels: 
       most: images to show.
 
     Returns:
-      the picture, with the predicted class, its probability and the true class under each image; None if all is right.
+      the picture, with the predicted class, its probability and the true class under each image; None if all is right,
+      or images have neither 1 nor 3 channels.
     """
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probability[wrong], kind="stable")][:most]
-    if not len(wrong):
+    if not len(wrong) or images.shape[-1] not in (1, 3):
         return None
     return _sheet(images[wrong], [
         (f"{class_names[predicted[index]]} {probability[index]:.2f}", f"is {class_names[labels[index]]}")

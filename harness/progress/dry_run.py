@@ -99,7 +99,9 @@ def _time(estimate: SweepEstimate, asked: Sequence[str], device: str, runs: int,
     if estimate.wall_s is None:
         return (f"{what}; time unknown on this machine ({device}): it has no records of such networks. A trial "
                 f"leaves some:\n  python -m harness.run {shlex.join(asked)} --smoke")
-    rough = f", whose networks differ by up to {estimate.apart:.0f} times in MACs: rough" if estimate.apart >= 2 else ""
+    differ = ([f"networks differ by up to {estimate.apart:.0f} times in MACs"] if estimate.apart >= 2 else []) + (
+        [] if estimate.alike else ["precision or augmentation differ"])
+    rough = f", whose {' and '.join(differ)}: rough" if differ else ""
     return (f"{what}: about {about(estimate.wall_s)} in all, compiling included. An estimate for all epochs, from the "
             f"speed of {estimate.recorded} runs recorded on {device}{rough}.")
 

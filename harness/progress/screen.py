@@ -50,7 +50,7 @@ def draw(sweep: Sweep, width: int, lines: int, *, active_alone: bool = False) ->
     """
     title = Text(cut(printable(f"{sweep.ablation}: {sweep.question}" if sweep.question else sweep.ablation), width))
     title.stylize("bold", 0, min(len(title), len(printable(sweep.ablation))))
-    news = [Text(sweep.news, "yellow")] if sweep.news and sweep.recorded < len(sweep.runs) else []
+    news = [Text(cut(sweep.news, width), "yellow")] if sweep.news and sweep.recorded < len(sweep.runs) else []
     if sweep.damaged:
         news.append(Text(cut(printable(f"{len(sweep.damaged)} damaged: {sweep.damaged[0]}"), width), "red"))
         lines -= 1

@@ -212,7 +212,8 @@ def _whole(read: Callable[[], _Read], damaged: list[str]) -> _Read | None:
 
 def _recorded(run_id: str, record: RunRecord) -> RunState:
     best = record.best
-    return RunState(run_id, record.status, record.epochs_trained, record.config.get("epochs"),
+    epochs = None if record.config.get("steps") else record.config.get("epochs")
+    return RunState(run_id, record.status, record.epochs_trained, epochs,
                     best.train_loss if best else None, best.validation_loss if best else None,
                     best.validation_accuracy if best else None, best.test_accuracy if best else None,
                     ended_at=record.finished_at)

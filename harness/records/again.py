@@ -44,10 +44,16 @@ def folders(record: RunRecord) -> list[str]:
             *(["weights_dir"] if record.backbone and not record.backbone.weights_official else [])]
 
 
+def _tuples(value: Any) -> Any:
+    """Gives JSON's lists as the tuples that they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
 def _typed(value: Any) -> str:
     """Writes a value as `--set` reads it: as Python has it, text without quotes where it can be nothing else."""
     if isinstance(value, list | tuple):
-        return ",".join(map(repr, value)) + ("," if len(value) == 1 else "") if value else "()"
+        inner = [repr(_tuples(one)) for one in value]
+        return ",".join(inner) + ("," if len(value) == 1 else "") if value else "()"
     if isinstance(value, str):
         with contextlib.suppress(ValueError, SyntaxError):
             ast.literal_eval(value)

@@ -145,13 +145,13 @@ def left_open(summary: Summary) -> str:
     seeds = max(statistics.multimode(test.n for test, _ in known))
     usual = [(test, size) for test, size in known if test.n == seeds]
     typical = rounded.single(statistics.median(size for _, size in usual), summary.view.metric)
-    shown = (f"{seeds} seeds show a true difference four times out of five if it is {typical}"
-             f"{' points' if in_points else ''} or more")
+    shown = f"{seeds} seeds find a true difference of {typical}{' points' if in_points else ''} four times out of five"
     needed = statistics.median_high(test.seeds_needed(HALF_A_POINT, max(1, beside)) or MOST_SEEDS + 1
                                     for test, _ in usual)
     if not in_points or needed <= seeds:
         return f"{shown}."
-    return f"{shown}; half a point takes {f'about {needed}' if needed <= MOST_SEEDS else f'more than {MOST_SEEDS:,}'}."
+    many = f"about {needed}" if needed <= MOST_SEEDS else f"more than {MOST_SEEDS:,}"
+    return f"{shown}; half a point takes {many} seeds."
 
 
 def lead(summary: Summary) -> str:

@@ -50,6 +50,7 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     )
 
 
+_ALONE = "of this comparison alone, which may exclude zero by chance where there is no star"
 _NOT_DONE = "Differences are n/a where the baseline has no done run:"
 _SELECTED = {
     "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
@@ -152,7 +153,7 @@ def _baseline_sentence(summary: Summary) -> str:
     same = " and ".join(plan.within if plan else ())
     which = "the baseline" if len(baselines) == 1 else f"the baseline of the same {same}"
     return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval"
-            f"{', widened for looks and cells' if summary.looked else ''}; "
+            f"{', widened for looks and cells' if summary.looked else f', {_ALONE}'}; "
             f"* is clear: p below 0.05 by {headline(summary)}{note}")
 
 

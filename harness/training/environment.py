@@ -139,7 +139,8 @@ def refuse_precisions(precisions: Iterable[str]) -> None:
     """
     if "tf32" in precisions and (platform := jax.default_backend()) != "gpu":
         raise DeviceError(f"precision=tf32 is a way to multiply on an NVIDIA GPU's tensor cores, and jax uses the "
-                          f"{platform} here; give float32, which multiplies with all its bits, or bfloat16")
+                          f"{platform} here; give float32, which multiplies with all its bits, or bfloat16; on a "
+                          "machine that has such a GPU, pip install '.[cuda]'")
 
 
 def device_memory_bytes(devices: int) -> int | None:

@@ -5,10 +5,11 @@ import dataclasses
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from ablations.spec import Run, RunConfig
+from ablations.spec import AugmentConfig, Run, RunConfig
 from harness import records
 from harness.data import Dataset, inputs
 from harness.data.inputs import Inputs
+from harness.records.configs import as_json, completed
 from harness.training import budget, cohort
 
 # Bytes that records of shipped runs take: what all have, checkpoint's files included, and what each of these adds.
@@ -27,7 +28,9 @@ class Speed:
       compile_s: of its cohort's programs.
       at_once: runs that trained side by side.
       epochs: that were timed.
-      backbone: MACs of the frozen backbone whose features it read, and the seconds that each image took; else None.
+      backbone: MACs of the frozen backbone whose features it read, and the seconds that each image took; None where it
+        read none, or how many there were is not known.
+      step: what else a step's time depends on; see `_step`.
     """
 
     family: str
@@ -39,6 +42,7 @@ class Speed:
     at_once: int
     epochs: int
     backbone: tuple[int, float] | None
+    step: tuple[str, bool] = ("float32", False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +76,7 @@ class SweepEstimate:
       features_s: for the features that frozen backbones give, if none are kept yet; None if that is not known.
       recorded: how many runs on this device the speed was taken from.
       apart: by which factor the MACs of a cell and of the run that told its speed differ, at most.
+      alike: whether all of these runs were of their cell's precision, and changed images where it does.
     """
 
     cells: tuple[CellEstimate, ...]
@@ -80,6 +85,7 @@ class SweepEstimate:
     features_s: float | None
     recorded: int
     apart: float
+    alike: bool = True
 
     @property
     def wall_s(self) -> float | None:
@@ -113,6 +119,8 @@ def _speed(record: records.RunRecord) -> list[Speed]:
     features_s = record.backbone.features_s if record.backbone else None
     beforehand = sum(layer.macs for layer in cost.layers if layer.frozen) if features_s else 0
     images = data.train_examples + data.validation_examples + data.test_examples
+    config = completed(record.config)
+    is_whole = config["train_size"] is None  # else features were made of more images than it trained on
     # Of all epochs: a trial trains on a few examples and validates on as many as others do.
     validation = (timing.validate_s * data.train_examples / (timing.train_s * data.validation_examples)
                   if timing.train_s and data.validation_examples else 0.0)
@@ -120,7 +128,13 @@ def _speed(record: records.RunRecord) -> list[Speed]:
         _family(record.config["model"]["type"], reads_features=bool(features_s)),
         max(1, cost.macs_per_example - beforehand), record.config["batch_size"],
         1 / timing.throughput_examples_per_s, validation, timing.compile_s, timing.members_at_once,
-        record.epochs_trained, (beforehand, features_s / images) if features_s else None)]
+        record.epochs_trained, (beforehand, features_s / images) if features_s and is_whole else None,
+        (config["precision"], config["augment"] != as_json(AugmentConfig())))]
+
+
+def _step(config: RunConfig) -> tuple[str, bool]:
+    """Names a run's precision, and says whether it changes images before it trains on them."""
+    return config.precision, config.augment != AugmentConfig()
 
 
 def _family(model: str, *, reads_features: bool) -> str:
@@ -140,7 +154,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
       keeps: whether each cell's first run keeps its network.
     """
     cells: dict[str, CellEstimate] = {}
-    together, used, apart = cohort.partition(runs), dict[str, Speed](), 1.0
+    together, used, apart, alike = cohort.partition(runs), dict[str, Speed](), 1.0, True
     compile_s = 0.0
     for members in together:
         cost = costs.get(members[0].run_id)
@@ -150,6 +164,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
             compile_s += speed.compile_s
             macs = _macs(members[0].config, cost)
             apart = max(apart, macs / speed.macs, speed.macs / macs)
+            alike = alike and speed.step == _step(members[0].config)
         for run in members:
             data = found[inputs.key(run.config)].dataset
             wall_s = _wall_s(run, data, cost, speed, len(members)) if speed else None
@@ -160,7 +175,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
     order = dict.fromkeys(run.cell for run in runs)
     return SweepEstimate(tuple(cells[cell] for cell in order), len(together), compile_s,
                          _features_s(runs, found, costs, known),
-                         sum(speed.family in {one.family for one in used.values()} for speed in known), apart)
+                         sum(speed.family in {one.family for one in used.values()} for speed in known), apart, alike)
 
 
 def epoch_work(runs: Iterable[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost]
@@ -199,15 +214,16 @@ def _macs(config: RunConfig, cost: records.Cost | None) -> int:
 
 
 def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> Speed | None:
-    """Finds the recorded run of the family whose network is nearest in MACs; of equals, in batch size.
+    """Finds the recorded run of the family: of a like step first, then nearest in MACs, then in batch size.
 
     Of several that are alike it is the one in the middle: other work may have run beside some.
     """
     family = _family(type(config.model).__name__, reads_features=inputs.reads_features(config))
     macs = _macs(config, cost)
 
-    def distance(speed: Speed) -> tuple[float, float, int]:
-        return (abs(math.log(speed.macs / macs)), abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs)
+    def distance(speed: Speed) -> tuple[bool, float, float, int]:
+        return (speed.step != _step(config), abs(math.log(speed.macs / macs)),
+                abs(math.log(speed.batch_size / config.batch_size)), -speed.epochs)
 
     of_family = [speed for speed in known if speed.family == family]
     least = min(map(distance, of_family), default=None)

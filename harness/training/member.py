@@ -26,7 +26,7 @@ class Member:
       validate_s: seconds in validation, over all launches.
       launches: processes that worked on it, this one included.
       layouts: those it trained in, in order, over all launches.
-      at_once: the most runs that trained side by side with it, itself included, in this launch.
+      at_once: the most runs that trained side by side with it, itself included, over all launches.
       programs: those it was last trained with.
       test: outcome of the "best" and the "last" weights.
     """
@@ -49,7 +49,7 @@ class Member:
     def save(self) -> None:
         """Keeps the state as the run's checkpoint."""
         progress = {"epochs_s": self.epochs_s, "validate_s": self.validate_s, "launches": self.launches,
-                    "layouts": self.layouts, "origin": self.origin}
+                    "layouts": self.layouts, "at_once": self.at_once, "origin": self.origin}
         checkpoint.save(self.checkpoints, int(self.state.epoch), self.state, progress)
 
     def as_started(self) -> Started:

@@ -293,6 +293,7 @@ class Trainer:
             member.copied = int(member.state.epoch)
             member.epochs_s, member.validate_s = list(progress["epochs_s"]), progress["validate_s"]
             member.launches, member.layouts = int(progress["launches"]) + 1, list(progress["layouts"])
+            member.at_once = progress.get("at_once", 1)
         processes.check_alike(int(member.state.epoch), str(checkpoints))
         return member
 

@@ -3,6 +3,7 @@ import importlib.util
 import itertools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -195,11 +196,14 @@ def test_a_side_that_cannot_start_says_why_in_one_line(monkeypatch):
         rounds.Side("lacking", {"task": "train"})
 
 
-def test_a_side_that_dies_says_so():
+def test_a_side_that_dies_says_so_and_leaves_nothing():
     with rounds.Side("peak", workloads.job(TINY, "float32", 1)) as side:
+        folder = pathlib.Path(side._folder.name)
+        assert folder.is_dir()
         side._process.kill()
         with pytest.raises(rounds.SideError, match="its process ended"):
             side.ask("time")
+    assert not folder.exists()
 
 
 class MadeUp:

@@ -57,11 +57,10 @@ def offline(monkeypatch):
     monkeypatch.setattr(weights, "URL", "http://127.0.0.1:1/")
 
 
-@pytest.mark.parametrize(("config", "trained_px", "name"), [
-    (CONFIG, 224, NAME),
-    (MobileNetV2Config(1.0, top=True), 96, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96.h5")])
-def test_files_are_named_as_keras_names_them(config, trained_px, name):
-    assert weights.filename(config, trained_px) == name
+@pytest.mark.parametrize(("config", "name"), [
+    (CONFIG, NAME), (MobileNetV2Config(1.0, top=True), "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5")])
+def test_files_are_named_as_keras_names_them(config, name):
+    assert weights.filename(config) == name
 
 
 def test_a_file_in_the_given_folder_is_used_without_a_network(tmp_path, content, offline):
@@ -116,11 +115,6 @@ def test_without_a_network_one_line_says_where_to_put_which_file(tmp_path, offli
     assert f"place the file in {tmp_path / 'cache'}" in message
     assert "--weights_dir=DIR" in message
     assert list(tmp_path.rglob("*")) == [tmp_path / "given"]
-
-
-def test_an_unknown_size_is_refused():
-    with pytest.raises(WeightsError, match="96, 128, 160, 192, 224 pixels, not 32"):
-        weights.load(CONFIG, trained_px=32)
 
 
 def test_a_disk_too_small_for_weights_is_told_as_such(small_disk, server):

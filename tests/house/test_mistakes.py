@@ -20,7 +20,7 @@ def run(results, *flags, **environment):
     (["--ablation=quickstart", "--set=dataset=fasion_mnist"], "fashion_mnist"),
     (["--ablation=quickstart", "--set=model.filters=[3,3]"], "no field \"filters\""),
     (["--ablation=quickstart", "--set=validation_size=99999"], "must be from 10 (one per class) to 1428"),
-    (["--ablation=quickstart", "--set=optimizer=sgd"], "optimizer is set field by field, such as optimizer.kind"),
+    (["--ablation=quickstart", "--set=optimizer=sgd"], "or set field by field, such as optimizer.kind; not 'sgd'"),
     (["--ablation=quickstart", "--set=augment.shift_px=8"], "shift_px must be below 8"),
     (["--ablation=quickstart", "--set=train_size=1239"], "digits has 1238 training examples"),
     (["--ablation=quickstart", *(f"--set=model.l2_bias={'1' * 250}" for _ in range(1))], "too many for a folder"),

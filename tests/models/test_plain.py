@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from flax import linen, nnx
 from plain_networks import Residual, ResidualConfig
 
 import models
@@ -71,7 +71,8 @@ def grow(network, x):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda rngs: 7, "Made.build must return its network, an nnx.Module, not 7"),
+    (lambda rngs: 7, "Made.build must return its network, an nnx.Module of flax.nnx, not 7"),
+    (lambda rngs: linen.Dense(4), "not Dense.*; write the class as an nnx.Module"),
     (lambda rngs: {}["x"], r"Made\.build fails with KeyError: 'x' \(test_plain\.py, line \d+\)"),
     (lambda rngs: Called(lambda own, x: x.reshape(len(x), -1)), r"\(batch, 4\).*it gives float32 of shape \(2, 64\)"),
     (lambda rngs: Called(lambda own, x: x.nothing), r"fails on inputs of 8 x 8 x 1 in training.*test_plain\.py, line"),

@@ -55,3 +55,9 @@ def test_the_most_confident_mistakes_come_first(channels):
 def test_a_run_without_mistakes_has_no_picture_of_them():
     labels = np.asarray([1, 0])
     assert contact_sheet.mistakes(np.zeros((2, 8, 8, 1), np.uint8), labels, labels, np.ones(2), "ab") is None
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_that_are_no_pictures_are_not_shown(channels):
+    images, labels = np.zeros((2, 8, 8, channels), np.uint8), np.asarray([1, 0])
+    assert contact_sheet.mistakes(images, labels, 1 - labels, np.ones(2), "ab") is None

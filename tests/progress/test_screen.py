@@ -26,6 +26,12 @@ def shown(runs, width=80, height=24, active_alone=False, **more):
     return terminal.screen
 
 
+@pytest.mark.parametrize("width", [20, 40])
+def test_news_take_one_line_however_narrow_the_screen(width):
+    ended = shown(dict.fromkeys(NAMES, TRAINING), width, ended=True)
+    assert sum("ended" in line or "process" in line for line in ended) == 1
+
+
 def rows(lines, word="training"):
     return [line for line in lines if f" {word}" in line and "more:" not in line]
 

@@ -25,6 +25,13 @@ def test_every_planned_run_has_its_state(folder):
     assert (sweep.recorded, sweep.news, sweep.examples_per_s) == (1, "", 500.0)
 
 
+def test_of_a_budget_in_steps_no_number_of_epochs_is_stated(tmp_path):
+    of_steps = dataclasses.replace(RUNS[0], config=RUNS[0].config | {"epochs": 20, "steps": 7})
+    folder = synthetic.write(tmp_path, synthetic.plan({"regularizer": LEVELS}, RUNS), synthetic.record(
+        of_steps.labels, of_steps.seed, 0.9, config=of_steps.config))
+    assert Reader(folder).read(NOW).runs[0].epochs is None
+
+
 def test_time_left_goes_on_to_run_out_after_it_was_written(folder):
     """One run has 5 epochs of 10 s left, the launch says 130 s; 2 s have passed since."""
     folder.keep_progress(progress())

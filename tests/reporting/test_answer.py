@@ -37,7 +37,7 @@ def test_of_one_factor_cells_are_held_against_the_baseline_and_the_leader_is_nam
     assert re.match(r"Against x: y \(\+5\.\d\d \[.*\]\) is clearly better; "
                     r"z \(-\d\.\d\d \[.*\]\) is clearly worse\. Best: y", words)
     assert "clearly ahead of every other cell." in words
-    assert "seeds show" not in words, "nothing is left open"
+    assert "seeds find" not in words, "nothing is left open"
 
 
 def test_a_bare_number_or_none_keeps_its_factor():
@@ -109,8 +109,8 @@ def test_what_cannot_be_audited_alone_is_no_answer():
 @pytest.mark.parametrize("noise", [1, 5])
 def test_what_the_seeds_leave_open_has_its_size_and_the_seeds_that_half_a_point_takes(noise):
     words = answered({"a": ["x", "y"]}, lambda labels: 0.9 + 0.002 * (labels["a"] == "y"), noise=noise)
-    found = re.search(r"3 seeds show a true difference four times out of five if it is (\d\.\d\d) points or more; "
-                      r"half a point takes about (\d+)\.", words)
+    found = re.search(r"3 seeds find a true difference of (\d\.\d\d) points four times out of five; "
+                      r"half a point takes about (\d+) seeds\.", words)
     assert found
     # Two cells of three seeds: the headline test is the paired t test, for which `power` plans without approximation.
     differences = [0.002 + noise * (NOISE[(seed + 1) % 3] - NOISE[seed]) for seed in range(3)]
@@ -193,7 +193,7 @@ def test_the_seeds_that_are_told_are_those_of_whole_cells():
             for place, level in enumerate("xyz") for seed in range(3) if (level, seed) != ("y", 2)]
     found = summarize("made_up", synthetic.plan({"a": ["x", "y", "z"]}, runs), synthetic.as_read(*runs))
     assert [test.n for test in found.verdict.against.values()] == [2, 3]
-    assert " 3 seeds show a true difference" in " ".join(answer.sentences(found))
+    assert " 3 seeds find a true difference" in " ".join(answer.sentences(found))
 
 
 def test_a_cell_without_a_done_run_is_not_among_those_that_the_best_is_ahead_of():

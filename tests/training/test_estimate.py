@@ -7,6 +7,7 @@ from sweeps import BASE
 
 from ablations.spec import Ablation, Factor
 from harness.data.inputs import Inputs, key
+from harness.records import BackboneFacts, Layer
 from harness.training import checkpoint, cost, estimate, train
 from harness.training.estimate import Speed
 from models import CNNConfig
@@ -122,3 +123,27 @@ def test_of_records_that_are_alike_the_one_in_the_middle_tells_the_speed(costs):
     macs = costs[RUNS[0].run_id].macs_per_example
     alike = [speed(macs, example_s=seconds) for seconds in (9e-3, 1e-3, 1.1e-3)]
     assert sweep(costs, *alike).wall_s == sweep(costs, alike[2]).wall_s
+
+
+def test_what_was_recorded_at_another_precision_or_of_other_images_counts_least_and_is_said(costs):
+    macs = costs[RUNS[0].run_id].macs_per_example
+    unlike = [speed(macs, example_s=1.0, step=step) for step in (("bfloat16", False), ("float32", True))]
+    assert not any(sweep(costs, one).alike for one in unlike)
+    found = sweep(costs, *unlike, speed(macs // 2))
+    assert (found.alike, found.wall_s) == (True, sweep(costs, speed(macs // 2)).wall_s)
+
+
+def test_features_of_a_trial_on_few_examples_tell_no_time():
+    """They were made of all images, of which the record counts those that it trained on."""
+    backbone = BackboneFacts("MobileNetV2", 96, "none", "w.h5", "0" * 64, True, 50.0, False)
+    layers = (Layer("a", (1,), 0, 10, frozen=True),)
+    found = []
+    for size in (None, 512):
+        run = synthetic.record({}, 0, 0.9, backbone=backbone)
+        model = {"type": "TransferConfig"}
+        run = dataclasses.replace(run, config=run.config | {"model": model, "train_size": size},
+                                  cost=dataclasses.replace(run.cost, layers=layers))
+        [one] = estimate._speed(run)
+        found.append(one.backbone)
+    assert found[0] is not None
+    assert found[1] is None

@@ -152,6 +152,13 @@ def test_runs_at_different_epochs_resume_side_by_side(tmp_path, dataset):
         assert_same(mixed[run.run_id], straight[run.run_id])
 
 
+def test_who_trained_beside_a_run_before_it_was_resumed_counts(tmp_path, dataset):
+    both = runs(MLP, seeds=(0, 1))
+    with pytest.raises(fit.StoppedError):
+        fitted(dataset, both, tmp_path, stop_after=2)
+    assert fitted(dataset, both[:1], tmp_path)[both[0].run_id].at_once == 2
+
+
 @pytest.mark.parametrize("damaged", [("2",), ("1", "2")], ids=["latest", "all"])
 def test_a_damaged_checkpoint_costs_time_and_no_digit(tmp_path, dataset, damaged):
     [run] = runs(MLP)
