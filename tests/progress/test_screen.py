@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import textwrap
 
@@ -28,8 +29,11 @@ def shown(runs, width=80, height=24, active_alone=False, **more):
 
 @pytest.mark.parametrize("width", [20, 40])
 def test_news_take_one_line_however_narrow_the_screen(width):
-    ended = shown(dict.fromkeys(NAMES, TRAINING), width, ended=True)
-    assert sum("ended" in line or "process" in line for line in ended) == 1
+    news = "no news for 1:01:01 from process 1234 on a host with a long name"
+    sweep = launched("quickstart", QUESTION, Progress("here", 1, 0.0, 1000.0, dict.fromkeys(NAMES, TRAINING)), 1002.0)
+    drawn = [len(Terminal(width, 24).console.render_lines(screen.draw(dataclasses.replace(sweep, news=text), width, 5)))
+             for text in ("", news)]
+    assert drawn[1] == drawn[0] + 1
 
 
 def rows(lines, word="training"):
