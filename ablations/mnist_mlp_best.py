@@ -1,7 +1,7 @@
 """How far does a dense net get on MNIST, and what do augmentation and a longer schedule do for it?
 
 The recipe is the one found for KMNIST, with nothing searched on MNIST.
-Run: python -m harness.run --ablation=mnist_mlp_best      Cost: 15 runs, not trained yet
+Run: python -m harness.run --ablation=mnist_mlp_best      Cost: 15 runs of 2 to 23 min, Intel Xeon, 2 cores
 """
 
 import dataclasses
