@@ -25,7 +25,7 @@ from harness.training.recording import Recorder, now
 from harness.training.trainer import Trainer
 from harness.training.turns import Alone, Turns, in_turn
 from harness.training.watcher import Audience, Epoch, Watcher
-from harness.training.writing import Writing, with_room
+from harness.training.writing import Patient, Writing, with_room
 
 # So many cohorts in a row that fail alike before their first step are no accident of one network.
 BROKEN = 3
@@ -107,7 +107,8 @@ def execute(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inpu
             watcher.told(hint)
         alike: list[Failure] = []
         with Writing(watcher, finished, launch.folder.record, lambda: bool(stop)) as writing, Ahead() as ahead:
-            for members, training, following in in_turn(cohorts, turns or Alone(), lambda: bool(stop), watcher.told):
+            patient = Patient(turns or Alone(), watcher.told, lambda: bool(stop))
+            for members, training, following in in_turn(cohorts, patient, lambda: bool(stop)):
                 if processes.any_of(bool(stop)):
                     raise stopping.StoppedError
                 if not processes.several():  # of which one that refuses alone leaves the others waiting

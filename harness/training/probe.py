@@ -98,7 +98,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
             except (MemoryError, jax.errors.JaxRuntimeError) as error:  # the best so far still trains
                 if not is_out_of_memory(error):
                     measured.pop(layout, None)
-                    failed.append(f"; {layout} failed: {' '.join(str(error).split())[:100]}")
+                    failed.append(f"; {layout} failed: {' '.join((str(error) or type(error).__name__).split())[:100]}")
                 break
             measured[layout] = min(rates)
             if min(rates) < rate * MARGIN:

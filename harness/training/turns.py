@@ -1,11 +1,9 @@
 """In which turns cohorts train, where other processes may train runs of theirs too."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from ablations.spec import Run
-from harness.training.writing import with_room
 
 Training = TypeVar("Training")
 
@@ -34,18 +32,14 @@ class Alone:
         return []
 
 
-def in_turn(cohorts: Sequence[tuple[Sequence[Run], Training]], turns: Turns, stopped: Callable[[], bool] = bool,
-            tell: Callable[[str], None] = print) -> Iterator[tuple[list[Run], Training, Training | None]]:
-    """Gives each cohort with the runs to train now, and what comes next; then those that others have left.
-
-    Raises:
-      stopping.StoppedError: if the user asks to stop while it waits for others, or for room on a full disk.
-    """
+def in_turn(cohorts: Sequence[tuple[Sequence[Run], Training]], turns: Turns, stopped: Callable[[], bool] = bool
+            ) -> Iterator[tuple[list[Run], Training, Training | None]]:
+    """Gives each cohort with the runs to train now, and what comes next; then those that others have left."""
     waiting = list(cohorts)
     while waiting:
         left = []
         for number, (runs, training) in enumerate(waiting):
-            if mine := with_room(functools.partial(turns.take, runs), tell, stopped):
+            if mine := turns.take(runs):
                 yield mine, training, waiting[number + 1][1] if number + 1 < len(waiting) else None
             taken = {run.run_id for run in mine}
             left.append(([run for run in runs if run.run_id not in taken], training))

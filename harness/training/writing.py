@@ -2,8 +2,9 @@
 
 import collections
 import errno
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ import jax
 from ablations.spec import Run
 from harness import records
 from harness.training.stopping import StoppedError
+from harness.training.turns import Turns
 from harness.training.watcher import Watcher
 
 # Between two tries to write a record.
@@ -50,6 +52,19 @@ def _is_time_again(stop_requested: Callable[[], bool]) -> bool:
             return False
         time.sleep(_LOOK_S)
     return True
+
+
+class Patient:
+    """Turns that wait for room where taking them writes on a full disk."""
+
+    def __init__(self, turns: Turns, tell: Callable[[str], None], stop_requested: Callable[[], bool]):
+        self._turns, self._tell, self._stop_requested = turns, tell, stop_requested
+
+    def take(self, runs: Sequence[Run]) -> list[Run]:
+        return with_room(functools.partial(self._turns.take, runs), self._tell, self._stop_requested)
+
+    def again(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Run]:
+        return self._turns.again(runs, stopped)
 
 
 class Writing:
