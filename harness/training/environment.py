@@ -16,6 +16,7 @@ import jax
 
 from harness.data import cache, memory
 from harness.records import Environment
+from harness.training import processes
 from harness.training.train import GENERATOR
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
@@ -144,10 +145,13 @@ def refuse_precisions(precisions: Iterable[str]) -> None:
 
 
 def device_memory_bytes(devices: int) -> int | None:
-    """Tells how much memory each of this many devices has; None where the platform does not say."""
+    """Tells how much memory each of this many devices has; None where the platform does not say.
+
+    Several processes on CPUs all give the least that one of them has, and must all ask.
+    """
     device = jax.local_devices()[0]
-    if device.platform == "cpu":  # they share what is left, of which several processes would each see another amount
-        return None if jax.process_count() > 1 else memory.available_bytes() // devices
+    if device.platform == "cpu":  # those of a process share what is left
+        return processes.least_of(memory.available_bytes() // min(devices, jax.local_device_count()))
     stats = device.memory_stats()
     return None if stats is None else stats.get("bytes_limit")
 

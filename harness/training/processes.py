@@ -56,6 +56,11 @@ def any_of(asked: bool) -> bool:
     return bool(np.any(_gathered(asked))) if several() else asked
 
 
+def least_of(number: int) -> int:
+    """Gives the least number that a process has, of several to seven digits."""
+    return int(np.min(_gathered(np.float32(number)))) if several() else number
+
+
 def of_first(chosen: Sequence[bool]) -> list[bool]:
     """Gives what the first process has chosen; all give as many."""
     if not several() or not chosen:

@@ -4,7 +4,7 @@ import time
 import jax
 import numpy as np
 
-from harness.training import environment, memory
+from harness.training import environment, memory, processes
 
 HELD = 200 * 2**20  # far above what the tests before this one may give back meanwhile
 
@@ -41,7 +41,12 @@ def test_of_a_device_that_keeps_the_most_of_all_before_what_is_less_tells_nothin
         assert [peak.bytes, peak.bytes] == [None, 900]
 
 
-def test_processes_of_one_launch_do_not_decide_by_what_each_sees_free(monkeypatch):
-    assert environment.device_memory_bytes(2) > 0
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    assert environment.device_memory_bytes(2) is None
+def test_processes_of_one_launch_decide_by_the_least_that_one_of_them_sees_free(monkeypatch):
+    """Each has four devices here, which share its own memory and nobody else's."""
+    monkeypatch.setattr(environment.memory, "available_bytes", lambda: 8 * 2**30)
+    assert environment.device_memory_bytes(2) == 4 * 2**30
+    monkeypatch.setattr(processes, "several", lambda: True)
+    monkeypatch.setattr(processes, "_gathered", lambda free: np.asarray([free, 2**30], np.float32))
+    assert environment.device_memory_bytes(8) == 2**30
+    monkeypatch.setattr(processes, "_gathered", lambda free: np.asarray([free, free], np.float32))
+    assert environment.device_memory_bytes(8) == 8 * 2**30 // jax.local_device_count()
