@@ -127,6 +127,13 @@ def test_missing_and_failed_runs_and_warnings_are_always_told():
     assert "missing" not in " ".join(shown(summary()))
 
 
+def test_what_a_star_and_an_interval_are_is_told_also_where_nothing_is_clear():
+    found = summary({"a": ["x", "y"]}, seeds=2)
+    assert not any(row.comparison and row.comparison.verdict != "unclear" for row in found.rows)
+    assert "corrected; intervals are not." in " ".join(shown(found))
+    assert "corrected; intervals" not in " ".join(shown(summary({"a": ["x"]})))
+
+
 def test_what_is_missing_is_told_before_all_else_that_is_not_whole():
     found = summary(without=(4, 5, 9), dataset=dataclasses.replace(synthetic.DATASET, warnings=("a", "b", "c")))
     found = dataclasses.replace(found, apart=Apart(("runs/x/curve.csv is damaged",), {"gone": 2}))

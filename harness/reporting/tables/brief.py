@@ -15,7 +15,8 @@ from harness.reporting.tables.columns import columns, table
 LINES = 30
 # Most lines of each part.
 _QUESTION, _ANSWER, _NOTES = 3, 10, 3
-_STAR = "* is clear: p below 0.05 by the headline test, corrected."
+_STAR = "* is clear: p below 0.05 by the headline test, corrected; intervals are not."
+_STAR_OF_LOOKS = "* is clear: p below 0.05 by the headline test, corrected as intervals are."
 
 
 def show(summary: Summary, console: Console, tables: Sequence[Table], where: Sequence[str]) -> None:
@@ -30,8 +31,8 @@ def show(summary: Summary, console: Console, tables: Sequence[Table], where: Seq
             *_answer(answer.sentences(summary), width), Text()]
     left = _counted("note", sum(len(one.notes) for one in tables) - len(weighty[:_NOTES]))
     tail = [Text(f"{left} and {_counted('table', len(tables) - 1)} more with --full", "dim"), *map(Text, where), Text()]
-    if any(row.comparison and row.comparison.verdict != "unclear" for row in summary.rows):
-        tail.insert(0, terminal.sentence_text(_STAR, width, "dim"))
+    if any(row.comparison for row in summary.rows):  # also without a star: an interval may exclude zero
+        tail.insert(0, terminal.sentence_text(_STAR_OF_LOOKS if summary.looked else _STAR, width, "dim"))
     for lines in (2, 1):  # cells come before the ends of notes
         notes = [Text(), *(terminal.sentence_text(note, width, "yellow", lines) for note in weighty[:_NOTES])]
         taken = sum(part.plain.count("\n") + 1 for part in (*head, *notes, *tail))
