@@ -6,6 +6,7 @@ the platform at hand.
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -107,7 +108,11 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch pooled_height p
 
     A tie sends its gradient to the first position of the window in row order, as `lax.reduce_window` does.
     """
-    if window == 1 or form() != "as_written":
-        return windows.max_pool(images, window)
-    shape = (1, window, window, 1)
-    return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")
+    match form():
+        case "as_written" if window > 1:
+            shape = (1, window, window, 1)
+            return lax.reduce_window(images, -jnp.inf, lax.max, shape, shape, "VALID")
+        case "blocked" | "winograd" if window > 1:
+            return conv_cpu.in_chunks(functools.partial(windows.max_pool, window=window), images)
+        case _:
+            return windows.max_pool(images, window)

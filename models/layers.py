@@ -223,19 +223,21 @@ class BatchNorm(nnx.Module):
 
 def _moments(x: Float[Array, "batch *space channel"], mode: Mode) -> tuple[Array, Array]:
     """Takes the mean and biased variance per channel over the real examples of all devices."""
-    axes = tuple(range(x.ndim - 1))
     mask = jnp.ones(x.shape[0]) if mode.mask is None else mode.mask.astype(x.dtype)
-    weights = mask.reshape(-1, *(1 for _ in x.shape[1:]))
 
     def over_devices(sums: Any) -> Any:
         return lax.psum(sums, mode.axis_name) if mode.axis_name else sums
 
-    total, examples = over_devices(((x * weights).sum(axes), mask.sum()))
+    def summed(values: Float[Array, "batch *space channel"]) -> Float[Array, " channel"]:
+        # Over space first: of the mask, as large as the values, a CPU would write copies.
+        return (values.sum(tuple(range(1, x.ndim - 1))) * mask[:, None]).sum(0)
+
+    total, examples = over_devices((summed(x), mask.sum()))
     count = examples * math.prod(x.shape[1:-1])
     mean = total / count
     # Around the mean itself: a mean of squares less a squared mean loses all digits where the mean is large. The mean
     # is held constant here, since the variance's derivative by it is zero.
-    spread = over_devices((jnp.square(x - lax.stop_gradient(mean)) * weights).sum(axes))
+    spread = over_devices(summed(jnp.square(x - lax.stop_gradient(mean))))
     return mean, spread / count
 
 
