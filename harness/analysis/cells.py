@@ -86,7 +86,8 @@ class CellRow:
       behind_best_p: the headline test's corrected p value of being behind the cell with the best mean; None for that
         cell, and where seeds cannot tell.
       cost: of one run, the largest over seeds; None without a done run.
-      timing: means over the runs that shared the machine with the most others.
+      timing: means over the runs that had so many beside them as most of the cell's runs, of equally many the larger.
+      timed: how many runs these are.
       layers: rows of the layer table of a done run.
       mixed: in what the done runs differ besides their seeds; see `harness.records.pooling.kind`.
     """
@@ -110,6 +111,7 @@ class CellRow:
     behind_best_p: float | None
     cost: Cost | None
     timing: Timing | None
+    timed: int
     layers: tuple[Layer, ...]
     mixed: tuple[str, ...] = ()
 

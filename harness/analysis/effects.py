@@ -6,7 +6,7 @@ Pure. `tests/effects_simulation.py` compares the test with others; what came out
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,19 +88,23 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
     everywhere = set().union(*cells.values())
     there = _sharing_seeds({cell: of_cell for cell, of_cell in cells.items() if of_cell}, factors)
     seeds = sorted(everywhere.intersection(*there.values()))
-    short = [_named(factors, cell) for cell, here in cells.items() if here.keys() != everywhere or not here]
-    named = "; ".join(short[:3]) + (f"; and {len(short) - 3} more" if len(short) > 3 else "")
     matched = not full or len(there) < len(cells)
     margins = _margins(factors, there, matched=matched) if seeds else ()
+
+    def short(of: Iterable[Cell]) -> str:
+        names = [_named(factors, cell) for cell in of if cells[cell].keys() != everywhere or not cells[cell]]
+        return "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
     if not margins:
         possible = _margins(factors, {cell: {0: 0.0} for cell in cells}, matched=True)
-        return Effects(note=f"Main effects are n/a: no seed is done in every cell; short of runs: {named}." if possible
+        return Effects(note=f"Main effects are n/a: no seed is done in every cell; short of runs: {short(cells)}." if possible
                        else "Main effects are n/a: not every combination of levels is planned.")
     notes = [_matched_note(factors, margins, [_named(factors, cell) for cell in cells if cell not in there])
              ] if matched else []
     if left_out := ", ".join(map(str, sorted(everywhere - set(seeds)))):
-        notes.append(f"Effects rest on the seeds that every cell has ({', '.join(map(str, seeds))}); left out: "
-                     f"{left_out}, missing from {named}.")
+        which = "every cell" if len(there) == len(cells) else "every cell that enters"
+        notes.append(f"Effects rest on the seeds that {which} has ({', '.join(map(str, seeds))}); left out: "
+                     f"{left_out}, missing from {short(there)}.")
     return Effects(margins, _interactions(factors, there), " ".join(notes))
 
 

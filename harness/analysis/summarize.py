@@ -153,7 +153,12 @@ def _against(cell: str, comparison: Comparison | None, verdict: Verdict) -> dict
 
 
 def _costs(done: Sequence[RunRecord]) -> dict[str, Any]:
-    return {"cost": _cost(done), "timing": _timing(done),
+    # A run that had the machine to itself is faster than one of several: a mean of both would describe neither.
+    known = [record.timing for record in done if record.timing]
+    beside = Counter(timing.members_at_once for timing in known)
+    usual = max(beside, key=lambda number: (beside[number], number), default=None)
+    known = [timing for timing in known if timing.members_at_once == usual]
+    return {"cost": _cost(done), "timing": _timing(known), "timed": len(known),
             "layers": next((record.cost.layers for record in done if record.cost), ())}
 
 
@@ -265,15 +270,11 @@ def _cost(records: Sequence[RunRecord]) -> Cost | None:
     return Cost(layers=(), **largest)
 
 
-def _timing(records: Sequence[RunRecord]) -> Timing | None:
-    known = [record.timing for record in records if record.timing]
+def _timing(known: Sequence[Timing]) -> Timing | None:
     if not known:
         return None
-    # A run that had the machine to itself is faster than one of several: a mean of both would describe neither.
-    most = max(timing.members_at_once for timing in known)
-    known = [timing for timing in known if timing.members_at_once == most]
     means: dict[str, Any] = {}
     for field in dataclasses.fields(Timing):
         values = [value for timing in known if (value := getattr(timing, field.name)) is not None]
         means[field.name] = float(np.mean(values)) if values else None
-    return Timing(**(means | {"members_at_once": most, "launches": max(timing.launches for timing in known)}))
+    return Timing(**(means | {"members_at_once": known[0].members_at_once, "launches": max(timing.launches for timing in known)}))

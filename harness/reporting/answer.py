@@ -161,8 +161,9 @@ def lead(summary: Summary) -> str:
     leader, view = rows[verdict.leader], summary.view
     figure = f"{named(leader, summary)}, {_scored(leader, summary)}"
     if verdict.best:
-        undone = any(row.score.mean is None for row in summary.rows)
-        return f"Best: {figure}; clearly ahead of every other cell{' that has a done run' if undone else ''}."
+        unscored = [row for row in summary.rows if row.score.mean is None]
+        has = "this score" if any(row.runs["done"] for row in unscored) else "a done run"
+        return f"Best: {figure}; clearly ahead of every other cell{f' that has {has}' if unscored else ''}."
     near = listed([named(rows[cell], summary) for cell in verdict.near])
     if len(verdict.near) == len(verdict.behind) > 1:
         near = "any other cell"
@@ -273,6 +274,9 @@ def _on_average(factor: str, summary: Summary) -> str:
     over = " and ".join(printable(name) for name in summary.factors if name != factor)
     if margins[0].pairs:  # some combinations are not there
         over = f"pairs of cells that differ in {printable(factor)} alone"
+    seeds = margins[0].contrast.n
+    if seeds < max(test.n for test in summary.verdict.against.values()):  # single cells have more with their baseline
+        over += f", in the {seeds} seeds that all of them have,"
     return _judged(f"On average over {over} against {level(factor, margins[0].reference, summary)}",
                    {level(factor, margin.level, summary): margin.contrast for margin in margins}, summary)
 
@@ -312,15 +316,19 @@ def _together(summary: Summary) -> str:
     one = max(clear or known, key=lambda one: abs(one.contrast.mean or 0.0))
     size = rounded.score(estimated(one.contrast), summary.view.metric, sign="+")
     first, second = parts(one, summary)
+    others = [printable(name) for name in summary.factors if name not in {part[0] for part in one.parts}]
+    # Levels are compared over those of the other factors; cells as they are.
+    over = f", on average over {' and '.join(others)}" if one.references and others else ""
     if not clear:
-        return (f"{first} and {second} may add up: together they give {size} beyond the sum of both."
+        return (f"{first} and {second} may add up: together they give {size} beyond the sum of both{over}."
                 if len(known) == 1 else
-                f"Effects may add up: farthest from it are {first} and {second}, {size} beyond the sum of both.")
+                f"Effects may add up: farthest from it are {first} and {second}, {size} beyond the sum of both{over}.")
     alone, together = (f"{100 * value:+.2f}" if summary.view.is_fraction else f"{value:+.4f}"
                        for value in (one.alone, one.together))
     where = level(one.parts[1][0], one.references[1], summary) if one.references else "the baseline"
     more = f", and {len(clear) - 1} more" if len(clear) > 1 else ""
-    return (f"Effects do not add up: {first} gives {alone} at {where} and {together} at {second} ({size} apart{more}).")
+    return (f"Effects do not add up{over}: {first} gives {alone} at {where} and {together} at {second} ({size} "
+            f"apart{more}).")
 
 
 def parts(one: Together, summary: Summary) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """The sentences below a table: what its numbers rest on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from harness.analysis import scores
 from harness.analysis.cells import ABSENT, MARK, CellRow, Summary
@@ -25,8 +25,8 @@ def caption(summary: Summary) -> tuple[str, ...]:
         _baseline_sentence(summary),
         *(["Bold is the best mean, where it is clearly ahead of every other cell."]
           if any(row.is_best for row in rows) else []),
-        *_cost_sentences(rows, has_features=any(
-            record.backbone and record.backbone.features_s is not None for record in everything)),
+        *_cost_sentences(rows, {record.cell for record in everything
+                                if record.backbone and record.backbone.features_s is not None}),
         *_backbone_sentences(everything),
         *_environment_sentences(everything),
         *_mixture_sentences(rows, [record for record in everything if record.status == "done"]),
@@ -61,16 +61,20 @@ _SELECTED = {
 def apart_sentences(apart: Apart) -> list[str]:
     """Names what lies beside the records and is in no number."""
     removed = "; ".join(f"{cell}: {_runs(number)}" for cell, number in apart.removed.items())
-    files = "; ".join(apart.damaged[:_NAMED])
-    more = f"; and {len(apart.damaged) - _NAMED} more" if len(apart.damaged) > _NAMED else ""
     number = f"{len(apart.damaged)} damaged file{'s' * (len(apart.damaged) > 1)}"
-    return [*([f"Warning: {number} counted nowhere: {files}{more}."] if apart.damaged else []),
+    return [*([f"Warning: {number} counted nowhere: {_several(apart.damaged)}."] if apart.damaged else []),
             *([f"Not in the table: runs of cells that the ablation no longer has, {removed}. Put their levels back "
                "into it to have them count."] if apart.removed else [])]
 
 
 def _runs(number: int) -> str:
     return f"{number} run{'s' * (number != 1)}"
+
+
+def _several(names: Sequence[str]) -> str:
+    """Lists the first few."""
+    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more
 
 
 _NAMED = 5
@@ -141,11 +145,12 @@ def _baseline_sentence(summary: Summary) -> str:
         reason = "no planned cell has all reference levels" if plan else "without a plan the baseline is unknown"
         return f"Differences are n/a: {reason}."
     names = "; ".join(row.label for row in baselines)
-    if not any(row.runs["done"] for row in baselines):
-        return f"Differences are n/a: the baseline ({names}) has no done run."
-    fewer = [f"{row.label}: {row.difference.n}" for row in rows
-             if row.comparison and row.difference.n < row.runs["done"]]
-    note = f" Fewer pairs than n: {'; '.join(fewer)}." if fewer else ""
+    if not any(row.score.n for row in baselines):
+        lacks = "such score" if any(row.runs["done"] for row in baselines) else "done run"
+        return f"Differences are n/a: the baseline ({names}) has no {lacks}."
+    fewer = [f"{row.label}: {row.difference.n}" for row in rows if row.comparison and row.baseline
+             and row.difference.n < max(row.score.n, summary.by_cell[row.baseline].score.n)]
+    note = f" Fewer pairs than the cell or its baseline has runs: {_several(fewer)}." if fewer else ""
     if absent := [row.label for row in baselines if not row.runs["done"]]:
         note += f" {_NOT_DONE} {'; '.join(absent)}."
     name = view.metric.replace("_", " ")
@@ -157,23 +162,33 @@ def _baseline_sentence(summary: Summary) -> str:
             f"* is clear: p below 0.05 by {headline(summary)}{note}")
 
 
-def _cost_sentences(rows: Sequence[CellRow], *, has_features: bool) -> list[str]:
+def _cost_sentences(rows: Sequence[CellRow], featured: Collection[str]) -> list[str]:
+    """Says what costs are of.
+
+    Args:
+      featured: cells that train on features of a frozen backbone.
+    """
     together = sorted({row.timing.members_at_once for row in rows if row.timing})
     if not together:
         return []
     number = f"{together[0]}" if len(together) == 1 else f"{together[0]} to {together[-1]}"
+    other = [f"{row.timed} of {row.runs['done']} of {row.label}" for row in rows if row.timed < row.runs["done"]]
+    without = [row.label for row in rows if row.timing and row.cell not in featured]
     measured = any(row.cost and row.cost.measured_peak_bytes is not None for row in rows)
     return ["MACs are of one example's forward pass. Memory is estimated for one run as parameters + gradients + "
             "optimizer state + activations at the batch size, and a moving average where one is kept; compiled is the "
             "training program's own figure"
             + (", on each device; measured is the most that the process held above its start, compiling included, or "
                "the device, while the run trained, n/a where others trained beside it" if measured else "") + ". "
-            f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}. "
+            f"Throughput and train s are one run's, compilation excluded, with so many runs side by side: {number}"
+            + (f"; they are means over as many runs as had the same number: {_several(other)}. " if other else ". ") +
             "Compile s is that of the program which its runs share, less where it was cached."
             + (" Parameters and MACs are the whole network's, the frozen backbone included; activations in the memory "
                "estimate are those of trained layers alone; compiled, throughput and train s are of the head's "
                "program, which reads features. End to end is of both: it counts validation, and the whole time that "
-               "features took, as if for this run alone." if has_features else "")]
+               "features took, as if for this run alone." if featured else "")
+            + (f" Not so of {_several(without)}, where all of the network is in every figure: what trains part of the "
+               "backbone has no features." if featured and without else "")]
 
 
 def _backbone_sentences(records: Iterable[RunRecord]) -> list[str]:

@@ -131,6 +131,16 @@ def test_a_seed_that_a_cell_lacks_is_left_out_and_named():
                                  "norm=yes, drop=no.")
 
 
+def test_a_cell_that_is_given_up_is_not_among_those_that_a_seed_is_missing_from():
+    levels = {"a": ("0", "1", "2"), "b": ("x", "y")}
+    values = {cell: {seed: float(seed) for seed in range(3)} for cell in itertools.product(*levels.values())}
+    del values["1", "x"][0]
+    values["2", "y"] = {0: 1.0}
+    found = factorial_effects(levels, values)
+    assert found.note.endswith("Effects rest on the seeds that every cell that enters has (1, 2); left out: 0, missing "
+                               "from a=1, b=x.")
+
+
 def test_a_cell_without_runs_is_named_and_nothing_is_guessed():
     values = by_hand()
     del values["no", "yes"]

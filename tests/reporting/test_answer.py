@@ -53,6 +53,39 @@ def test_factors_that_do_not_depend_on_each_other_are_told_on_average():
     assert "beyond the sum of both." in words
 
 
+def test_averages_over_fewer_seeds_than_single_cells_have_say_over_which():
+    runs = [synthetic.record({"net": net, "drop": drop}, seed,
+                             0.8 + 0.1 * (net == "cnn") + 0.2 * float(drop) + NOISE[(seed + len(net + drop)) % 3])
+            for net, drop in itertools.product(*TWO.values()) for seed in range(4)]
+    kept = [run for run in runs if run.seed < 3 or run.labels["drop"] != "0.2"]
+    said = [" ".join(answer.sentences(summarize("made_up", synthetic.plan(TWO, runs), synthetic.as_read(*which))))
+            for which in (kept, runs)]
+    assert "On average over net, in the 3 seeds that all of them have, against drop=0: " in said[0]
+    assert "On average over net against drop=0: " in said[1]
+
+
+def test_of_three_factors_two_are_held_together_on_average_over_the_third():
+    three = {"net": ["mlp", "cnn"], "drop": ["0", "0.2"], "norm": ["off", "on"]}
+
+    def mean(labels, extra):
+        return 0.5 + 0.1 * (labels["net"] == "cnn") * (1 + extra * (labels["drop"] == "0.2"))
+
+    assert re.search(r"beyond the sum of both, on average over (net|drop|norm)\.", answered(
+        three, lambda labels: mean(labels, 0)))
+    assert "Effects do not add up, on average over norm: cnn gives +10." in answered(
+        three, lambda labels: mean(labels, 2))
+
+
+def test_a_cell_whose_done_runs_lack_the_score_is_not_one_without_a_done_run():
+    runs = [synthetic.record({"a": level}, seed, 0.9) for level in "xyz" for seed in range(3)]
+    records = synthetic.as_read(*runs)
+    more = {name: {"tta_accuracy": 0.8 + 0.1 * (run.labels["a"] == "z") + NOISE[(run.seed + (run.labels["a"] == "z")) % 3]}
+            for name, run in records.items() if run.labels["a"] != "x"}
+    found = summarize("made_up", synthetic.plan({"a": ["y", "x", "z"]}, runs), records, View(metric="tta_accuracy"),
+                      None, more)
+    assert answer.lead(found).endswith("clearly ahead of every other cell that has this score.")
+
+
 def test_factors_that_depend_on_each_other_are_not_averaged():
     words = answered(TWO, lambda labels: 0.8 + 0.5 * float(labels["drop"]) * (1 if labels["net"] == "cnn" else -1))
     assert "On average" not in words

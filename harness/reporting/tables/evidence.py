@@ -174,7 +174,7 @@ def effects(summary: Summary) -> Table | None:
     elif found.margins:
         notes.append("A main effect is the mean at the level less the mean at the reference level, over all levels of "
                      "the other factors; an interaction is how much the effect of the first factor's level changes "
-                     "with the second's.")
+                     "with the second's, over all levels of any others.")
     if found.together and not found.margins:
         notes.append("Beyond the sum: what a cell with both changes has more than both changes alone add up to.")
     if rows:
