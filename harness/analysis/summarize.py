@@ -277,4 +277,5 @@ def _timing(known: Sequence[Timing]) -> Timing | None:
     for field in dataclasses.fields(Timing):
         values = [value for timing in known if (value := getattr(timing, field.name)) is not None]
         means[field.name] = float(np.mean(values)) if values else None
-    return Timing(**(means | {"members_at_once": known[0].members_at_once, "launches": max(timing.launches for timing in known)}))
+    launches = max(timing.launches for timing in known)
+    return Timing(**(means | {"members_at_once": known[0].members_at_once, "launches": launches}))

@@ -80,7 +80,8 @@ def test_differences_are_paired_by_seed(summary):
 def test_fewer_pairs_than_runs_are_stated():
     plan, records = planned_and_records()
     del records["regularizer=none,seed=0"]
-    assert "Fewer pairs than the cell or its baseline has runs: norm: 1; l2: 0; both: 2." in caption(summarize("made_up", plan, records))
+    assert "Fewer pairs than the cell or its baseline has runs: norm: 1; l2: 0; both: 2." in caption(
+        summarize("made_up", plan, records))
 
 
 def test_the_best_is_marked_only_when_the_lead_is_sure(summary):

@@ -79,8 +79,8 @@ def test_of_three_factors_two_are_held_together_on_average_over_the_third():
 def test_a_cell_whose_done_runs_lack_the_score_is_not_one_without_a_done_run():
     runs = [synthetic.record({"a": level}, seed, 0.9) for level in "xyz" for seed in range(3)]
     records = synthetic.as_read(*runs)
-    more = {name: {"tta_accuracy": 0.8 + 0.1 * (run.labels["a"] == "z") + NOISE[(run.seed + (run.labels["a"] == "z")) % 3]}
-            for name, run in records.items() if run.labels["a"] != "x"}
+    more = {name: {"tta_accuracy": 0.8 + 0.1 * better + NOISE[(run.seed + better) % 3]}
+            for name, run in records.items() if run.labels["a"] != "x" for better in [run.labels["a"] == "z"]}
     found = summarize("made_up", synthetic.plan({"a": ["y", "x", "z"]}, runs), records, View(metric="tta_accuracy"),
                       None, more)
     assert answer.lead(found).endswith("clearly ahead of every other cell that has this score.")
