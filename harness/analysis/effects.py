@@ -97,8 +97,9 @@ def factorial_effects(factors: Mapping[str, Sequence[str]], values: Mapping[Cell
 
     if not margins:
         possible = _margins(factors, {cell: {0: 0.0} for cell in cells}, matched=True)
-        lacking = f"Main effects are n/a: no seed is done in every cell; short of runs: {short(cells)}."
-        return Effects(note=lacking if possible else "Main effects are n/a: not every combination of levels is planned.")
+        return Effects(note="Main effects are n/a: " + (
+            f"no seed is done in every cell; short of runs: {short(cells)}." if possible else
+            "not every combination of levels is planned."))
     notes = [_matched_note(factors, margins, [_named(factors, cell) for cell in cells if cell not in there])
              ] if matched else []
     if left_out := ", ".join(map(str, sorted(everywhere - set(seeds)))):
