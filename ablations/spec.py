@@ -7,6 +7,9 @@ import dataclasses
 import difflib
 import functools
 import numbers
+import operator
+import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +29,7 @@ from models.precision import PRECISIONS
 
 __all__ = ["LABEL", "Ablation", "AugmentConfig", "Claim", "EarlyStopping", "Factor", "ImageFolder", "LogUniform",
            "OptimizerConfig", "RandomCells", "Run", "RunConfig", "ScheduleConfig", "SpecError", "Uniform",
-           "is_traced", "with_value"]
+           "is_traced", "with_value", "with_values"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,19 +290,19 @@ class Ablation:
         return repr(value)
 
     def _config(self, labels: Mapping[str, str]) -> RunConfig:
-        config = self.base
-        for name, label in labels.items():
-            for path, value in self.factors[name].settings(label).items():
+        changes = {f'factor "{name}", level "{label}"': self.factors[name].settings(label)
+                    for name, label in labels.items()}
+        changes |= {f'override "{path}"': {path: value} for path, value in self.overrides.items()}
+        try:
+            return with_values(self.base, functools.reduce(operator.or_, changes.values(), {}))
+        except ValueError as error:
+            config = self.base
+            for what, given in changes.items():  # one after another, to say which it is
                 try:
-                    config = with_value(config, path, value)
-                except ValueError as error:
-                    raise SpecError(f'factor "{name}", level "{label}": {error}') from None
-        for path, value in self.overrides.items():
-            try:
-                config = with_value(config, path, value)
-            except ValueError as error:
-                raise SpecError(f'override "{path}": {error}') from None
-        return config
+                    config = with_values(config, given)
+                except ValueError as own:
+                    raise SpecError(f"{what}: {own}") from None
+            raise SpecError(str(error)) from None
 
 
 def _check_undoes_nothing(what: str, path: str, varied: Mapping[str, str]) -> None:
@@ -310,42 +313,68 @@ def _check_undoes_nothing(what: str, path: str, varied: Mapping[str, str]) -> No
 
 
 def with_value(config: Any, path: str, value: Any) -> Any:
-    """Copies a config with the field at a dotted path replaced.
+    """Copies a config with the field at a dotted path replaced: see `with_values`."""
+    return with_values(config, {path: value})
+
+
+def with_values(config: Any, values: Mapping[str, Any]) -> Any:
+    """Copies a config with fields replaced, all of one config at once: what one may be can hang on another.
+
+    Args:
+      values: dotted path -> value; what is inside a field that is replaced as well comes after it.
 
     Raises:
-      SpecError: if the path leads nowhere, listing the fields that are there.
-      ValueError: if the field refuses the value.
+      SpecError: if a path leads nowhere, listing the fields that are there.
+      ValueError: if a field refuses its value.
     """
-    head, _, rest = path.partition(".")
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
-        raise SpecError(f'"{path}" leads into {config!r}, which has no fields')
-    fields = {field.name: field.default for field in dataclasses.fields(config)}
-    if head not in fields:
-        close = difflib.get_close_matches(head, fields, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise SpecError(f'{type(config).__name__} has no field "{head}"{hint} (valid: {", ".join(fields)})')
-    if rest:
-        # A path into the early stopping that a run does without switches it on.
-        inner = getattr(config, head)
-        value = with_value(EarlyStopping() if head == "early_stopping" and inner is None else inner, rest, value)
-    elif fields[head] is not None and head != "dataset":
+        raise SpecError(f'"{next(iter(values))}" leads into {config!r}, which has no fields')
+    fields = [field.name for field in dataclasses.fields(config)]
+    own, inner = dict[str, Any](), dict[str, dict[str, Any]]()
+    for path, value in values.items():
+        head, _, rest = path.partition(".")
+        if head not in fields:
+            close = difflib.get_close_matches(head, fields, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SpecError(f'{type(config).__name__} has no field "{head}"{hint} (valid: {", ".join(fields)})')
+        if rest:
+            inner.setdefault(head, {})[rest] = value
+            continue
         old = getattr(config, head)
-        if type(old) is int and isinstance(fields[head], float):
-            old = float(old)  # a whole number where the field takes any
-        if not _fits(old, value):
+        if head != "dataset" and isinstance(old, bool | int | float | str) and type(value) is not type(old) and (
+                not _fits(_annotation(config, head, old), value)):
             raise SpecError(f'"{head}" holds a value such as {old!r}, not {value!r}')
-    return dataclasses.replace(config, **{head: value})
+        own[head] = value
+    for head, below in inner.items():
+        into = own.get(head, getattr(config, head))
+        # A path into the early stopping that a run does without switches it on.
+        own[head] = with_values(EarlyStopping() if head == "early_stopping" and into is None else into, below)
+    return dataclasses.replace(config, **own)
 
 
-def _fits(old: Any, value: Any) -> bool:
-    """Whether a value may stand where old stood; the field's own check says the rest."""
-    if isinstance(old, bool) or isinstance(value, bool):
-        return isinstance(old, bool) and isinstance(value, bool)
-    if isinstance(old, float):
-        return isinstance(value, int | float | tuple)
-    if isinstance(old, str | int):
-        return isinstance(value, type(old))
-    return True
+def _annotation(config: Any, field: str, old: Any) -> Any:
+    """Gives what a field's annotation says that it holds; of one that cannot be read, what the value there says."""
+    try:
+        return typing.get_type_hints(type(config)).get(field, Any)
+    except Exception:  # names that are there for a type checker alone, or anything else in a stranger's class
+        return type(old)
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value may stand where a kind is annotated; the field's own check says the rest."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(part, value) for part in parts)
+    if origin is typing.Literal:
+        return type(value) in map(type, parts)
+    kind = origin or kind
+    if not isinstance(kind, type) or kind is object:
+        return True
+    if isinstance(value, bool) or kind is bool:
+        return kind is bool and isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, float | int)
+    return isinstance(value, kind) if issubclass(kind, str | int | tuple | type(None)) else True
 
 
 def is_traced(field: dataclasses.Field[Any]) -> bool:

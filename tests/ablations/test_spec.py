@@ -1,5 +1,6 @@
 import dataclasses
 import operator
+import typing
 
 import numpy as np
 import pytest
@@ -146,6 +147,63 @@ def test_a_field_of_fractions_takes_them_where_the_base_has_a_whole_number(chang
     assert made.runs()[0].config == base
     with pytest.raises(SpecError, match="holds a value such as"):
         with_value(base, path, "x")
+
+
+DEEP = dataclasses.replace(BASE, model=MLPConfig(hidden=(256, 128), dropout=(0.2, 0.5)))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_settings_of_one_level_that_hang_on_each_other_are_made_at_once(swapped):
+    paths = "model.hidden", "model.dropout"
+    levels = {"2": ((256, 128), (0.2, 0.5)), "3": ((9, 9, 9), (0.2, 0.3, 0.5))}
+    if swapped:
+        paths, levels = paths[::-1], {label: values[::-1] for label, values in levels.items()}
+    found = ablation(base=DEEP, factors={"deep": Factor(paths, levels)})
+    assert [run.config.model.dropout for run in found.runs()][::3] == [(0.2, 0.5), (0.2, 0.3, 0.5)]
+
+
+def test_overrides_that_hang_on_each_other_are_made_at_once():
+    found = ablation(base=DEEP, factors={}, overrides={"model.hidden": (9,), "model.dropout": (0.1,)})
+    assert found.runs()[0].config.model == MLPConfig(hidden=(9,), dropout=(0.1,))
+    with pytest.raises(SpecError, match=r'^override "model.hidden": dropout must be one rate or one for each of 1'):
+        ablation(base=DEEP, factors={}, overrides={"model.hidden": (9,), "epochs": 3})
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    rate: float = 0
+    act: str | None = "relu"
+    width: int | tuple[int, ...] = 64
+    pool: typing.Literal["max", "mean"] = "max"
+    flag: bool = False
+    later: "Unknown" = 3  # noqa: F821
+
+    def build(self, num_classes, input_shape, *, rngs):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    ("rate", 0.3), ("rate", 1), ("act", None), ("act", "tanh"), ("width", (64, 32)), ("width", 3), ("pool", "mean"),
+    ("flag", True)])
+def test_a_field_takes_what_its_annotation_says(path, value):
+    readable = dataclasses.make_dataclass("Readable", [
+        (field.name, field.type, field) for field in dataclasses.fields(Own) if field.name != "later"], frozen=True)
+    assert getattr(with_value(readable(), path, value), path) == value
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    ("rate", "x"), ("rate", True), ("act", 3), ("width", 0.5), ("width", "3"), ("pool", 3), ("flag", 1)])
+def test_a_field_takes_nothing_else(path, value):
+    readable = dataclasses.make_dataclass("Readable", [
+        (field.name, field.type, field) for field in dataclasses.fields(Own) if field.name != "later"], frozen=True)
+    with pytest.raises(SpecError, match=f'"{path}" holds a value such as'):
+        with_value(readable(), path, value)
+
+
+def test_where_no_annotation_can_be_read_the_value_that_is_there_says_what_fits():
+    assert with_value(Own(), "later", 4).later == 4
+    with pytest.raises(SpecError, match='"later" holds a value such as 3'):
+        with_value(Own(), "later", "x")
 
 
 def test_seeds_are_plain_whole_numbers_whatever_gives_them():
