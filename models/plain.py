@@ -94,7 +94,7 @@ def forward(network: nnx.Module, images: Float[Array, "batch height width channe
 
 def penalty(network: Any) -> Float[Array, ""]:
     """Gives what the network adds to the loss by its method `penalty`; zero if it has none."""
-    return network.penalty() if hasattr(network, "penalty") else jnp.zeros(())
+    return network.penalty() if callable(getattr(network, "penalty", None)) else jnp.zeros(())
 
 
 def check(network: nnx.Module, num_classes: int, input_shape: Shape, precision: str = "float32") -> None:
@@ -104,6 +104,7 @@ def check(network: nnx.Module, num_classes: int, input_shape: Shape, precision: 
       ValueError: in one line, if it fails, gives no logits, or changes the form of its own state.
     """
     name = type(network).__name__
+    _check_arguments(network)
     graph, state = nnx.split(network)
     images = jax.ShapeDtypeStruct((2, *input_shape), number_type(precision))
     kept: list[Any] = []
@@ -129,6 +130,20 @@ def check(network: nnx.Module, num_classes: int, input_shape: Shape, precision: 
     if kept[0] != kept[1]:
         raise ValueError(f"{name} adds to its state, or changes its shapes or types, when it is called in training: "
                          "make all of it in __init__")
+
+
+# What Linen and Keras have a caller say of each call, and Flax NNX keeps in the modules.
+_TRAINING = ("train", "training", "is_training", "deterministic", "use_running_average")
+
+
+def _check_arguments(network: nnx.Module) -> None:
+    """Refuses a network whose call waits to be told of training: by its default it would always run in one way."""
+    wrapped = getattr(network, "to_nnx__module", None)  # of a Linen module in Flax's bridge
+    called = type(network if wrapped is None else wrapped)
+    for name, parameter in inspect.signature(called.__call__).parameters.items():
+        if name in _TRAINING and parameter.default is not None:
+            raise ValueError(f"{called.__name__} takes {name}, which nobody gives it: leave it out; network.train() "
+                             "and network.eval() are called, which nnx.Dropout and nnx.BatchNorm go by")
 
 
 def faster_convolutions(network: nnx.Module) -> list[str]:

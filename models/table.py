@@ -43,7 +43,8 @@ def rows(network: Any, input_shape: Shape) -> list[Row]:
     Raises:
       ValueError: if the rows leave parameters out, or the program multiplies where it cannot be counted.
     """
-    found = network.rows(input_shape) if hasattr(network, "rows") else _traced(network, input_shape)
+    has_rows = callable(getattr(network, "rows", None))
+    found = network.rows(input_shape) if has_rows else _traced(network, input_shape)
     listed, there = sum(row.parameters for row in found if not row.frozen), parameter_count(network)
     if listed != there:
         raise ValueError(f"the rows of {type(network).__name__} list {listed:,} parameters that are trained, where it "
@@ -103,6 +104,8 @@ def _marked(network: nnx.Module, calls: list[_Call]) -> Iterator[None]:
     open_calls: list[str] = []
     kinds = set()
     for path, module in nnx.iter_modules(network):
+        if isinstance(module, nnx.bridge.ToNNX):  # it takes all of its attributes for variables
+            continue
         # On the module itself: inside nnx.scan and the like another object stands in its place.
         module._path_in_network = ".".join(map(str, path))  # type: ignore[attr-defined]
         kinds.add(type(module))

@@ -140,7 +140,7 @@ def _arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _filled(config: RunConfig, kept: KeptNetwork, arrays: dict[str, np.ndarray], folder: pathlib.Path) -> nnx.Module:
-    """Builds the network around the stored numbers; nothing is drawn at random in their place."""
+    """Builds the network around the stored numbers; of a shipped one nothing is drawn at random in their place."""
     shape = (*kept.input.size, kept.input.channels)
     graphs = []
 
@@ -152,8 +152,10 @@ def _filled(config: RunConfig, kept: KeptNetwork, arrays: dict[str, np.ndarray],
         return stored, others
 
     try:
-        stored, _ = jax.eval_shape(build)
-        others = jax.jit(lambda: build()[1])()
+        if kept.model_is_own:  # it may hold arrays that are no variables, which are none either where it is traced
+            stored, others = build()
+        else:
+            stored, others = jax.eval_shape(build)[0], jax.jit(lambda: build()[1])()
     except ValueError as error:
         raise KeptError(f"{folder}: its network cannot be built: {error}") from error
     wanted = {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(stored)}
@@ -161,9 +163,11 @@ def _filled(config: RunConfig, kept: KeptNetwork, arrays: dict[str, np.ndarray],
                  if name not in wanted or name not in arrays or wanted[name].shape != arrays[name].shape]:
         raise KeptError(f"{folder / WEIGHTS} does not fit the network that its configuration describes: {wrong[0]} is "
                         f"{_form(arrays.get(wrong[0]))} in the file and {_form(wanted.get(wrong[0]))} in the network")
-    for name, variable in wanted.items():
-        variable.set_value(jax.numpy.asarray(arrays[name], variable.dtype))
-    network = nnx.merge(graphs[0], stored, others)
+    filled = []
+    for path, variable in nnx.to_flat_state(stored):
+        value = jax.numpy.asarray(arrays[".".join(map(str, path))], variable.dtype)
+        filled.append((path, variable.replace(value) if isinstance(variable, nnx.Variable) else value))
+    network = nnx.merge(graphs[-1], nnx.from_flat_state(filled), others)
     network.eval()
     return network
 

@@ -9,7 +9,7 @@ from plain_networks import Residual, ResidualConfig
 
 import models
 from ablations.spec import RunConfig
-from models import Mode, convolution, layers, plain
+from models import Mode, convolution, layers, plain, table
 
 SHAPE = (8, 8, 1)
 
@@ -142,3 +142,51 @@ def test_a_convolution_that_has_a_faster_form_is_named(monkeypatch):
         assert convolution.has_faster_form(nnx.Conv(4, 4, (3, 3), **options, rngs=nnx.Rngs(0))) == faster
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert plain.faster_convolutions(network) == []
+
+
+class Told(nnx.Module):
+    def __call__(self, x, train: bool = False):
+        return jnp.zeros((len(x), 4))
+
+
+class AlsoTold(nnx.Module):
+    def __call__(self, x, deterministic: bool | None = None):
+        return jnp.zeros((len(x), 4))
+
+
+class LinenNet(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(4)(x.reshape(len(x), -1))
+
+
+class LinenTold(LinenNet):
+    @linen.compact
+    def __call__(self, x, train=True):
+        return linen.Dense(4)(x.reshape(len(x), -1))
+
+
+def bridged(module, rngs):
+    return nnx.bridge.lazy_init(nnx.bridge.ToNNX(module, rngs=rngs), jnp.zeros((1, *SHAPE)))
+
+
+@pytest.mark.parametrize(("make", "name"), [
+    (lambda rngs: Told(), "Told takes train,"), (lambda rngs: bridged(LinenTold(), rngs), "LinenTold takes train,")])
+def test_a_network_that_waits_to_be_told_of_training_is_refused(make, name):
+    with pytest.raises(ValueError, match=f"^{name} which nobody gives it"):
+        plain.check(plain.built(config(make), 4, SHAPE, nnx.Rngs(0)), 4, SHAPE)
+    plain.check(AlsoTold(), 4, SHAPE)
+
+
+def test_a_linen_module_in_flaxs_bridge_is_run_and_counted():
+    network = plain.built(config(lambda rngs: bridged(LinenNet(), rngs)), 4, SHAPE, nnx.Rngs(0))
+    plain.check(network, 4, SHAPE)
+    assert sum(row.parameters for row in table.rows(network, SHAPE)) == 64 * 4 + 4
+    assert sum(row.macs for row in table.rows(network, SHAPE)) == 64 * 4
+
+
+def test_attributes_that_are_no_methods_are_no_penalty_and_no_layer_table():
+    network = Called(lambda own, x: jnp.zeros((len(x), 4)))
+    network.penalty, network.rows = 0.01, 8
+    assert plain.penalty(network) == 0
+    assert table.rows(network, SHAPE)[0].kind == "Called"
