@@ -339,8 +339,9 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
-    if others := sharing.elsewhere(folder, absent):
-        tell(others)
+    recorded = [run for run in asked.runs if run.run_id not in wanted]
+    for line in filter(None, (planning.edited(asked.study, recorded, folder), sharing.elsewhere(folder, absent))):
+        tell(line)
     if not asked.study.origin and (elsewhere := records.shipped_runs(folder)):
         tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
              f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}")

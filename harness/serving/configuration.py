@@ -89,8 +89,11 @@ def _check(code: Code, found: Mapping[str, str], given: str, folder: pathlib.Pat
     for name, wanted in code.sources.items():
         if found[name] != wanted:
             there = f"its sha256 is {found[name]}" if found[name] else "it is not there"
+            copy = sources.kept(folder.parent.parent, code.sources)
+            also = "; --trust_code in place of --ablation executes the copy that was kept with the results" if (
+                (copy / name).is_file() and not given.startswith(str(copy))) else ""
             raise KeptError(f"{folder} needs {name} as it was when the run was trained (sha256 {wanted}), and beside "
-                            f"{given} {there}")
+                            f"{given} {there}{also}")
 
 
 def _stated_by(study: Study, kept: KeptNetwork, named: str) -> RunConfig:

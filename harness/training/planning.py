@@ -1,10 +1,11 @@
-"""What of an ablation a plan states."""
+"""What of an ablation a plan states, and what has changed since its runs were recorded."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 from ablations import design
-from ablations.lookup import Study
+from ablations.lookup import Study, has_code_of_its_own
 from ablations.spec import Run
 from harness import records
 
@@ -28,3 +29,18 @@ def plan(study: Study, runs: Sequence[Run], provenance: records.Provenance, rule
         ablation.varied, ablation.within, **vars(provenance), design=design.name(ablation.design),
         comparisons=comparisons, stopping=rule,
         fixed=records.fixed(comparisons, rule.seeds[:rule.step] if rule else ablation.seeds, rule))
+
+
+def edited(study: Study, runs: Sequence[Run], folder: records.Folder) -> str:
+    """Says which files of the user's code have changed since runs that use it were recorded; empty if none has.
+
+    Their numbers may be another network's than the code's as it is now.
+    """
+    hashes, changed = study.hashes, Counter[str]()
+    for run in runs:
+        record = folder.record(run.run_id) if has_code_of_its_own(run.config) else None
+        changed.update(path for path, was in (record.sources if record else {}).items() if hashes.get(path, was) != was)
+    parts = [f"{number} recorded run{'s were' if number > 1 else ' was'} trained with another {path}"
+             for path, number in changed.items()]
+    return f"warning: {'; '.join(parts)}: what is recorded stays and is not trained again; for the code as it is " \
+           f"now give another --results_dir, or move {folder.path} away" if parts else ""

@@ -47,6 +47,17 @@ def test_code_is_found_where_a_folder_has_a_colon_in_its_name(study, tmp_path):
     assert configuration._study(code, tmp_path / "runs" / "one", study.origin).ablation == study.ablation
 
 
+def test_of_code_that_was_edited_since_the_copy_is_named_if_there_is_one(study, tmp_path):
+    folder, code = tmp_path / "results" / "runs" / "one", Code(study.origin, study.hashes)
+    (tmp_path / "of 10:30" / "study.py").write_text("# Edited.\n" + STUDY)
+    with pytest.raises(KeptError, match=r"beside .*study\.py its sha256 is [0-9a-f]{64}$"):
+        configuration._study(code, folder, study.origin)
+    sources.keep(tmp_path / "results", study.sources)
+    with pytest.raises(KeptError, match="; --trust_code in place of --ablation executes the copy"):
+        configuration._study(code, folder, study.origin)
+    assert configuration._study(code, folder, "").ablation == study.ablation
+
+
 def test_code_in_a_file_whose_name_begins_with_a_tilde_is_refused_in_words(study, tmp_path):
     with pytest.raises(SpecError, match=r"~study\.py would name a folder"):
         configuration._study(Code(study.origin, study.hashes), tmp_path / "runs" / "one", "~study.py")
