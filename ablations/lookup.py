@@ -128,13 +128,18 @@ def overridden(study: Study, settings: Mapping[str, Any], seeds: tuple[int, ...]
     if "epochs" in overrides and "steps" not in ablation.varied and any(
             run.config.steps is not None for run in ablation.runs()):
         overrides.setdefault("steps", None)
-    full_name = ",".join((study.name, *(f"{path}={_in_a_name(value)}" for path, value in sorted(overrides.items()))))
+    full_name = derived_name(study.name, overrides)
     if len(full_name.encode()) > 200:
         raise SpecError(f"{len(overrides)} overrides are too many for a folder's name: write a file of your own, and "
                         "name it with --ablation=FILE.py")
     made = {path: value for path, value in overrides.items() if path != trial.FIELD}
     ablation = dataclasses.replace(ablation, seeds=seeds, overrides={**ablation.overrides, **made})
     return dataclasses.replace(study, name=full_name, ablation=ablation, overrides=overrides)
+
+
+def derived_name(name: str, overrides: Mapping[str, Any]) -> str:
+    """Names an ablation of that name with overrides, as its folder is called."""
+    return ",".join((name, *(f"{path}={_in_a_name(value)}" for path, value in sorted(overrides.items()))))
 
 
 def _in_a_name(value: Any) -> str:

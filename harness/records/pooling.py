@@ -79,8 +79,12 @@ class Table:
           varied: see `refuse_mixtures`.
         """
         self._folder, self._near, self._varied = folder, near, varied
-        self._seen = set[str]()
-        self.records = {**self._new(), **intended}
+        self._seen, self._replaced = set[str](), dict[str, str]()
+        there = self._new()
+        self.records = {**there, **intended}
+        # Another launch may train these anew as well; what it records of them is to be seen.
+        self._replaced = {run_id: there[run_id].finished_at for run_id in intended.keys() & there.keys()}
+        self._seen -= self._replaced.keys()
 
     def refuse_mixtures(self) -> None:
         """Raises MixtureError if they do not belong together."""
@@ -99,7 +103,8 @@ class Table:
 
     def _new(self) -> dict[str, RunRecord]:
         names = self._folder.recorded(self._seen) if self._near is None else sorted(self._near - self._seen)
-        new = {run_id: record for run_id in names if (record := self._folder.record(run_id)) is not None}
+        new = {run_id: record for run_id in names if (record := self._folder.record(run_id)) is not None
+               and record.finished_at != self._replaced.get(run_id)}
         self._seen.update(new)
         return new
 

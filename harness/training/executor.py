@@ -235,7 +235,9 @@ class _Cohort:
                 failure = self._until_one_fails(list(waiting.values()), layout, Audience([begun, self.watcher]), ended)
                 if failure is None or (failure.status == "oom" and ahead.let_go()):
                     continue
-                fewer = (self.trainer.smaller(layout, self.runs[0], self.launch.devices) if failure.status == "oom"
+                asked_for = self.launch.layout
+                devices = asked_for.devices if asked_for else self.launch.devices
+                fewer = (self.trainer.smaller(layout, self.runs[0], devices) if failure.status == "oom"
                          else one_by_one(layout))
                 if fewer is None:  # a single run: the failure is its own
                     failures.append(failure)
@@ -248,7 +250,8 @@ class _Cohort:
                     self.watcher.told(f"out of memory with {layout}; going on with {fewer}")
                     layout = fewer
                     chosen = probe.Choice(layout, f"{chosen.why}; then out of memory")
-                    if self.launch.layout is None:  # one that was asked for is this launch's alone
+                    # One that was asked for is this launch's alone, and several processes choose none.
+                    if asked_for is None and not processes.several():
                         self._keep(chosen, replaces=True)
                 else:
                     layout = fewer

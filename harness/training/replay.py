@@ -63,7 +63,9 @@ class Replay:
         return replayed.compare(self.folder, self._again(results_dir))
 
     def _again(self, results_dir: str) -> pathlib.Path:
-        return Folder(results_dir, self.record.ablation).run(self.run_id)
+        # Not by the recorded name: an earlier version may have named the same overrides otherwise.
+        name = lookup.derived_name(self.record.ablation.partition(",")[0], self.record.overrides)
+        return Folder(results_dir, name).run(self.run_id)
 
 
 def find(path: str) -> Replay:

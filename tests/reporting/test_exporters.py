@@ -96,6 +96,19 @@ def test_a_damaged_curve_costs_itself_alone(results, tmp_path, monkeypatch, dama
     assert taken[0].metrics["best.test_accuracy"] == 0.9
 
 
+def test_what_is_not_exported_is_told(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setitem(exporters.TRACKERS, "mlflow", (lambda runs, folder: len(runs), "{0}"))
+    records.Folder(results, "made_up").write_plan(synthetic.plan({"rate": ["0.1"]}, [
+        run("0.1", seed, 0.9) for seed in (0, 1)]))
+    assert exported(results, "mlflow", tmp_path / "out").endswith(
+        "; left out of cells that their ablations no longer have: 1")
+    for path in (results / "made_up" / "runs").glob("*/record.json"):
+        path.write_text("{")
+    with pytest.raises(records.RecordError, match=r"record\.json"):
+        exported(results, "mlflow", tmp_path / "out", ["made_up"])
+
+
 def test_without_the_package_the_remedy_is_named(results, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for tracker in exporters.TRACKERS:

@@ -210,6 +210,22 @@ def test_what_a_launch_looks_for_again_is_what_others_have_recorded_since(copied
             shutil.rmtree(copied.run(run_id))
 
 
+@pytest.mark.parametrize("is_near", [False, True])
+def test_what_another_launch_has_trained_anew_meanwhile_is_looked_at(copied, monkeypatch, is_near):
+    """As where two machines retry the same failed runs: the old record is not taken for news, the new one is."""
+    [run_id, *_] = copied.recorded()
+    old = copied.record(run_id)
+    intended = dataclasses.replace(old, message="intended")
+    table = pooling.Table(copied, set(copied.recorded()) if is_near else None, {run_id: intended}, ())
+    table.look([])
+    assert table.records[run_id] == intended
+    elsewhere = dataclasses.replace(old.environment, device="Another CPU")
+    renewed = dataclasses.replace(old, environment=elsewhere, finished_at="2031-01-01T00:00:00")
+    monkeypatch.setattr(records.Folder, "record", lambda folder, name, **how: renewed if name == run_id else None)
+    with pytest.raises(MixtureError, match="Another CPU"):
+        table.look([])
+
+
 def test_a_layout_once_chosen_is_kept(folder, monkeypatch):
     """What is added later, or resumed, trains as the rest did, whatever a probe would say now."""
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(2, members=2), "told to"))

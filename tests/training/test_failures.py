@@ -322,6 +322,15 @@ def test_devices_with_a_memory_each_split_batches_that_are_too_large_for_one(fol
     assert {tuple(record.placement.layouts) for record in found} == {("4 devices, one run on every 2, batches split",)}
 
 
+def test_a_layout_that_was_asked_for_is_not_spread_over_devices_that_it_does_not_name(folder, monkeypatch):
+    monkeypatch.setattr(fit, "smaller", lambda layout, one_memory, splits_over: smaller(
+        layout, one_memory=False, splits_over=splits_over))
+    limit = needed_bytes(Layout(1, data=2))
+    told = execute(folder, device_memory=lambda devices: limit, layout=Layout(1))
+    assert "out of memory with 1 device, one run; going on with 1 device, one run, data streamed" in told
+    assert "batches split" not in told
+
+
 def test_runs_under_vmap_are_halved_until_they_fit(folder, monkeypatch):
     monkeypatch.setattr(fit.Trainer, "choose", lambda *args: probe.Choice(Layout(1, members=6), "told to"))
     limit = needed_bytes(Layout(1, members=3))

@@ -12,6 +12,7 @@ import synthetic
 from place import ROOT
 from rich.console import Console
 
+from ablations import lookup
 from ablations.spec import SpecError
 from harness import cli, records
 from harness.cli import replay as command
@@ -138,6 +139,16 @@ def test_what_the_ablation_no_longer_says_is_not_trained():
     changed = dataclasses.replace(wanted.record, config=config, config_hash=configs.config_hash(config))
     with pytest.raises(records.RecordError, match="its ablation now says batch_size: 1 -> "):
         dataclasses.replace(wanted, record=changed).run_of(runs)
+
+
+def test_a_record_whose_ablation_was_named_otherwise_is_found_again_where_it_is_trained_now(tmp_path):
+    """Overrides whose text loses characters in a folder's name were once written without a hash."""
+    overrides = {"dataset": "npz:/a/my set.npz", "augment.erase_area": [0.1, 0.2]}
+    old = dataclasses.replace(RUN, ablation="quickstart,augment.erase_area=0.1_0.2,dataset=npz_a_my_set.npz",
+                              overrides=overrides)
+    study = lookup.overridden(lookup.find("quickstart"), overrides | {"augment.erase_area": (0.1, 0.2)}, (0,))
+    assert replay.Replay(tmp_path, old)._again(str(tmp_path)) == records.Folder(tmp_path, study.name).run(ID)
+    assert study.name != old.ablation
 
 
 def test_nothing_is_trained_over(original, tmp_path):

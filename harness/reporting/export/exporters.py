@@ -49,12 +49,16 @@ def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
     loaded = [Loaded(folder) for folder in folders]
     runs = [run for one in loaded for run in describe(one)]
     if not runs:
+        for error in (error for one in loaded for error in one.damaged):
+            raise error
         raise ExportError(f"no records in {', '.join(str(folder.path) for folder in folders)} yet")
     folder = in_home(target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     write, look = TRACKERS[tracker]
     written = write(runs, folder)
     damaged = [str(error.path) for one in loaded for error in one.damaged]
+    removed = sum(number for one in loaded for number in one.apart.removed.values())
     return (f"{written} runs exported to {folder}, {len(runs) - written} were there already; "
             f"to look at them: {look.format(folder)}"
-            + (f"; damaged and left out: {', '.join(damaged)}" if damaged else ""))
+            + (f"; damaged and left out: {', '.join(damaged)}" if damaged else "")
+            + (f"; left out of cells that their ablations no longer have: {removed}" if removed else ""))
