@@ -63,6 +63,13 @@ class Study:
         return [dataclasses.replace(run, config=trial.cut_short(run.config, examples, self.overrides)) for run in runs]
 
 
+    @property
+    def uncut(self) -> list[Run]:
+        """The runs of a trial as they are without it, unless the command says itself how long they are."""
+        is_cut = trial.FIELD in self.overrides and not {"epochs", "steps", "train_size"} & self.overrides.keys()
+        return self.ablation.runs() if is_cut else []
+
+
 def find(text: str) -> Study:
     """Finds an ablation.
 

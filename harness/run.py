@@ -327,10 +327,10 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     if absent:
         check_writable(folder.path)
     # A part follows from all runs, whatever is recorded.
-    part = asked.runs
-    counted = part if cluster.SHARD.value and absent else absent
+    part, counted = asked.runs, asked.runs if cluster.SHARD.value and absent else absent
     found = inputs.load_datasets([run.config for run in counted], DATA_DIR.value,
                                  skip_unreadable=SKIP_UNREADABLE.value, tell=tell)
+    cost.check_whole(asked.study.uncut, found)
     costs = cost.measure_all(counted, found, tell)
     wanted = frozenset(run.run_id for run in absent)
     if counted is not absent:
@@ -339,9 +339,9 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
-    recorded = [run for run in asked.runs if run.run_id not in wanted]
-    for line in filter(None, (planning.edited(asked.study, recorded, folder), sharing.elsewhere(folder, absent))):
-        tell(line)
+    for line in (planning.edited(asked.study, asked.runs, wanted, folder), sharing.elsewhere(folder, absent)):
+        if line:
+            tell(line)
     if not asked.study.origin and (elsewhere := records.shipped_runs(folder)):
         tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
              f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}")

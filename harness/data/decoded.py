@@ -19,7 +19,7 @@ from harness.records.files import opened_atomic
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _OWN_VALIDATION = ("validation_images", "validation_labels")  # of sets that have such a split
 _MANIFEST = "manifest.json"
-_FORMAT = 2  # raise it when decoding changes, so that no older cache is read
+_FORMAT = 3  # raise it when decoding changes, so that no older cache is read
 
 
 class DataError(Exception):

@@ -202,7 +202,9 @@ def _read(name: str, files: Mapping[str, Sequence[Path]], form: resize.Rule
 
 
 def _told(read: Sequence[resize.Read]) -> list[str]:
-    transparent, animated = sum(one.is_transparent for one in read), sum(one.is_animated for one in read)
-    return [f"{what}: {count} of {len(read):,}" for count, what in (
-        (transparent, "pictures with transparent pixels, laid on white"),
-        (animated, "files of several frames or pages, of which the first is taken")) if count]
+    return [f"{what}: {count} of {len(read):,}" for kind, what in (
+        ("is_transparent", "pictures with transparent pixels, laid on white"),
+        ("is_animated", "files of several frames or pages, of which the first is taken"),
+        ("is_dark", "16-bit pictures that use less than a sixteenth of their range, whose high byte is taken all the "
+                    "same: little is left of them, so store them as 8 bits"))
+        if (count := sum(getattr(one, kind) for one in read))]

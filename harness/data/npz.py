@@ -1,8 +1,11 @@
 """Reads `.npz` files as Keras has them: x_train, y_train, x_test, y_test, and x_val, y_val if they are there.
 
+The validation split may have any name that a folder's may; what other arrays there are is told and not used.
+
 Nothing in a file is executed, and its headers are held against the memory that is free before anything is unpacked.
 """
 
+import dataclasses
 import math
 import zipfile
 import zlib
@@ -12,11 +15,12 @@ import numpy as np
 
 from harness.data import splits
 from harness.data.decoded import DataError, Decoded, changed
+from harness.data.layout import SPLIT_WORDS
 from harness.data.splits import Splits
 from harness.records.files import refuse_pointer
 
 _NEEDED = ("x_train", "y_train", "x_test", "y_test")
-_MAY_BE = ("x_val", "y_val")
+_VALIDATION = [word for word, split in SPLIT_WORDS.items() if split == "validation"]
 
 
 def identity(path: Path) -> list[object]:
@@ -43,10 +47,13 @@ def decode(name: str, path: Path) -> Decoded:
             there = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             if absent := [array for array in _NEEDED if array not in there]:
                 raise DataError(f"{path} lacks {', '.join(absent)}; it has {', '.join(sorted(there)) or 'nothing'}")
-            if len(half := [array for array in _MAY_BE if array in there]) == 1:
-                raise DataError(f"{path} has {half[0]} without {next(iter(set(_MAY_BE) - set(half)))}; store both, or "
+            words = [word for word in _VALIDATION if {f"x_{word}", f"y_{word}"} & there.keys()]
+            if len(words) > 1:
+                raise DataError(f"{path} has {len(words)} validation splits, named {' and '.join(words)}; keep one")
+            wanted = [*_NEEDED, *(f"{kind}_{word}" for word in words for kind in "xy")]
+            if absent := [array for array in wanted if array not in there]:
+                raise DataError(f"{path} has {wanted[wanted.index(absent[0]) ^ 1]} without {absent[0]}; store both, or "
                                 "neither to have validation images taken from train")
-            wanted = [*_NEEDED, *(array for array in _MAY_BE if all(one in there for one in _MAY_BE))]
             needed = sum(_announced(path, archive, there[array]) for array in wanted)
         # Twice: train is put into another order.
         splits.check_memory(str(path), 2 * needed, "store fewer or smaller images")
@@ -54,9 +61,11 @@ def decode(name: str, path: Path) -> Decoded:
             arrays = {array: file[array] for array in wanted}
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as an .npz file ({' '.join(str(error).split())[:200]})") from error
-    pairs = [(arrays[f"x_{split}"], arrays[f"y_{split}"]) if f"x_{split}" in arrays else None
-             for split in ("train", "test", "val")]
-    return splits.decoded(name, "npz", Splits(*pairs))  # type: ignore[arg-type]
+    pairs = [(arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test", *words)]
+    made = splits.decoded(name, "npz", Splits(*pairs))
+    unused = [f"{name}: arrays that are not used: {', '.join(sorted(there.keys() - arrays.keys()))}"
+              ] if there.keys() - arrays.keys() else []
+    return dataclasses.replace(made, warnings=(*made.warnings, *unused))
 
 
 def _announced(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:

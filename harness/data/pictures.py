@@ -61,6 +61,11 @@ def has_alpha(image: Image.Image) -> bool:
     return image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
+def is_dark(image: Image.Image) -> bool:
+    """Says whether a picture of 16 bits uses less than a sixteenth of their range, as where 12 bits are stored so."""
+    return image.mode in _SIXTEEN_BITS and int(np.asarray(image).max()) < 2**12
+
+
 def eight_bits(image: Image.Image, name: str) -> Image.Image:
     """Brings a picture to a mode of 8 bits a channel that Pillow converts by a fixed rule; of 16 bits the high byte.
 

@@ -40,12 +40,14 @@ class Read(NamedTuple):
       size: height and width of the file's picture, upright.
       is_transparent: whether it had pixels that white was seen through.
       is_animated: whether it had further frames or pages, which are left out.
+      is_dark: whether it had 16 bits and used less than a sixteenth of their range, of which little is left in 8.
     """
 
     pixels: np.ndarray
     size: tuple[int, int]
     is_transparent: bool
     is_animated: bool
+    is_dark: bool = False
 
 
 def picture(file: Path | BinaryIO, rule: Rule) -> np.ndarray:
@@ -96,11 +98,14 @@ def _read(image: Image.Image, name: str, rule: Rule) -> Read:
     pictures.refuse_unscaled(image, name)
     image.load()
     is_animated = getattr(image, "is_animated", False)
-    upright = ImageOps.exif_transpose(image)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF of a whole picture says nothing of how it lies
+        upright = image
     opaque, is_transparent = _opaque(pictures.eight_bits(upright, name))
     converted = opaque.convert(_MODES[rule.channels])
     pixels = np.asarray(_fitted(converted, rule)).reshape(*rule.size, rule.channels)
-    return Read(pixels, (upright.height, upright.width), is_transparent, is_animated)
+    return Read(pixels, (upright.height, upright.width), is_transparent, is_animated, pictures.is_dark(upright))
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:

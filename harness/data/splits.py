@@ -145,14 +145,26 @@ def _images(where: str, given: Any) -> np.ndarray:
         of = getattr(one, "dtype", type(one).__name__)
         raise DataError(f"{where} images are of {of}, not uint8 from 0 to 255; give {_PIXELS}")
     if images.dtype != np.uint8:
-        mend = "np.round(images * 255)" if images.size and images.max() <= 1 else "np.clip(np.round(images), 0, 255)"
-        raise DataError(f"{where} images are {images.dtype}, not uint8 from 0 to 255; store {mend}.astype(np.uint8)")
+        raise DataError(f"{where} images are {images.dtype}, not uint8 from 0 to 255; {_mended(images)}")
     if images.ndim not in (3, 4):
         raise DataError(f"{where} images have the shape {images.shape}, not [example, height, width, channel]")
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 2, 3, 4):
         raise DataError(f"{where} images have the shape {images.shape}, with channels first; store "
                         "images.transpose(0, 2, 3, 1)")
     return images[..., np.newaxis] if images.ndim == 3 else images
+
+
+def _mended(images: np.ndarray) -> str:
+    """Says how images of another type become uint8, as far as their range tells."""
+    if not images.size:
+        return "store images.astype(np.uint8)"
+    low, high = float(images.min()), float(images.max())
+    if not np.isfinite([low, high]).all():
+        return "some of their values are infinite or no numbers: mend these first"
+    if low >= 0 and high <= 255:
+        return f"store np.round(images{' * 255' if high <= 1 else ''}).astype(np.uint8)"
+    return (f"they are from {low:g} to {high:g}: bring all splits to 0..255 by one rule, such as np.round((images - "
+            "LOW) * (255 / (HIGH - LOW))) with the ends of the range that they may have, then store .astype(np.uint8)")
 
 
 def _labels(where: str, labels: np.ndarray) -> np.ndarray:
@@ -162,7 +174,9 @@ def _labels(where: str, labels: np.ndarray) -> np.ndarray:
         mend = "; store labels.argmax(1)" if labels.ndim == 2 else ""
         raise DataError(f"{where} labels have the shape {labels.shape}, not one number for each example{mend}")
     if labels.dtype.kind not in "iu":
-        mend = "; store labels.astype(np.int64)" if labels.dtype.kind == "f" else ""
+        mend = "; store labels.astype(np.int64)" if labels.dtype.kind in "fb" else (
+            "; store np.searchsorted(np.unique(y_train), labels), which numbers the classes from 0 alike in all splits"
+            if labels.dtype.kind in "US" else "")
         raise DataError(f"{where} labels are {labels.dtype}, not whole numbers{mend}")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < 2**16:
         raise DataError(f"{where} labels span {labels.min()}..{labels.max()}; they must count classes from 0")

@@ -1,14 +1,14 @@
 """What a run's network costs in parameters, operations and memory."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 from flax import nnx
 
 from ablations.spec import Run, SpecError
-from harness.data import inputs
+from harness.data import Dataset, inputs
 from harness.data.inputs import Inputs
 from harness.records import Cost, Layer
 from harness.training import cohort, schedule, train
@@ -70,18 +70,11 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs], tell: Cal
     for members in cohort.partition(runs):
         run = members[0]
         dataset = found[inputs.key(run.config)].dataset
-        shape = inputs.input_shape(run.config, dataset)
-        if (run.config.train_size or 0) > (size := len(dataset.train.labels)):
-            raise SpecError(f"train_size={run.config.train_size}, but {dataset.name} has {size} training examples; "
-                            f"give --set=train_size={size} or less")
-        if run.config.batch_size > (size := run.config.train_size or size):
-            raise SpecError(f"batch_size={run.config.batch_size}, but there are {size} training examples of "
-                            f"{dataset.name} in a run: give at most that")
-        examples, channels = size, dataset.image_shape[2]
+        shape, channels = inputs.input_shape(run.config, dataset), dataset.image_shape[2]
+        examples = _examples(run, dataset)
         if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
             raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")
         try:
-            schedule.check(run.config, examples)
             needed = measure(*train.abstract_init(run.config, dataset.num_classes, shape, examples), shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
@@ -90,6 +83,40 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs], tell: Cal
             continue
         costs |= dict.fromkeys((member.run_id for member in members), needed)
     return costs
+
+
+def check_whole(runs: Iterable[Run], found: Mapping[Hashable, Inputs]) -> None:
+    """Checks what of runs a trial cuts short: their sizes and schedules.
+
+    Args:
+      runs: uncut.
+      found: as for `measure_all`, of those data sets that are read.
+
+    Raises:
+      SpecError: if one does not fit its data.
+    """
+    for run in runs:
+        if (read := found.get(inputs.key(run.config))) is not None:
+            try:
+                _examples(run, read.dataset)
+            except SpecError as error:
+                raise SpecError(f"without --smoke: {error}") from None
+
+
+def _examples(run: Run, dataset: Dataset) -> int:
+    """Counts the examples that a run trains on; its batches and its schedule must fit them."""
+    config, size = run.config, len(dataset.train.labels)
+    if (config.train_size or 0) > size:
+        raise SpecError(f"train_size={config.train_size}, but {dataset.name} has {size} training examples; give "
+                        f"--set=train_size={size} or less")
+    if config.batch_size > (size := config.train_size or size):
+        raise SpecError(f"batch_size={config.batch_size}, but there are {size} training examples of {dataset.name} in "
+                        "a run: give at most that")
+    try:
+        schedule.check(config, size)
+    except ValueError as error:
+        raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None
+    return size
 
 
 def faster_forms(run: Run, found: Inputs) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ablations import design
 from ablations.lookup import Study, has_code_of_its_own
@@ -31,14 +31,18 @@ def plan(study: Study, runs: Sequence[Run], provenance: records.Provenance, rule
         fixed=records.fixed(comparisons, rule.seeds[:rule.step] if rule else ablation.seeds, rule))
 
 
-def edited(study: Study, runs: Sequence[Run], folder: records.Folder) -> str:
+def edited(study: Study, runs: Sequence[Run], absent: Collection[str], folder: records.Folder) -> str:
     """Says which files of the user's code have changed since runs that use it were recorded; empty if none has.
 
     Their numbers may be another network's than the code's as it is now.
+
+    Args:
+      absent: the runs that are to be trained.
     """
     hashes, changed = study.hashes, Counter[str]()
     for run in runs:
-        record = folder.record(run.run_id) if has_code_of_its_own(run.config) else None
+        counts = run.run_id not in absent and has_code_of_its_own(run.config)
+        record = folder.record(run.run_id) if counts else None
         changed.update(path for path, was in (record.sources if record else {}).items() if hashes.get(path, was) != was)
     parts = [f"{number} recorded run{'s were' if number > 1 else ' was'} trained with another {path}"
              for path, number in changed.items()]

@@ -53,6 +53,13 @@ def test_a_trial_fits_whatever_the_file_says(changes):
         schedule.check(run.config, run.config.train_size)
 
 
+@pytest.mark.parametrize(("settings", "count"), [
+    ({"smoke": 512}, 2), ({"smoke": 512, "batch_size": 8}, 2), ({"smoke": 512, "epochs": 1}, 0), ({"epochs": 1}, 0)])
+def test_a_trial_knows_its_runs_as_they_are_without_it(settings, count):
+    study = lookup.overridden(Study("mine", Ablation("Why?", BASE)), settings, (0, 1))
+    assert [run.config.train_size for run in study.uncut] == [BASE.train_size] * count
+
+
 @pytest.mark.parametrize(("factor", "cells"), [
     (Factor("epochs", {"5": 5, "9": 9}, under={"kind": "b"}), 3), (Factor("steps", {"1": 1000, "2": 2000}), 4),
     (Factor("train_size", {"all": None, "100": 100}), 4), (Factor("batch_size", {"64": 64, "1024": 1024}), 4),
@@ -135,7 +142,7 @@ def test_a_trial_can_be_given_again_in_words():
 def test_fewer_examples_than_a_trial_takes_are_all_tried(tmp_path: pathlib.Path):
     (tmp_path / "few.py").write_text(
         "from ablations.spec import Ablation, RunConfig\n"
-        "ABLATION = Ablation('Why?', RunConfig(dataset='digits', batch_size=256, validation_size=1300))\n")
+        "ABLATION = Ablation('Why?', RunConfig(dataset='digits', batch_size=100, validation_size=1300))\n")
     told = commands.here().run("harness.run", "--ablation=few.py", "--smoke", "--dry_run", where=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "few,smoke=138: 1 runs, 0 recorded, 1 to train" in told.stdout

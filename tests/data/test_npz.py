@@ -45,17 +45,32 @@ def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(tmp_path: Path,
     assert isinstance(again.test.images, np.memmap)
 
 
-def test_a_validation_part_is_used_and_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["val", "valid", "validation", "dev"])
+def test_a_validation_part_is_used_and_told(tmp_path: Path, word: str) -> None:
     x_val, y_val = examples((5, 6, 5), 3, seed=3)
-    loaded = loader(tmp_path)(write(tmp_path / "a.npz", x_val=x_val, y_val=y_val), validation_size=5000)
+    loaded = loader(tmp_path)(write(tmp_path / "a.npz", **{f"x_{word}": x_val, f"y_{word}": y_val}),
+                              validation_size=5000)
     np.testing.assert_array_equal(loaded.validation.images[..., 0], x_val)
     assert len(loaded.train.labels) == 20
     assert "its own validation split (5 examples) is used" in loaded.warnings[0]
 
 
+def test_arrays_that_are_not_used_are_told(tmp_path: Path) -> None:
+    more = {"names": np.array(["a", "b"]), "x_eval": np.zeros((2, 6, 5), np.uint8)}
+    loaded = loader(tmp_path)(write(tmp_path / "a.npz", **more))
+    assert loaded.warnings == ("npz:a.npz: arrays that are not used: names, x_eval",)
+
+
 @pytest.mark.parametrize(("changes", "words"), [
     ({"x_train": np.zeros((20, 6, 5), np.float32)}, "train images are float32.*np.round\\(images \\* 255\\)"),
-    ({"x_test": np.full((6, 6, 5), 200.0)}, "test images are float64.*np.clip"),
+    ({"x_test": np.full((6, 6, 5), 200.0)}, "test images are float64.*store np.round\\(images\\).astype"),
+    ({"x_test": np.full((6, 6, 5), 60_000, np.uint16)}, "are from 60000 to 60000: bring all splits to 0..255"),
+    ({"x_test": np.full((6, 6, 5), -1.0)}, "are from -1 to -1: bring all splits to 0..255"),
+    ({"x_test": np.full((6, 6, 5), np.nan)}, "infinite or no numbers: mend these first"),
+    ({"y_train": np.array(["a"] * 20)}, "train labels are <U1.*np.searchsorted\\(np.unique\\(y_train\\), labels\\)"),
+    ({"y_train": np.zeros(20, bool)}, "train labels are bool.*astype"),
+    ({"y_dev": np.zeros(2, int)}, "has y_dev without x_dev; store both"),
+    ({f"{kind}_{word}": np.zeros(2, int) for kind in "xy" for word in ("val", "dev")}, "named val and dev; keep one"),
     ({"x_train": np.zeros((20, 3, 32, 32), np.uint8)}, "channels first.*transpose\\(0, 2, 3, 1\\)"),
     ({"y_train": np.eye(20)}, "train labels have the shape \\(20, 20\\).*argmax\\(1\\)"),
     ({"y_train": np.zeros(20)}, "train labels are float64.*astype"),

@@ -86,6 +86,19 @@ def test_sixteen_bits_keep_their_high_byte_and_one_bit_is_black_and_white() -> N
     np.testing.assert_array_equal(picture(png(np.array([[True, False]])), Rule((1, 2), 1))[0, :, 0], [255, 0])
 
 
+def test_sixteen_bits_of_which_twelve_are_used_are_told() -> None:
+    dark = np.array([[0, 4095]], np.uint16)
+    assert resize.read(png(dark), Rule((1, 2), 1)).is_dark
+    assert not resize.read(png(dark + 1), Rule((1, 2), 1)).is_dark
+    assert not resize.read(png(np.zeros((1, 2), np.uint8)), Rule((1, 2), 1)).is_dark
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_a_picture_with_damaged_exif_is_read_as_it_lies(tmp_path: Path, suffix: str) -> None:
+    Image.new("L", (4, 4), 120).save(tmp_path / f"a.{suffix}", exif=b"Exif\0\0garbage not valid")
+    assert abs(int(picture(tmp_path / f"a.{suffix}", Rule((4, 4), 1)).mean()) - 120) <= 1
+
+
 def test_transparent_pixels_are_laid_on_white_and_told() -> None:
     clear = np.array([[[10, 20, 30, 0], [10, 20, 30, 255]]], np.uint8)
     read = resize.read(png(clear), Rule((1, 2)))

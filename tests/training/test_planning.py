@@ -32,7 +32,9 @@ def study(tmp_path, monkeypatch):
 
 def told(study, sources):
     records = types.SimpleNamespace(path="results/study", record=lambda run_id: types.SimpleNamespace(sources=sources))
-    return planning.edited(study, study.runs(), records)
+    runs = study.runs()
+    assert planning.edited(study, runs, {run.run_id for run in runs}, records) == "", "they are trained now"
+    return planning.edited(study, runs, (), records)
 
 
 def test_runs_whose_code_has_changed_since_are_told(study):

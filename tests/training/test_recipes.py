@@ -109,3 +109,5 @@ def test_a_schedule_that_does_not_fit_is_refused_before_anything_trains():
     runs = Ablation("Why?", dataclasses.replace(BASE, schedule=ScheduleConfig(warmup_epochs=2))).runs()
     with pytest.raises(SpecError, match=r"baseline on small: schedule\.warmup_epochs=2 is a warm-up of 10 updates"):
         cost.measure_all(runs, FOUND)
+    with pytest.raises(SpecError, match=r"^without --smoke: baseline on small: schedule\.warmup_epochs=2"):
+        cost.check_whole(runs, FOUND)
