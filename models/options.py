@@ -26,7 +26,9 @@ def model_config(field: str, value: Any) -> None:
     what = f"{field} must be a frozen dataclass with a method build(num_classes, input_shape, rngs)"
     name = type(value).__name__
     if isinstance(value, type):
-        raise ValueError(f"{what}, and {value.__name__} is a class: call it, as in {value.__name__}()")
+        mend = (f"call it, as in {value.__name__}()" if dataclasses.is_dataclass(value) else
+                f"give an object whose build returns a {value.__name__}")
+        raise ValueError(f"{what}, and {value.__name__} is a class: {mend}")
     if not dataclasses.is_dataclass(value):
         raise ValueError(f"{what}, not {value!r:.200}")
     if not value.__dataclass_params__.frozen:  # type: ignore[union-attr]

@@ -32,6 +32,7 @@ class Holding(ResidualConfig):
 
 @pytest.mark.parametrize(("model", "message"), [
     (ResidualConfig, r"ResidualConfig is a class: call it, as in ResidualConfig\(\)"),
+    (Residual, "Residual is a class: give an object whose build returns a Residual"),
     (Thawed(), r"write @dataclasses\.dataclass\(frozen=True\) above class Thawed"),
     (WithoutBuild(), "WithoutBuild has no build"), (3, "frozen dataclass with a method build.*, not 3"),
     (Holding(widths=[1, 2]), r"Holding\.widths must hold finite numbers.*not \[1, 2\]"),
