@@ -33,8 +33,8 @@ class OptimizerConfig:
       eps: None is 1e-7 for adam, nadam and adagrad (optax has 1e-8 for the first two, Keras 1e-7), 1e-8 for rmsprop,
         1e-6 for lamb.
       weight_decay_on: "all" has every parameter decay, batch norm's scale and all biases too, as every run did before
-        there was a choice; "matrices" those of two dimensions or more alone, without those that are added, as a
-        transformer's token and positions; as timm has it.
+        there was a choice; "matrices" those of two dimensions or more alone, without biases and what else is
+        added, as a transformer's token and positions; as timm has it.
       clip_norm: largest norm of the whole gradient, all parameters together (Keras calls that `global_clipnorm`; its
         `clipnorm` is per variable); 0 is off.
       clip_value: largest absolute value of each number of the gradient; 0 is off.
@@ -88,7 +88,7 @@ class ScheduleConfig:
 
     Attributes:
       kind: "constant"; "cosine" or "linear" to `end_fraction` at the end of training; "step" times `decay_rate` at each
-        milestone; "exponential" to `decay_rate` at the end of training; "onecycle" as optax and fast.ai have it, from a
+        milestone; "exponential" to `decay_rate` at the end of training; "onecycle" as optax and PyTorch have it, from a
         25th up over 30 % of training and down to a 250,000th, both along a cosine.
       warmup_epochs: over so many epochs, or parts of them, the rate first rises in a line from 0.
       warmup_steps: the same in updates; give one of the two.

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 
 from models import convolution
 from models.convolution import max_pool
+from models.precision import biased
 from models.product import product
 from models.random_bits import bits16
 
@@ -118,7 +119,7 @@ class Dense(nnx.Module):
         if self.activation is None and self.bias is not None:
             x = x.astype(jnp.float32)
         x = product(x, self.kernel[...].astype(x.dtype))
-        x = x if self.bias is None else x + self.bias[...]
+        x = x if self.bias is None else biased(x, self.bias[...])
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 
     def rows(self, input_shape: Shape) -> list[Row]:
@@ -141,7 +142,7 @@ class ConvPool(nnx.Module):
     def __call__(self, x: Array, mode: Mode) -> Array:
         last = self.activation not in (None, *_MONOTONE)  # whether pooling must wait for the activation
         x = convolution.conv_max_pool(x, self.kernel[...], self.padding, self.stride, 1 if last else self.window)
-        x = x if self.bias is None else x + self.bias[...]
+        x = x if self.bias is None else biased(x, self.bias[...])
         x = x if self.activation is None else ACTIVATIONS[self.activation](x)
         return max_pool(x, self.window) if last else x
 

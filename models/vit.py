@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from models.layers import ACTIVATIONS, Added, Dropout, Mode, Shape
 from models.options import fraction, positive, traced
+from models.precision import biased
 
 _EVALUATION = Mode()
 _SMALL = nnx.initializers.truncated_normal(0.02)
@@ -29,13 +30,14 @@ class ViTConfig:
       heads: that attention has; they share the token's numbers out among them.
       mlp_ratio: units of that hidden layer, in multiples of `dim`.
       dropout: rate after the positions are added, after attention, and after both dense layers of a block.
-      drop_path: rate at which the last block is left out for an example; earlier ones less, in proportion to depth.
+      drop_path: rate at which the last block is left out for an example; earlier ones less, along a line from 0 for
+        the first.
 
     Raises:
       ValueError: if a value is not among the valid ones, naming the field.
 
-    Source: Dosovitskiy et al. 2021, sec. 3.1 and appendix B.1; ViT-Ti of Touvron et al. 2021, table 1; the rates of
-      dropped paths as in Huang et al. 2016, sec. 3.
+    Source: Dosovitskiy et al. 2021, sec. 3.1 and appendix B.1; ViT-Ti of Touvron et al. 2021, table 1; dropped
+      paths of Huang et al. 2016, sec. 3, at timm's rates, whose line begins at 0.
     """
 
     patch: int = 4
@@ -87,7 +89,7 @@ class VisionTransformer(nnx.Module):
         """Maps images, scaled to [0, 1], to logits."""
         x = self.patches(images)
         first = jnp.broadcast_to(self.token[...], (len(x), 1, x.shape[-1])).astype(x.dtype)
-        x = jnp.concatenate([first, x], 1) + self.positions[...]
+        x = biased(jnp.concatenate([first, x], 1), self.positions[...])
         x = x if self.dropout is None else self.dropout(x, mode)
         for block in self.blocks:
             x = block(x, mode)
@@ -105,7 +107,8 @@ class Patches(nnx.Module):
         size, _, channels, dim = self.kernel.shape
         batch, height, width, _ = images.shape
         squares = images.reshape(batch, height // size, size, width // size, size, channels).swapaxes(2, 3)
-        return squares.reshape(batch, -1, size * size * channels) @ self.kernel[...].reshape(-1, dim) + self.bias[...]
+        return biased(squares.reshape(batch, -1, size * size * channels) @ self.kernel[...].reshape(-1, dim),
+                      self.bias[...])
 
 
 class Block(nnx.Module):
@@ -167,5 +170,13 @@ class DropPath(nnx.Module):
         return x * self.dropout(jnp.ones((len(x), 1), x.dtype), mode)[:, None] if mode.train else x
 
 
+class _Linear(nnx.Linear):
+    """Is `nnx.Linear`, but for the sum that its bias's gradient is."""
+
+    def __call__(self, inputs: Array) -> Array:  # type: ignore[override]
+        assert self.bias is not None, "it is made with one"
+        return biased(inputs @ self.kernel[...], self.bias[...])
+
+
 def _linear(inputs: int, units: int, rngs: nnx.Rngs) -> Any:
-    return nnx.Linear(inputs, units, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs)
+    return _Linear(inputs, units, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs)

@@ -20,6 +20,8 @@ from harness.training.watcher import Watcher
 
 # How often a task is started again whose node or process has died. A run's own failure is a record, and no such death.
 RETRIES = 3
+# So many rounds in which all tasks end well and no record of theirs is seen show that the nodes write elsewhere.
+_UNSEEN_ROUNDS = 2
 # Tasks handed to Ray for each that can run: enough to keep every node busy and to tell an autoscaler of demand.
 AHEAD = 4
 _LOOK_S = 1.0
@@ -75,8 +77,9 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
             tell(f"warning: {lacking}; nothing trains until one that has them joins")
         tasks = _Tasks(ray, ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(worker.work),
                        followed, turns, tell)
-        waiting: list[Run] = list(absent)
+        waiting, unseen = list(absent), 0
         while waiting:
+            before, began = len(followed.waiting), False
             queue = collections.deque(shard.pieces(waiting, work, slots))
             while queue or tasks.pending:
                 if (stop or tasks.error) and (queue or not tasks.cancelled):
@@ -84,12 +87,18 @@ def train(cluster: Cluster, absent: Sequence[Run], work: Mapping[str, float],
                     tasks.cancel()
                 while queue and len(tasks.pending) < AHEAD * slots:
                     if mine := turns.take(queue.popleft()):
+                        began = True
                         tasks.start(make(mine))
                 tasks.wait()
             if tasks.error:
                 raise tasks.error
             if stop:
                 raise stopping.StoppedError
+            unseen = unseen + 1 if began and not tasks.lost and len(followed.waiting) == before else 0
+            if unseen >= _UNSEEN_ROUNDS:
+                raise LostError("all tasks ended well and left no record that is seen here: do all nodes see the "
+                                f"results folder at the same place? One that is missing is "
+                                f"{followed.waiting[0].run_id}")
             lost = {run_id for ids, _ in tasks.lost for run_id in ids}
             waiting = turns.again([run for run in followed.waiting if run.run_id not in lost], lambda: bool(stop))
         if tasks.lost:
@@ -165,7 +174,7 @@ class _Tasks:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         if isinstance(error, self._ray.exceptions.RayTaskError):
             return lines[-1]
-        died = isinstance(error, self._ray.exceptions.WorkerCrashedError)
+        died = isinstance(error, (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError))
         return lines[0].rstrip(".") + ("; its memory may not suffice" if died else "")
 
     def _look_for_broken(self, record: records.RunRecord) -> None:
@@ -207,6 +216,7 @@ def _lacking(nodes: Sequence[Mapping[str, float]], cluster: Cluster) -> str:
 def _connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here speaks to anybody outside
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # of a local cluster on a busy machine
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # Ray counts these apart, and by default has no end
     ray = extras.needed("ray", "ray", "--executor=ray")
     try:
         with warnings.catch_warnings():

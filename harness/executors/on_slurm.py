@@ -21,6 +21,8 @@ AT_LEAST = 4
 # How often a task may come to the end of its time and go on.
 TIMEOUTS = 50
 _LOOK_S = 2.0
+# How long after its task's end a result may take to be seen.
+_GRACE_S = 15.0
 
 
 class SlurmError(Exception):
@@ -112,35 +114,49 @@ def train(batch: Batch, folder: records.Folder, absent: Sequence[Run], work: Map
         raise SlurmError(f"--executor=slurm: {str(error).strip().splitlines()[0]}") from None
     tell(f"Slurm: {len(tasks)} tasks as job {submitted[0].job_id.partition('_')[0]}, their logs in {executor.folder}; "
          "they go on if this command is stopped, and harness.report --watch shows them")
-    outcomes = _followed(submitted, tasks, followed, tell)
+    outcomes, failed = _followed(submitted, tasks, followed, tell)
     for outcome in outcomes:
         if outcome.error:
             raise outcome.error
-    if failed := [job for job in submitted if job.exception() is not None]:
-        raise SlurmError(f"{len(failed)} of {len(tasks)} tasks failed, the first with: "
-                         f"{str(failed[0].exception()).strip().splitlines()[-1]}; its log is {failed[0].paths.stderr}")
+    if failed:
+        job, why = failed[0]
+        raise SlurmError(f"{len(failed)} of {len(tasks)} tasks failed, the first with: {why}; its log is "
+                         f"{job.paths.stderr}")
 
 
 def _followed(submitted: Sequence[Any], tasks: Sequence[Sequence[worker.Job]], followed: Followed,
-              tell: Callable[[str], None]) -> list[worker.Outcome]:
-    """Waits for all tasks, and gives the outcomes of those that ended well."""
-    outcomes: list[worker.Outcome] = []
-    left = dict(enumerate(submitted))
+              tell: Callable[[str], None]) -> tuple[list[worker.Outcome], list[tuple[Any, str]]]:
+    """Waits for all tasks; gives the outcomes of those that ended well, and the others with why they failed."""
+    outcomes, failed = list[worker.Outcome](), list[tuple[Any, str]]()
+    left, silent = dict(enumerate(submitted)), dict[int, float]()
+
+    def has_ended(number: int, job: Any) -> bool:
+        if not job.done():
+            return False
+        # A killed task leaves no result, and a slow file system shows one late: all wait for that together.
+        return (job.paths.result_pickle.exists()
+                or time.monotonic() - silent.setdefault(number, time.monotonic()) > _GRACE_S)
+
     with stopping.on_signal(tell) as stop:
         while left:
             if stop:
                 raise stopping.StoppedError
-            ended = [number for number, job in left.items() if job.done()]
+            ended = [number for number, job in left.items() if has_ended(number, job)]
             for number in ended:
-                if left.pop(number).exception() is None:
-                    for outcome in submitted[number].result():
+                job = left.pop(number)
+                if not job.paths.result_pickle.exists():
+                    failed.append((job, f"no result, its state is {job.state}"))
+                elif (error := job.exception()) is not None:
+                    failed.append((job, str(error).strip().splitlines()[-1]))
+                else:
+                    for outcome in job.result():
                         outcomes.append(outcome)
                         for line in outcome.told:
                             tell(line)
             followed.look([run_id for number in ended for job in tasks[number] for run_id in job.run_ids])
             if left:
                 time.sleep(_LOOK_S)
-    return outcomes
+    return outcomes, failed
 
 
 def _in_tasks(absent: Sequence[Run], work: Mapping[str, float]) -> list[list[list[Run]]]:

@@ -25,13 +25,17 @@ class Shared(Watcher):
           watcher: told of runs that another launch has recorded, and of those that one trains.
         """
         self._folder, self._leases, self._retried, self._watcher = folder, held, retried, watcher
+        self._passed_over: dict[str, Run] = {}  # which another launch trained when it was their turn
 
     def take(self, runs: Sequence[Run]) -> list[Run]:
         """Gives those runs that no other process trains and that are not recorded."""
         taken, mine = set(self._leases.take([run.run_id for run in runs])), []
+        self._tell_of_others()
         for run in runs:
             if run.run_id not in taken:
+                self._passed_over[run.run_id] = run
                 continue
+            self._passed_over.pop(run.run_id, None)
             # Which another may have written before it gave the lease back.
             record = self._folder.record(run.run_id, anew=True)
             if record is None:
@@ -51,6 +55,7 @@ class Shared(Watcher):
           stopping.StoppedError: if the user asks to stop meanwhile.
         """
         left = [run for run in runs if not self._is_recorded(run)]
+        self._tell_of_others()
         known = self._leases.until_known([run.run_id for run in left], stopped)
         if stopped():
             raise stopping.StoppedError
@@ -59,9 +64,18 @@ class Shared(Watcher):
     def finished(self, run: Run, record: records.RunRecord) -> None:
         self._leases.release(run.run_id)
 
+    def _tell_of_others(self) -> None:
+        """Tells of the runs that were passed over and that another launch has recorded since."""
+        for run_id in self._passed_over.keys() & set(self._folder.recorded() if self._passed_over else ()):
+            if (record := self._recorded(run_id)) is not None:
+                self._watcher.finished(self._passed_over.pop(run_id), record)
+
     def _is_recorded(self, run: Run) -> bool:
-        record = self._folder.record(run.run_id, anew=True)
-        return record is not None and record.finished_at != self._retried.get(run.run_id)
+        return self._recorded(run.run_id) is not None
+
+    def _recorded(self, run_id: str) -> records.RunRecord | None:
+        record = self._folder.record(run_id, anew=True)
+        return None if record is None or record.finished_at == self._retried.get(run_id) else record
 
 
 def retried(folder: records.Folder, runs: Sequence[Run], statuses: Collection[str]) -> dict[str, str]:

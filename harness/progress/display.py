@@ -1,5 +1,6 @@
 """Shows a launch: live on a terminal, elsewhere a line for each run that ends."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -67,7 +68,8 @@ class SweepProgress(Watcher):
     def told(self, what: str) -> None:
         """Passes a line on: broken between words on a terminal, where the live display must know how many lines."""
         lines = wrapped(what, self._console.width) if self._console.is_terminal else [what]
-        with self._drawing:
+        # Where a log lies on a disk that is full, or a terminal has gone, training goes on without a word.
+        with self._drawing, contextlib.suppress(OSError):
             self._console.print(Text("\n".join(lines)), soft_wrap=True)
 
     def epochs(self, epochs: Sequence[Epoch]) -> None:

@@ -36,7 +36,7 @@ class ProgressFile(Watcher):
         """
         self._folder, self._tally, self._complain = folder, tally, complain
         self._written = float("-inf")
-        self._broken = False
+        self._complained = False
         self._of = self._own_name() if is_worker or self._another_trains() else ""
         self._write()
 
@@ -70,13 +70,14 @@ class ProgressFile(Watcher):
             self._write()
 
     def _write(self) -> None:
-        if self._broken:
+        if self._complained and time.monotonic() - self._written < _LEAST_S:
             return
         try:
             self._folder.keep_progress(self._tally.progress, self._of)
-        except OSError as error:
-            self._broken = True
-            self._complain(f"progress is no longer written for --watch: {error}")
+        except OSError as error:  # which may pass, as a full disk does
+            if not self._complained:
+                self._complain(f"progress cannot be written for --watch: {error}")
+            self._complained = True
         self._written = time.monotonic()
 
     def _own_name(self) -> str:

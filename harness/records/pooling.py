@@ -74,7 +74,7 @@ class Table:
         """Reads what is there.
 
         Args:
-          near: the runs to look at; None means all.
+          near: the runs to look at, beside the first that is recorded of the others; None means all.
           intended: what is to be recorded, in the place of what is there of the same runs.
           varied: see `refuse_mixtures`.
         """
@@ -103,6 +103,8 @@ class Table:
 
     def _new(self) -> dict[str, RunRecord]:
         names = self._folder.recorded(self._seen) if self._near is None else sorted(self._near - self._seen)
+        if self._near is not None and self._seen <= self._near:  # a device or a precision that differs shows there, too
+            names += self._folder.recorded(self._near)[:1]
         new = {run_id: record for run_id in names if (record := self._folder.record(run_id)) is not None
                and record.finished_at != self._replaced.get(run_id)}
         self._seen.update(new)

@@ -1,6 +1,6 @@
 """Builds the optimizer of a run from its config, with every rate a traced value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -103,12 +103,18 @@ def _decaying(config: OptimizerConfig) -> Any:
     """Marks the parameters that decay; None where all do."""
     if config.weight_decay_on == "all":
         return None
-    return lambda params: jax.tree.map(lambda one: one.ndim > 1 and not isinstance(one, Added), params,
-                                       is_leaf=lambda node: isinstance(node, nnx.Variable))
+    # Attention's biases have a row for each head.
+    return lambda params: _marked(params, lambda path, one: (
+        one.ndim > 1 and path[-1] != "bias" and not isinstance(one, Added)))
 
 
 def _in_backbone(params: Any) -> Any:
-    def inside(path: Any, leaf: Any) -> bool:
-        return is_backbone(tuple(getattr(step, "key", getattr(step, "name", "")) for step in path))
+    return _marked(params, lambda path, one: is_backbone(path))
 
-    return jax.tree.map_with_path(inside, params, is_leaf=lambda node: isinstance(node, nnx.Variable))
+
+def _marked(params: Any, marks: Callable[[tuple[Any, ...], Any], bool]) -> Any:
+    """Marks parameters by their paths and what they are."""
+    def mark(path: Any, leaf: Any) -> bool:
+        return marks(tuple(getattr(step, "key", getattr(step, "name", "")) for step in path), leaf)
+
+    return jax.tree.map_with_path(mark, params, is_leaf=lambda node: isinstance(node, nnx.Variable))

@@ -62,6 +62,9 @@ def check(config: RunConfig, train_examples: int) -> None:
                          f"{total}: give a shorter one")
     if asked.kind == "step" and not asked.milestones:
         raise ValueError('schedule.kind="step" needs schedule.milestones, epochs such as (30, 60)')
+    if asked.milestones and budget.updates_in(config, train_examples, asked.milestones[0]) < warmup:
+        raise ValueError(f"schedule.milestones={asked.milestones} begin within the warm-up of {warmup} updates: give "
+                         "later ones, or a shorter warm-up")
     if asked.milestones and (first := budget.updates_in(config, train_examples, asked.milestones[0])) >= total:
         raise ValueError(f"schedule.milestones={asked.milestones} begin after {first} updates, and training has "
                          f"{total}: give earlier ones")

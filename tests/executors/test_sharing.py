@@ -137,3 +137,18 @@ def test_the_layout_that_was_kept_first_counts_for_all_who_train_the_cohort(tmp_
     assert folder.keep_layout("cohort", first) == first
     assert folder.keep_layout("cohort", second) == first
     assert folder.keep_layout("cohort", second, replaces=True) == second
+
+
+def test_what_another_trains_is_told_once_it_is_recorded(tmp_path):
+    """Else the bar of the launch that passed it over would stand still at the end."""
+    folder, runs, heard = records.Folder(tmp_path, "made_up"), ABLATION.runs(), Heard()
+    with Leases(folder.in_training) as other, Leases(folder.in_training) as own:
+        shared = sharing.Shared(folder, own, {}, heard)
+        other.take(IDS[:1])
+        assert [run.run_id for run in shared.take(runs[:2])] == IDS[1:2]
+        assert heard.recorded == []
+        executor.execute(executor.Launch("Why?", runs, folder, devices=4), runs[:1], FOUND, Watcher())
+        shared.take(runs[2:3])
+        assert heard.recorded == IDS[:1]
+        shared.take(runs[3:4])
+        assert heard.recorded == IDS[:1]

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from place import ROOT
@@ -102,3 +103,33 @@ def test_a_task_that_is_preempted_is_requeued_and_goes_on(tmp_path):
     assert len(found) == 2
     assert all(found[run_id].timing.launches == 2 for run_id in preempted)
     assert not folder.in_training.exists()
+
+
+class Submitted:
+    """A job as submitit has it: one that was killed has no result, and asking for it would wait."""
+
+    def __init__(self, path, error=None):
+        self.error, self.state = error, "CANCELLED"
+        self.paths = types.SimpleNamespace(result_pickle=path, stderr="log")
+
+    def done(self):
+        return True
+
+    def exception(self):
+        assert self.paths.result_pickle.exists(), "it would wait for each by itself"
+        return self.error
+
+    def result(self):
+        return [worker.Outcome(("trained",))]
+
+
+def test_tasks_that_were_killed_are_waited_for_together_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(on_slurm, "_GRACE_S", 0.05)
+    monkeypatch.setattr(on_slurm, "_LOOK_S", 0.01)
+    (tmp_path / "there").touch()
+    jobs = [Submitted(tmp_path / "there"), *(Submitted(tmp_path / "absent") for _ in range(3)),
+            Submitted(tmp_path / "there", ValueError("one\nlast"))]
+    followed, told = types.SimpleNamespace(look=lambda ended: None), []
+    outcomes, failed = on_slurm._followed(jobs, [[] for _ in jobs], followed, told.append)
+    assert (len(outcomes), told) == (1, ["trained"])
+    assert sorted(why for _, why in failed) == ["last"] + ["no result, its state is CANCELLED"] * 3

@@ -47,9 +47,13 @@ class WorkerCrashedError(Exception):
     pass
 
 
+class OutOfMemoryError(Exception):
+    pass
+
+
 class Ray:
     exceptions = types.SimpleNamespace(RayError=Exception, TaskCancelledError=KeyError, RayTaskError=RayTaskError,
-                                       WorkerCrashedError=WorkerCrashedError)
+                                       WorkerCrashedError=WorkerCrashedError, OutOfMemoryError=OutOfMemoryError)
 
     def wait(self, references, **how):
         return [], references
@@ -113,7 +117,9 @@ def test_a_run_that_was_seen_to_train_has_begun_whatever_becomes_of_it(tmp_path)
 @pytest.mark.parametrize(("error", "why"), [
     (RayTaskError("\x1b[36mray::work()\x1b[39m (pid=7)\n  File worker.py\nKeyError: 'tokens'\n"), "KeyError: 'tokens'"),
     (WorkerCrashedError("The worker died unexpectedly."), "The worker died unexpectedly; its memory may not suffice"),
-    (RuntimeError("Failed to set up.\nNo space left."), "Failed to set up")], ids=["raised", "died", "otherwise"])
+    (OutOfMemoryError("Task was killed."), "Task was killed; its memory may not suffice"),
+    (RuntimeError("Failed to set up.\nNo space left."), "Failed to set up")],
+    ids=["raised", "died", "too large", "otherwise"])
 def test_what_has_become_of_a_task_is_told_by_its_cause(error, why):
     told = []
     tasks = on_ray._Tasks(Ray(), Remote(), Followed([]), Turned(), told.append)
@@ -150,3 +156,51 @@ def test_a_launch_that_can_never_train_here_ends_and_one_of_a_cluster_says_what_
     assert told[1].endswith("; nothing trains until one that has them joins")
     with pytest.raises(on_ray.ClusterError, match=r"^no node has both the 1 CPUs"):
         train(monkeypatch, told.append, "local")
+
+
+class Elsewhere:
+    """A cluster whose tasks end well, and a folder in which their records are not seen; counts the tasks."""
+
+    exceptions = Ray.exceptions
+    started = 0
+    waiting = RUNS[:2]
+    begun = ()
+
+    def cluster_resources(self):
+        return {"CPU": 2.0}
+
+    def nodes(self):
+        return []
+
+    def remote(self, *asked, **how):
+        self.started += not how
+        return self if not how else lambda function: self
+
+    def wait(self, references, **how):
+        return references, []
+
+    def get(self, reference):
+        return worker.Outcome()
+
+    def look(self, ended=()):
+        return []
+
+    def take(self, runs):
+        return runs
+
+    def again(self, runs, stopped):
+        return runs
+
+
+def test_nodes_that_write_where_it_is_not_seen_end_the_launch(monkeypatch):
+    cluster = Elsewhere()
+    monkeypatch.setattr(on_ray, "_connected", lambda address: contextlib.nullcontext(cluster))
+
+    def make(runs):
+        names = tuple(run.run_id for run in runs)
+        return worker.Job(None, None, names, (0, 1), names, ())
+
+    work = {run.run_id: 1.0 for run in RUNS}
+    with pytest.raises(on_ray.LostError, match="do all nodes see the results folder at the same place"):
+        on_ray.train(on_ray.Cluster("auto"), RUNS[:2], work, make, cluster, cluster, print)
+    assert cluster.started <= 4

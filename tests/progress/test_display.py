@@ -146,3 +146,13 @@ def test_epochs_and_what_was_compiled_are_told_where_asked_for():
     assert out.getvalue().splitlines() == [
         "rate=sound,seed=0: resumed after epoch 1", f"compiled in 1.0 s: {Layout(2)}",
         "rate=sound,seed=0: epoch 2/2, loss 0.5000, train 50.00 %, validation 50.00 %, 150 examples/s"]
+
+
+def test_where_nothing_can_be_printed_nothing_ends():
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError("no space left")
+
+    launch = Launch(Console(file=io.StringIO()))
+    launch.display._console = Console(file=Full())
+    launch.display.told("warning: there is no space left")

@@ -78,6 +78,24 @@ def test_a_full_disk_is_told_once_and_training_goes_on(folder, monkeypatch):
     assert len(folder.records()) == 6
 
 
+def test_after_a_full_disk_it_is_written_again(folder, monkeypatch):
+    whole, told = records.Folder.keep_progress, []
+    monkeypatch.setattr(file, "_LEAST_S", 0.0)
+    kept = file.ProgressFile(folder, Tally([], {}, {}), told.append)
+
+    def fail(folder, progress, of=""):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(records.Folder, "keep_progress", fail)
+    kept.close()
+    kept.close()
+    assert len(told) == 1
+    (folder.path / "progress.json").unlink()
+    monkeypatch.setattr(records.Folder, "keep_progress", whole)
+    kept.close()
+    assert folder.progress() is not None
+
+
 def test_a_sweep_that_is_broken_off_says_so(folder, monkeypatch):
     monkeypatch.setattr(executor._Cohort, "train", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):

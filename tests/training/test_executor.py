@@ -210,6 +210,16 @@ def test_what_a_launch_looks_for_again_is_what_others_have_recorded_since(copied
             shutil.rmtree(copied.run(run_id))
 
 
+def test_a_part_of_a_launch_sees_that_the_others_train_on_another_machine(copied):
+    """It reads one record beside its own runs': what differs between machines differs in every one."""
+    [own, *_] = copied.recorded()
+    here = copied.record(own)
+    there = dataclasses.replace(here, environment=dataclasses.replace(here.environment, device="Another CPU"))
+    pooling.Table(copied, {own}, {own: here}, ()).refuse_mixtures()
+    with pytest.raises(MixtureError, match="Another CPU"):
+        pooling.Table(copied, {own}, {own: there}, ()).refuse_mixtures()
+
+
 @pytest.mark.parametrize("is_near", [False, True])
 def test_what_another_launch_has_trained_anew_meanwhile_is_looked_at(copied, monkeypatch, is_near):
     """As where two machines retry the same failed runs: the old record is not taken for news, the new one is."""

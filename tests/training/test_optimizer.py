@@ -129,6 +129,16 @@ def test_of_a_transformer_token_and_positions_are_no_matrices_that_decay():
     assert moved < there
 
 
+def test_of_attention_the_biases_of_each_head_are_no_matrices_that_decay():
+    params = nnx.state(nnx.MultiHeadAttention(2, 8, decode=False, rngs=nnx.Rngs(0)), nnx.Param)
+    config = OptimizerConfig("sgd", 0.5, weight_decay=0.5, weight_decay_on="matrices")
+    chain = optimizer.build(config, optimizer.traced_values(config))
+    ones = jax.tree.map(jnp.ones_like, params)
+    updates, _ = chain.update(jax.tree.map(jnp.zeros_like, params), chain.init(ones), ones)
+    moved = {path for path, leaf in nnx.to_flat_state(updates) if np.any(leaf[...])}
+    assert moved == {(name, "kernel") for name in ("query", "key", "value", "out")}
+
+
 def test_a_gradient_is_clipped_by_the_norm_of_all_of_it():
     """Written out in numpy; half of the steps are above the norm, half below."""
     config = OptimizerConfig("sgd", RATE, clip_norm=8.0)

@@ -86,7 +86,8 @@ def test_accumulated_batches_count_as_one_update():
     (ScheduleConfig("cosine", warmup_epochs=5), r"schedule\.warmup_epochs=5 is a warm-up of 20 updates"),
     (ScheduleConfig(warmup_steps=21), r"schedule\.warmup_steps=21"), (ScheduleConfig("step"), "milestones"),
     (ScheduleConfig("step", milestones=(5, 9)),
-     r"schedule\.milestones=\(5, 9\) begin after 20 updates, and training has 20: give earlier ones")])
+     r"schedule\.milestones=\(5, 9\) begin after 20 updates, and training has 20: give earlier ones"),
+    (ScheduleConfig("step", milestones=(1, 3), warmup_epochs=2), "begin within the warm-up of 8 updates")])
 def test_a_schedule_that_does_not_fit_the_training_is_refused(asked, message):
     with pytest.raises(ValueError, match=message):
         schedule.check(run(asked), EXAMPLES)

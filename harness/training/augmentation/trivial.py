@@ -1,7 +1,8 @@
 """TrivialAugment: one change per image, drawn from a list, at a random strength.
 
 Of the fourteen changes of the paper's wide space Equalize is left out: its histogram would cost more than all others
-together, which are computed for every image, since a batch has no branches. Interpolation is linear.
+together, which are computed for every image, since a batch has no branches. Interpolation is linear, and shears leave
+the middle where it is, as rotations do; torchvision's leave the top left corner.
 
 Source: Müller and Hutter 2021; ranges as in torchvision's TrivialAugmentWide.
 """
