@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 import re
 import signal
 import time
@@ -134,7 +135,7 @@ def _followed(submitted: Sequence[Any], tasks: Sequence[Sequence[worker.Job]], f
         if not job.done():
             return False
         # A killed task leaves no result, and a slow file system shows one late: all wait for that together.
-        return (job.paths.result_pickle.exists()
+        return (_result(job).exists()
                 or time.monotonic() - silent.setdefault(number, time.monotonic()) > _GRACE_S)
 
     with stopping.on_signal(tell) as stop:
@@ -144,7 +145,7 @@ def _followed(submitted: Sequence[Any], tasks: Sequence[Sequence[worker.Job]], f
             ended = [number for number, job in left.items() if has_ended(number, job)]
             for number in ended:
                 job = left.pop(number)
-                if not job.paths.result_pickle.exists():
+                if not _result(job).exists():
                     failed.append((job, f"no result, its state is {job.state}"))
                 elif (error := job.exception()) is not None:
                     failed.append((job, str(error).strip().splitlines()[-1]))
@@ -157,6 +158,11 @@ def _followed(submitted: Sequence[Any], tasks: Sequence[Sequence[worker.Job]], f
             if left:
                 time.sleep(_LOOK_S)
     return outcomes, failed
+
+
+def _result(job: Any) -> pathlib.Path:
+    """Names the file in which a task leaves what has come of it."""
+    return job.paths.result_pickle
 
 
 def _in_tasks(absent: Sequence[Run], work: Mapping[str, float]) -> list[list[list[Run]]]:
