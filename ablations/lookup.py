@@ -62,7 +62,6 @@ class Study:
             return runs
         return [dataclasses.replace(run, config=trial.cut_short(run.config, examples, self.overrides)) for run in runs]
 
-
     @property
     def uncut(self) -> list[Run]:
         """The runs of a trial as they are without it, unless the command says itself how long they are."""

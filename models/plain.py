@@ -138,8 +138,7 @@ _TRAINING = ("train", "training", "is_training", "deterministic", "use_running_a
 
 def _check_arguments(network: nnx.Module) -> None:
     """Refuses a network whose call waits to be told of training: by its default it would always run in one way."""
-    wrapped = getattr(network, "to_nnx__module", None)  # of a Linen module in Flax's bridge
-    called = type(network if wrapped is None else wrapped)
+    called = type(network.to_nnx__module if isinstance(network, nnx.bridge.ToNNX) else network)
     for name, parameter in inspect.signature(called.__call__).parameters.items():
         if name in _TRAINING and parameter.default is not None:
             raise ValueError(f"{called.__name__} takes {name}, which nobody gives it: leave it out; network.train() "

@@ -63,9 +63,10 @@ def decode(name: str, path: Path) -> Decoded:
         raise DataError(f"{path} cannot be read as an .npz file ({' '.join(str(error).split())[:200]})") from error
     pairs = [(arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test", *words)]
     made = splits.decoded(name, "npz", Splits(*pairs))
-    unused = [f"{name}: arrays that are not used: {', '.join(sorted(there.keys() - arrays.keys()))}"
-              ] if there.keys() - arrays.keys() else []
-    return dataclasses.replace(made, warnings=(*made.warnings, *unused))
+    if unused := sorted(there.keys() - arrays.keys()):
+        told = f"{name}: arrays that are not used: {', '.join(unused)}"
+        return dataclasses.replace(made, warnings=(*made.warnings, told))
+    return made
 
 
 def _announced(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:

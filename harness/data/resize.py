@@ -47,7 +47,7 @@ class Read(NamedTuple):
     size: tuple[int, int]
     is_transparent: bool
     is_animated: bool
-    is_dark: bool = False
+    is_dark: bool
 
 
 def picture(file: Path | BinaryIO, rule: Rule) -> np.ndarray:
@@ -100,6 +100,8 @@ def _read(image: Image.Image, name: str, rule: Rule) -> Read:
     is_animated = getattr(image, "is_animated", False)
     try:
         upright = ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
     except Exception:  # a damaged EXIF of a whole picture says nothing of how it lies
         upright = image
     opaque, is_transparent = _opaque(pictures.eight_bits(upright, name))

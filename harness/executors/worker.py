@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 from rich.console import Console
 
 from ablations import lookup, own_code
@@ -164,9 +163,8 @@ def _configured(devices: int | None, memory_share: float) -> int:
     """Sets jax up, once in a process; gives the number of devices to use: of CPUs, unless GPUs were asked for."""
     if memory_share < 1:
         os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * memory_share:.3f}"
-    if devices is not None:  # neither Ray nor every Slurm hides a node's GPUs from a task that has asked for none
-        jax.config.update("jax_platforms", "cpu")
-    present = environment.configure(devices)
+    # Neither Ray nor every Slurm hides a node's GPUs from a task that has asked for none.
+    present = environment.configure(devices, cpus_alone=devices is not None)
     return devices or present
 
 

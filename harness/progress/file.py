@@ -61,6 +61,7 @@ class ProgressFile(Watcher):
         self._tell()
 
     def close(self) -> None:
+        self._written = float("-inf")  # the end is stated however lately writing has failed
         self._write()
 
     def _tell(self) -> None:

@@ -275,7 +275,8 @@ def _on_average(factor: str, summary: Summary) -> str:
     if margins[0].pairs:  # some combinations are not there
         over = f"pairs of cells that differ in {printable(factor)} alone"
     seeds = margins[0].contrast.n
-    if seeds < max(test.n for test in summary.verdict.against.values()):  # single cells have more with their baseline
+    # A single cell may share more with its baseline.
+    if seeds < max((test.n for test in summary.verdict.against.values()), default=0):
         over += f", in the {seeds} seeds that all of them have,"
     return _judged(f"On average over {over} against {level(factor, margins[0].reference, summary)}",
                    {level(factor, margin.level, summary): margin.contrast for margin in margins}, summary)

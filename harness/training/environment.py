@@ -65,12 +65,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def configure(devices: int | None = None, *, pretended: int | None = None) -> int:
+def configure(devices: int | None = None, *, pretended: int | None = None, cpus_alone: bool = False) -> int:
     """Sets jax up before its first use: a device per core of a CPU, and a compilation cache.
 
     Args:
       devices: CPU devices to have instead of one per core.
       pretended: CPU devices to have for planning alone, however many the cores are.
+      cpus_alone: whether an accelerator that is there is left alone.
 
     Returns:
       how many devices there are.
@@ -80,7 +81,7 @@ def configure(devices: int | None = None, *, pretended: int | None = None) -> in
     """
     # Making thousands of devices takes minutes, and they are refused below.
     jax.config.update("jax_num_cpu_devices", pretended or min(devices or cores(), cores() * DEVICES_PER_CORE))
-    if pretended:
+    if pretended or cpus_alone:
         jax.config.update("jax_platforms", "cpu")
     keep_compiled_programs()
     try:

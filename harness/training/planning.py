@@ -46,5 +46,5 @@ def edited(study: Study, runs: Sequence[Run], absent: Collection[str], folder: r
         changed.update(path for path, was in (record.sources if record else {}).items() if hashes.get(path, was) != was)
     parts = [f"{number} recorded run{'s were' if number > 1 else ' was'} trained with another {path}"
              for path, number in changed.items()]
-    return f"warning: {'; '.join(parts)}: what is recorded stays and is not trained again; for the code as it is " \
-           f"now give another --results_dir, or move {folder.path} away" if parts else ""
+    return (f"warning: {'; '.join(parts)}: what is recorded stays and is not trained again; for the code as it is now "
+            f"give another --results_dir, or move {folder.path} away" if parts else "")

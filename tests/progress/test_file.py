@@ -80,7 +80,7 @@ def test_a_full_disk_is_told_once_and_training_goes_on(folder, monkeypatch):
 
 def test_after_a_full_disk_it_is_written_again(folder, monkeypatch):
     whole, told = records.Folder.keep_progress, []
-    monkeypatch.setattr(file, "_LEAST_S", 0.0)
+    monkeypatch.setattr(file, "_LEAST_S", 1e9)
     kept = file.ProgressFile(folder, Tally([], {}, {}), told.append)
 
     def fail(folder, progress, of=""):

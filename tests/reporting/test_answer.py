@@ -64,6 +64,15 @@ def test_averages_over_fewer_seeds_than_single_cells_have_say_over_which():
     assert "On average over net against drop=0: " in said[1]
 
 
+def test_averages_are_told_where_no_cell_can_be_held_against_the_baseline():
+    runs = [synthetic.record({"net": net, "drop": drop}, seed, 0.8 + 0.1 * (net == "cnn") + NOISE[seed])
+            for net, drop in itertools.product(("mlp", "cnn"), TWO["drop"]) for seed in range(3)]
+    kept = [run for run in runs if (run.labels["net"], run.labels["drop"]) != ("mlp", "0")]
+    found = summarize("made_up", synthetic.plan(TWO, runs), synthetic.as_read(*kept))
+    assert found.verdict.against == {}
+    assert answer.sentences(found)
+
+
 def test_of_three_factors_two_are_held_together_on_average_over_the_third():
     three = {"net": ["mlp", "cnn"], "drop": ["0", "0.2"], "norm": ["off", "on"]}
 

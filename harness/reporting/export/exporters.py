@@ -48,17 +48,17 @@ def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
         raise ExportError(f"--export={tracker} needs the package {tracker}: pip install '.[{tracker}]'")
     loaded = [Loaded(folder) for folder in folders]
     runs = [run for one in loaded for run in describe(one)]
+    damaged = [error for one in loaded for error in one.damaged]
+    if damaged and not runs:
+        raise damaged[0]
     if not runs:
-        for error in (error for one in loaded for error in one.damaged):
-            raise error
         raise ExportError(f"no records in {', '.join(str(folder.path) for folder in folders)} yet")
     folder = in_home(target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     write, look = TRACKERS[tracker]
     written = write(runs, folder)
-    damaged = [str(error.path) for one in loaded for error in one.damaged]
     removed = sum(number for one in loaded for number in one.apart.removed.values())
     return (f"{written} runs exported to {folder}, {len(runs) - written} were there already; "
             f"to look at them: {look.format(folder)}"
-            + (f"; damaged and left out: {', '.join(damaged)}" if damaged else "")
+            + (f"; damaged and left out: {', '.join(str(error.path) for error in damaged)}" if damaged else "")
             + (f"; left out of cells that their ablations no longer have: {removed}" if removed else ""))
