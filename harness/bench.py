@@ -12,10 +12,11 @@ in: changes to training images (AUG-...), and a whole command from its start to 
                                                            shipped, tables alone, and printed
   python -m harness.bench --report_only --results_dir=results   the shipped ones' written anew
 
-Peers come with: pip install '.[bench]'. It writes bench.json (all measurements), table.md, table.csv, throughput.png,
-or scaling.json and scaling.png, into my_results/bench/<device>/. What is measured replaces what was stored of the same
-workload, precision and K; the rest of bench.json stays, and the table says which commit each is of. Leave the machine
-alone meanwhile: what other work disturbs is measured again, up to a point, and the table says how often.
+Peers come with: pip install -c constraints.txt -e '.[bench]'. It writes bench.json (all measurements), table.md,
+table.csv, throughput.png, or scaling.json and scaling.png, into my_results/bench/<device>/. What is measured replaces
+what was stored of the same workload, precision and K; the rest of bench.json stays, and the table says which commit
+each is of. Leave the machine alone meanwhile: what other work disturbs is measured again, up to a point, and the table
+says how often.
 """
 
 import dataclasses
@@ -232,7 +233,7 @@ def _sides(name: str, peers: tuple[str, ...] | list[str], must_be_there: bool) -
                 if (platform := side.about["platform"]) != about["platform"]:
                     absent[peer] = f"it runs on the {platform} here, the harness on the {about['platform']}"
         except rounds.SideError as error:
-            absent[peer] = f"{error}; peers come with: pip install '.[bench]'"
+            absent[peer] = f"{error}; peers come with: pip install -c constraints.txt -e '.[bench]'"
     if absent and must_be_there:
         raise cli.UsageError("; ".join(f"{peer} is absent: {why}" for peer, why in absent.items()))
     present = [rounds.OWN, *(peer for peer in peers if peer not in absent)]

@@ -1,14 +1,17 @@
 """Measures what a cluster's driver does for each cohort, and foretells grids on machines that are not at hand.
 
-  python tests/cluster_simulation.py schedule          1,000 cohorts through Ray that take no time: seconds, memory
+  python tests/cluster_simulation.py schedule          1,000 cohorts through Ray that take no time: seconds, memory;
+                                                       a row of results/executors/schedule.csv
   python tests/cluster_simulation.py simulate [DIR]    a grid on 1 to 4,096 workers; DIR is a results folder whose
                                                        launch the simulation is checked against
 
 Figures and what follows from them are in results/executors/README.md.
 """
 
+import csv
 import dataclasses
 import heapq
+import importlib.metadata
 import io
 import pathlib
 import statistics
@@ -18,6 +21,9 @@ import time
 from datetime import datetime
 
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file__).parent / "fixtures")]
+
+
+OUT = pathlib.Path(__file__).parents[1] / "results" / "executors" / "schedule.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Costs:
     run: float = 4.0
     record: float = 0.02
     files: float = 0.004
-    task: float = 0.013
+    task: float = 0.005
     recorded: float = 0.003
     plan: float = 0.18
     report: float = 0.009
@@ -117,8 +123,24 @@ def simulate() -> None:
               f"{' | '.join(parts)} |")
 
 
-def schedule(number: int = 1000) -> None:
-    """Sends cohorts through Ray whose runs are recorded already, so that workers find nothing to train."""
+def append(row: dict[str, object]) -> None:
+    """Adds a row to the table that is shipped, and prints it."""
+    is_new = not OUT.exists()
+    with OUT.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row)
+
+
+def schedule(number: int = 1000) -> dict[str, object]:
+    """Sends cohorts through Ray whose runs are recorded already, so that workers find nothing to train.
+
+    Returns:
+      a row of the table: seconds from the first to the last, the driver's CPU in ms a cohort, its memory in MiB after
+      a tenth of the cohorts and after all.
+    """
     import psutil
     from rich.console import Console
     from sweeps import BASE, FOUND
@@ -129,7 +151,11 @@ def schedule(number: int = 1000) -> None:
     from harness.executors.following import Followed
     from harness.progress import audience
     from harness.progress.clock import Clock
-    from harness.training import cohort, executor, turns
+    from harness.training import cohort, environment, executor, turns
+    from harness.training.watcher import Watcher
+
+    class Alone(turns.Alone, Watcher):
+        """Turns of a driver that shares its folder with nobody."""
 
     record = next(pathlib.Path("results").glob("kmnist_mlp/runs/*/record.json")).read_bytes()
     ablation = Ablation("Why?", BASE, {"units": Factor("model.hidden", {str(n): (n,) for n in range(1, number + 1)})},
@@ -153,16 +179,19 @@ def schedule(number: int = 1000) -> None:
 
         followed = Followed(folder, runs, listeners)
         before = process.cpu_times().user
-        on_ray.train(on_ray.Cluster("local"), runs, dict.fromkeys(work, 1.0), make, turns.Alone(), followed, print)
+        on_ray.train(on_ray.Cluster("local"), runs, dict.fromkeys(work, 1.0), make, Alone(), followed, print)
         took, used = time.monotonic() - seen[0][0], process.cpu_times().user - before
         assert len(followed.finished) == number
-        print(f"{number} cohorts in {took:.1f} s, {1000 * used / number:.1f} ms of the driver's CPU each; its memory "
-              f"{seen[number // 10][1]:.0f} MiB after a tenth, {process.memory_info().rss / 2**20:.0f} MiB at the end")
+        here = environment.describe()
+        return {"code": (here.git_commit or "")[:12], "cohorts": number, "seconds": round(took, 1),
+                "driver_cpu_ms": round(1000 * used / number, 1), "mib_after_a_tenth": round(seen[number // 10][1]),
+                "mib_at_the_end": round(process.memory_info().rss / 2**20),
+                "ray": importlib.metadata.version("ray"), "machine": here.device}
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["schedule"]:
-        schedule(*map(int, sys.argv[2:3]))
+        append(schedule())
     else:
         for folder in sys.argv[2:]:
             check(pathlib.Path(folder))

@@ -22,5 +22,5 @@ def needed(package: str, extra: str, by: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise MissingExtraError(f"{by} needs {package}, which is not installed: pip install --constraint "
-                                f"constraints.txt --editable '.[{extra}]'") from None
+        raise MissingExtraError(f"{by} needs {package}, which is not installed: pip install -c "
+                                f"constraints.txt -e '.[{extra}]'") from None

@@ -92,7 +92,7 @@ def configure(devices: int | None = None, *, pretended: int | None = None, cpus_
         reason = str(error).partition(" (set JAX_PLATFORMS")[0].strip()
         what += f" ({reason.splitlines()[0]})" if reason else ""
         raise DeviceError(f"{what}; unset JAX_PLATFORMS to train on what there is, or install jax for it: "
-                          "pip install --editable '.[cuda]' or '.[tpu]'") from None
+                          "pip install -c constraints.txt -e '.[cuda]' or '.[tpu]'") from None
     if devices and devices > (most := cores() * DEVICES_PER_CORE if jax.default_backend() == "cpu" else present):
         raise DeviceError(f"--devices={devices} is more than there are to use: at most {most} here; leave the flag out "
                           f"to use {cores() if jax.default_backend() == 'cpu' else present}")
@@ -142,7 +142,7 @@ def refuse_precisions(precisions: Iterable[str]) -> None:
     if "tf32" in precisions and (platform := jax.default_backend()) != "gpu":
         raise DeviceError(f"precision=tf32 is a way to multiply on an NVIDIA GPU's tensor cores, and jax uses the "
                           f"{platform} here; give float32, which multiplies with all its bits, or bfloat16; on a "
-                          "machine that has such a GPU, pip install '.[cuda]'")
+                          "machine that has such a GPU, pip install -c constraints.txt -e '.[cuda]'")
 
 
 def device_memory_bytes(devices: int) -> int | None:

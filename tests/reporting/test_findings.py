@@ -79,3 +79,13 @@ def test_each_set_of_features_has_its_time_and_a_backbone_in_training_takes_none
     runs[last] = dataclasses.replace(
         runs[last], dataset=dataclasses.replace(runs[last].dataset, fingerprint="of other pictures"))
     assert "21.0 min + 2.0 min features" in findings.run([dataclasses.replace(entries[0], records=runs)])
+
+
+def test_the_command_asks_for_no_cell_that_has_no_record():
+    runs = [synthetic.record({"x": level}, 0, 0.9) for level in ("0", "1", "10")]
+    records = synthetic.as_read(*runs)
+    summary = summarize("a", synthetic.plan({"x": ["0", "1", "10"]}, runs), records)
+    assert "--only" not in findings.run([Entry("a", summary, records, True, "results")])
+    some = dict(list(records.items())[:2])
+    written = findings.run([Entry("a", summary, some, True, "results")])
+    assert "--seeds=0 --only=x=0, --only=x=1, --data_dir=DIR" in written
