@@ -167,7 +167,10 @@ class DropPath(nnx.Module):
         self.dropout = Dropout(rate, index)
 
     def __call__(self, x: Float[Array, "batch token dim"], mode: Mode) -> Float[Array, "batch token dim"]:
-        return x * self.dropout(jnp.ones((len(x), 1), x.dtype), mode)[:, None] if mode.train else x
+        if not mode.train:
+            return x
+        scale = self.dropout(jnp.ones((len(x), 1), jnp.float32), mode)[:, None]
+        return (x * scale).astype(x.dtype)  # in float32: 1 / (1 - rate) has more digits than bfloat16
 
 
 class _Linear(nnx.Linear):

@@ -97,12 +97,13 @@ def _command(entry: Entry) -> str:
              [f"--seeds={seeds}"])  # the ablation of today may have others
     folders = [f"--{flag}=DIR" for flag in again.folders(record)]
     layouts = {tuple(_layout(one)) for one in records}
-    flags = [*again.of_ablation(record), *looks, *_only(entry), *(next(iter(layouts)) if len(layouts) == 1 else ()), *folders]
+    alike = next(iter(layouts)) if len(layouts) == 1 else ()
+    flags = [*again.of_ablation(record), *looks, *_only(entry), *alike, *folders]
     return printable(shlex.join(["python", "-m", "harness.run", *flags])).replace("`", "'")
 
 
 def _only(entry: Entry) -> list[str]:
-    """Lists flags that pick the cells with records, where the plan has others too: nobody has seen how long they take."""
+    """Lists flags that pick the cells with records where the plan has others: nobody has seen what those take."""
     cells, planned = ({run_id.rpartition("seed=")[0]: None for run_id in runs} for runs in (
         entry.records, (run.run_id for run in entry.summary.plan.runs) if entry.summary and entry.summary.plan else ()))
     return [f"--only={cell}" for cell in cells] if planned.keys() - cells.keys() else []

@@ -25,12 +25,23 @@ from orbax.checkpoint import v1 as ocp
 from harness.training import processes
 
 KEPT = 2
+# Of the machine and its disks, not of what is trained or was saved: full, gone for a while, not ours to read.
+_MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EIO, errno.EACCES,
+             errno.EPERM, errno.ENOMEM, errno.ETIMEDOUT)
 _AROUND_BYTES = 2**16  # what a checkpoint has beside its arrays, generously
 _DAMAGED = "damaged-"  # before the name of what is no longer looked at
 
 
 class CheckpointError(Exception):
     """A checkpoint that may not be resumed; the message is one line."""
+
+
+def is_the_machines(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, tells of the machine alone."""
+    if error is None:
+        return False
+    said = isinstance(error, OSError) and error.errno in _MACHINES
+    return said or is_the_machines(error.__cause__ or error.__context__)
 
 
 class NotSavedError(Exception):
@@ -89,7 +100,7 @@ def restore(folder: pathlib.Path, like: Any, tell: Callable[[str], None] = print
       the state and the progress that were saved; None if no checkpoint is whole.
 
     Raises:
-      CheckpointError: if the checkpoint is of another network.
+      CheckpointError: if the checkpoint is of another network, or cannot be read for what is the machine's.
     """
     for path in reversed(_saved(folder)):
         try:
@@ -97,6 +108,10 @@ def restore(folder: pathlib.Path, like: Any, tell: Callable[[str], None] = print
         except (CheckpointError, MemoryError):
             raise
         except Exception as error:  # Orbax raises many kinds for one cause: the folder is not what was saved.
+            if is_the_machines(error):
+                raise CheckpointError(f"checkpoint {path} cannot be read ({_reason(error)}) and was left as it is: "
+                                      "mend that and give the command again, or delete this folder to train the run "
+                                      "from its start") from error
             if not processes.is_first():  # which sets it aside for all
                 continue
             aside = path.with_name(f"{_DAMAGED}{path.name}")

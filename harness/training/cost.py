@@ -75,6 +75,10 @@ def measure_all(runs: Sequence[Run], found: Mapping[Hashable, Inputs], tell: Cal
         if isinstance(run.config.model, TransferConfig) and channels not in (1, 3):
             raise SpecError(f"{run.cell}: {dataset.name} has images of {channels} channels; MobileNetV2 takes 1 or 3")
         try:
+            for run in members:  # strengths are traced: no part of the program that they share
+                if run.config.augment.is_on:
+                    run.config.augment.check_images(*shape)
+            run = members[0]
             needed = measure(*train.abstract_init(run.config, dataset.num_classes, shape, examples), shape)
         except ValueError as error:
             raise SpecError(f"{run.cell} on {dataset.name}: {error}") from None

@@ -154,13 +154,14 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
       keeps: whether each cell's first run keeps its network.
     """
     cells: dict[str, CellEstimate] = {}
-    together, used, apart, alike = cohort.partition(runs), dict[str, Speed](), 1.0, True
+    together, recorded, apart, alike = cohort.partition(runs), set[Speed](), 1.0, True
     compile_s = 0.0
     for members in together:
         cost = costs.get(members[0].run_id)
-        speed = _nearest(members[0].config, cost, known) if cost else None
-        if speed:
-            used[members[0].cell] = speed
+        nearest = _nearest(members[0].config, cost, known) if cost else []
+        speed = nearest[(len(nearest) - 1) // 2] if nearest else None
+        if cost and speed:
+            recorded.update(nearest)
             compile_s += speed.compile_s
             macs = _macs(members[0].config, cost)
             apart = max(apart, macs / speed.macs, speed.macs / macs)
@@ -175,7 +176,7 @@ def sweep(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[
     order = dict.fromkeys(run.cell for run in runs)
     return SweepEstimate(tuple(cells[cell] for cell in order), len(together), compile_s,
                          _features_s(runs, found, costs, known),
-                         sum(speed.family in {one.family for one in used.values()} for speed in known), apart, alike)
+                         len(recorded), apart, alike)
 
 
 def epoch_work(runs: Iterable[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost]
@@ -213,10 +214,13 @@ def _macs(config: RunConfig, cost: records.Cost | None) -> int:
     return max(1, cost.macs_per_example - beforehand)
 
 
-def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> Speed | None:
-    """Finds the recorded run of the family: of a like step first, then nearest in MACs, then in batch size.
+def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> list[Speed]:
+    """Finds the recorded runs of the family: of a like step first, then nearest in MACs, then in batch size.
 
-    Of several that are alike it is the one in the middle: other work may have run beside some.
+    Of several that are alike the one in the middle counts: other work may have run beside some.
+
+    Returns:
+      the slowest last.
     """
     family = _family(type(config.model).__name__, reads_features=inputs.reads_features(config))
     macs = _macs(config, cost)
@@ -227,8 +231,7 @@ def _nearest(config: RunConfig, cost: records.Cost, known: Sequence[Speed]) -> S
 
     of_family = [speed for speed in known if speed.family == family]
     least = min(map(distance, of_family), default=None)
-    alike = sorted((speed for speed in of_family if distance(speed) == least), key=lambda speed: speed.example_s)
-    return alike[(len(alike) - 1) // 2] if alike else None
+    return sorted((speed for speed in of_family if distance(speed) == least), key=lambda speed: speed.example_s)
 
 
 def _wall_s(run: Run, data: Dataset, cost: records.Cost | None, speed: Speed, members: int) -> float:

@@ -264,7 +264,8 @@ class _Cohort:
         while True:
             try:
                 member = next(training, None)
-            except (stopping.StoppedError, checkpoint.CheckpointError):  # the latter is of another launch's
+            # Of another launch's checkpoint, or of processes that do not see the same.
+            except (stopping.StoppedError, checkpoint.CheckpointError, processes.JoinError):
                 raise
             except Exception as error:  # a stranger's network may raise anything
                 if not is_a_runs_own(error):

@@ -206,7 +206,7 @@ def smaller(layout: Layout, *, one_memory: bool = True, splits_over: int = 1) ->
 
 def one_by_one(layout: Layout) -> Layout | None:
     """Gives the layout in which a run that fails takes no other with it; None if a single run is left."""
-    alone = Layout(1, layout.data, parallel=layout.parallel, streamed=layout.streamed)
+    alone = compacted(dataclasses.replace(layout, runs=1), 1)
     return alone if layout.slots > 1 else None
 
 

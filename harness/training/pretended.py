@@ -16,7 +16,7 @@ from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.training import cohort, train
 from harness.training.layout import Choices, Layout
-from harness.training.programs import Programs
+from harness.training.programs import Programs, convolves, known_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +64,9 @@ def lie(runs: Sequence[Run], found: Mapping[Hashable, Inputs], devices: int) -> 
                 for name in ("train", "validation", "test") for split in [getattr(dataset, name)]})
         examples = len(dataset.train.labels[:config.train_size])
         program, state, traced = train.abstract_init(config, dataset.num_classes, shape, examples)
-        convolves = any(row.kind in ("conv", "depthwise") and not row.beforehand
-                        for row in train.rows(program, state, traced, shape))
-        layout = Choices(len(members), devices, "jit", program.whole_batches, True, convolves).simplest()
+        layout = Choices(len(members), devices, "jit", program.whole_batches, True,
+                         convolves(known_rows(program, state, traced, shape))).simplest()
         programs = _Uncopied(program, state, traced, dataset, layout)
         lying.append(Lying(tuple(dict.fromkeys(run.cell for run in members)), len(members), layout,
-                           programs.memory_bytes))
+                           programs.memory_bytes and programs.memory_bytes + programs.beside_bytes))
     return lying

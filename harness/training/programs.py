@@ -64,6 +64,19 @@ _OPTIONS: dict[Matrices, dict[str, str]] = {
     "XLA": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}, "YNNPACK": {}}
 
 
+def known_rows(program: train.Program, state: train.TrainState, traced: Any, image_shape: tuple[int, ...]) -> list[Row]:
+    """Lists the layers of a run's network; none of a stranger's that cannot be listed, which trains all the same."""
+    try:
+        return train.rows(program, state, traced, image_shape)
+    except Exception:  # it is told where its cost is asked for
+        return []
+
+
+def convolves(rows: Sequence[Row]) -> bool:
+    """Whether convolutions are part of a step."""
+    return any(row.kind in ("conv", "depthwise") and not row.beforehand for row in rows)
+
+
 def multiplied_by(rows: Sequence[Row]) -> Matrices | None:
     """Says what suits the kind of network on a CPU: XLA where dense layers do most of the multiplications.
 
@@ -106,13 +119,14 @@ class Programs:
     Attributes:
       layout: how the slots lie on the devices.
       steps_per_epoch: steps in which a run sees every training example.
-      rows: the network's layer table.
-      compilation: what it took.
+      rows: the network's layer table; empty if it cannot be told.
+      compilation: what it took, with what its owner has compiled before.
+      compile_s: of it, what these took.
       memory_bytes: per device, arguments, outputs and temporaries of the training epoch; None if not told.
     """
 
     def __init__(self, program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset, layout: Layout,
-                 memory_limit: int | None = None, *, whole: bool = False):
+                 memory_limit: int | None = None, *, whole: bool = False, compilation: Compilation | None = None):
         """Compiles the training epoch; validation and test at the same time or when they are first used.
 
         Args:
@@ -121,16 +135,17 @@ class Programs:
           dataset: what is copied to the devices.
           memory_limit: bytes that each device has; None if that is not known.
           whole: compiles validation and test at the same time, too.
+          compilation: what was compiled before, which goes on.
 
         Raises:
-          OutOfMemoryError: if the training epoch needs more.
+          OutOfMemoryError: if the training epoch needs more; validation and test say so when they are first used.
         """
         started = time.perf_counter()
         self.layout = layout
-        self.compilation = Compilation()
+        self.compilation, self.compile_s = compilation or Compilation(), 0.0
         self._counting = threading.Lock()
         self._program, self._dataset, self._one = program, dataset, (state, traced)
-        self.rows = train.rows(program, state, traced, dataset.image_shape)
+        self.rows = known_rows(program, state, traced, dataset.image_shape)
         library = multiplied_by(self.rows)
         self._options = _OPTIONS[layout.matrices or library] if library else {}
         if program.whole_batches and layout.data > 1:
@@ -158,11 +173,8 @@ class Programs:
             raise
         if whole:  # to the end, which would disturb what is timed
             futures.wait(self._others)
-        self.compilation.seconds = time.perf_counter() - started
-        needed = (self.memory_bytes or 0) + self._beside_bytes
-        if memory_limit is not None and needed > memory_limit:
-            raise OutOfMemoryError(f"{layout} needs {needed / 2**20:,.0f} MiB on each device, which has "
-                                   f"{memory_limit / 2**20:,.0f} MiB")
+        self._took(started)
+        self._check_room((self.memory_bytes or 0) + self.beside_bytes)
 
     def serve(self, program: train.Program, state: train.TrainState, traced: Any) -> bool:
         """Whether a run's own program would compute the same as these do."""
@@ -208,11 +220,24 @@ class Programs:
         return self._others[1].result()(states, traced)
 
     def compile_all(self) -> None:
-        """Compiles what is not compiled yet, so that no epoch's time holds it."""
+        """Compiles what is not compiled yet, so that no epoch's time holds it.
+
+        Raises:
+          OutOfMemoryError: if validation or test needs more memory than there is.
+        """
         started = time.perf_counter()
         for program in self._others:
             program.result()
-        self.compilation.seconds += time.perf_counter() - started
+        self._took(started)
+
+    def _took(self, started: float) -> None:
+        self.compile_s += (seconds := time.perf_counter() - started)
+        self.compilation.seconds += seconds
+
+    def _check_room(self, needed: int) -> None:
+        if self._memory_limit is not None and needed > self._memory_limit:
+            raise OutOfMemoryError(f"{self.layout} needs {needed / 2**20:,.0f} MiB on each device, which has "
+                                   f"{self._memory_limit / 2**20:,.0f} MiB")
 
     def _training(self) -> tuple[Callable[..., Any], int | None]:
         """Compiles the training epoch, and tells what it needs of a device's memory."""
@@ -221,21 +246,22 @@ class Programs:
         return made.run, made.memory_bytes
 
     @property
-    def _beside_bytes(self) -> int:
+    def beside_bytes(self) -> int:
         """Counts what is on a device beside the training epoch: the other splits."""
         return split_bytes(self._dataset.validation) + split_bytes(self._dataset.test)
 
     @functools.cached_property
     def _others(self) -> Sequence[futures.Future[Callable[..., Any]]]:
         """Compiles validation and test."""
-        def validation() -> Callable[..., Any]:
-            return self._compile(train.end_epoch, (*self._one, train.no_sums()),
-                                 (self._examples(self._dataset.validation),)).run
+        def compiled(split: Split, *arguments: Any, **more: Any) -> Callable[..., Any]:
+            made = self._compile(*arguments, (self._examples(split),), **more)
+            beside = self.beside_bytes + split_bytes(self._train_split) - split_bytes(split)
+            self._check_room((made.memory_bytes or 0) + beside)
+            return made.run
 
-        def test() -> Callable[..., Any]:
-            return self._compile(train.score_test, self._one, (self._examples(self._dataset.test),), donate=False).run
-
-        return self._threads.submit(validation), self._threads.submit(test)
+        return (self._threads.submit(compiled, self._dataset.validation, train.end_epoch,
+                                     (*self._one, train.no_sums())),
+                self._threads.submit(compiled, self._dataset.test, train.score_test, self._one, donate=False))
 
     def _examples(self, split: Split) -> Examples:
         """Puts a split on every device."""

@@ -54,8 +54,10 @@ def check(config: RunConfig, train_examples: int) -> None:
     """
     asked, total = config.schedule, budget.updates(config, train_examples)
     if total < (least := _LEAST_UPDATES.get(asked.kind, 1)):
+        steps = config.optimizer.gradient_accumulation_steps
+        each = f", each of {steps} steps by optimizer.gradient_accumulation_steps" if steps > 1 else ""
         raise ValueError(f'schedule.kind="{asked.kind}" needs at least {least} updates of the weights, and training '
-                         f"has {total}: give more epochs or steps")
+                         f"has {total}{each}: give more epochs or steps")
     if (warmup := _warmup(config, train_examples)) and warmup >= total:
         field = "warmup_steps" if asked.warmup_steps else "warmup_epochs"
         raise ValueError(f"schedule.{field}={getattr(asked, field)} is a warm-up of {warmup} updates, and training has "

@@ -63,7 +63,7 @@ class Streamed(Programs):
         return made.run, beside + 2 * self._steps * step_bytes
 
     @property
-    def _beside_bytes(self) -> int:
+    def beside_bytes(self) -> int:
         return 0
 
     @property

@@ -94,7 +94,7 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
     class_weights.check(config, num_classes)
     transfers = isinstance(config.model, models.TransferConfig)
     optimizer.check(config.optimizer, has_statistics=any(
-        isinstance(held, nnx.Variable) and not (transfers and is_backbone(path))
+        isinstance(held, nnx.BatchStat) and not (transfers and is_backbone(path))
         for path, held in nnx.to_flat_state(statistics)))
     traced: dict[str, Any] = {
         "model": in_model, **jax.tree.map(jnp.float32, optimizer.traced_values(config.optimizer)),

@@ -145,6 +145,6 @@ def test_a_driver_that_is_stopped_has_its_workers_save_and_the_next_one_goes_on(
 @pytest.mark.slow
 def test_what_a_driver_does_for_a_cohort_is_measured_by_the_script_that_is_shipped():
     script = "import cluster_simulation; print(cluster_simulation.schedule(20)['cohorts'])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
-                          capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT / "tests")})
     assert done.stdout.splitlines()[-1] == "20", done.stderr

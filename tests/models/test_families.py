@@ -234,6 +234,13 @@ def test_drop_path_leaves_out_whole_examples_at_its_rate_and_keeps_the_expectati
     assert (DropPath(0.25, 0)(x, Mode()) == x).all()
 
 
+def test_drop_path_scales_by_what_float32_tells_from_bfloat16():
+    x = jnp.arange(1, 65, dtype=jnp.bfloat16)[:, None, None]
+    kept = DropPath(0.1, 0)(x, Mode(train=True, key=jax.random.key(0)))
+    assert kept.dtype == jnp.bfloat16
+    assert ((kept == 0) | (kept == (x.astype(jnp.float32) / 0.9).astype(jnp.bfloat16))).all()
+
+
 @pytest.mark.parametrize(("family", "field", "value"), [
     (CNNConfig, "filters", ((),)), (CNNConfig, "filters", ((3, 0),)), (CNNConfig, "stride", 0),
     (CNNConfig, "pool", (2,)), (CNNConfig, "global_average", 1), (CNNConfig, "norm_before_activation", 1),

@@ -1,3 +1,4 @@
+import errno
 import resource
 import shutil
 import sys
@@ -155,3 +156,22 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     checkpoint.save(tmp_path, 1, STATE, {})
     with pytest.raises(checkpoint.CheckpointError, match="holds other arrays"):
         checkpoint.restore(tmp_path, STATE | {"weights": jnp.zeros((3, 2))})
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_the_machine_cannot_read_now_is_not_damaged(tmp_path, monkeypatch, wrapped):
+    """As where it has no file handles left, or a file server is away; Orbax wraps it in kinds of its own."""
+    def failing(*arguments, **more):
+        try:
+            raise OSError(errno.EMFILE, "Too many open files")
+        except OSError as error:
+            if wrapped:
+                raise ValueError("could not be opened") from error
+            raise
+
+    checkpoint.save(tmp_path, 1, STATE, {})
+    monkeypatch.setattr(checkpoint.ocp, "load", failing)
+    with pytest.raises(checkpoint.CheckpointError, match=r"1 cannot be read \(.*left as it is: mend that"):
+        checkpoint.restore(tmp_path, STATE)
+    monkeypatch.undo()
+    assert checkpoint.restore(tmp_path, STATE) is not None

@@ -3,8 +3,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+from sweeps import ABLATION, FOUND
 
-from ablations.spec import OptimizerConfig, RunConfig
+from ablations.spec import Factor, OptimizerConfig, RunConfig, SpecError
 from harness.training import cost, train
 from models import CNNConfig, MLPConfig, ResNetConfig, convolution
 
@@ -45,3 +46,10 @@ def test_bfloat16_halves_the_activations_alone():
     full, half = measured(MLP), measured(dataclasses.replace(MLP, precision="bfloat16"))
     assert half.activations_bytes * 2 == full.activations_bytes
     assert half.parameters_bytes == full.parameters_bytes
+
+
+def test_each_run_of_a_program_is_held_against_its_images():
+    """Strengths are traced: runs that differ in them alone share a program, and not what fits their images."""
+    ablation = dataclasses.replace(ABLATION, factors={"cutout": Factor("augment.cutout_px", {"2": 2, "40": 40})})
+    with pytest.raises(SpecError, match=r"cutout=40 on small: .*cutout_px"):
+        cost.measure_all(ablation.runs(), FOUND)

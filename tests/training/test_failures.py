@@ -15,12 +15,13 @@ from rich.console import Console
 from small import small_dataset
 from sweeps import ABLATION, FOUND, execute
 
+import models
 from ablations.spec import Factor, Run
 from harness import records
 from harness.executors import local
 from harness.progress import dry_run
 from harness.records.folder import read_record
-from harness.training import checkpoint, cost, estimate, executor, probe, stopping, train, writing
+from harness.training import checkpoint, cost, estimate, executor, probe, processes, stopping, train, writing
 from harness.training import trainer as fit
 from harness.training.ahead import Ahead
 from harness.training.layout import Layout, smaller
@@ -351,6 +352,25 @@ def test_a_run_that_cannot_fit_is_recorded_and_the_sweep_goes_on(folder, monkeyp
         "network=large,seed=0": "oom", "network=large,seed=1": "oom",
         "network=small,seed=0": "done", "network=small,seed=1": "done"}
     assert "needs" in folder.record("network=large,seed=0").message
+
+
+def test_what_validation_needs_is_held_against_the_memory_as_well():
+    """A network that trains on few examples at a time is validated on many."""
+    config = dataclasses.replace(ABLATION.base, model=models.CNNConfig((16,)), batch_size=4)
+    made = train.init(config, 0, 4, (8, 8, 1))
+    [found] = FOUND.values()
+    ample = Programs(*made, found.dataset, Layout(1), memory_limit=2**30)
+    ample.compile_all()
+    limit = ample.memory_bytes + ample.beside_bytes
+    with pytest.raises(MemoryError, match=r"1 device, one run needs .* MiB on each device, which has"):
+        Programs(*made, found.dataset, Layout(1), memory_limit=limit).compile_all()
+
+
+def test_processes_that_do_not_see_the_same_end_the_launch_and_no_run_is_recorded_for_it(folder, monkeypatch):
+    failing_where(monkeypatch, "_member", lambda run: True, processes.JoinError("processes read checkpoints unlike"))
+    with pytest.raises(processes.JoinError):
+        execute(folder)
+    assert folder.records() == {}
 
 
 def test_what_is_prepared_for_the_next_cohort_goes_before_this_one_is_made_smaller(folder, monkeypatch):

@@ -116,6 +116,8 @@ def test_what_is_streamed_stays_so():
     assert compacted(Layout(1, members=4, streamed=True), 1) == Layout(1, streamed=True)
     assert one_by_one(Layout(2, members=4, parallel="pmap", streamed=True)) == Layout(1, parallel="pmap", streamed=True)
     assert one_by_one(Layout(1, data=2)) is None
+    assert one_by_one(Layout(2, matrices="YNNPACK")) == Layout(1, matrices="YNNPACK")
+    assert one_by_one(Layout(1, members=4, form="patches")) == Layout(1)
     assert one_by_one(Layout(4, data=2)) == Layout(1, data=2), "a batch too large for one device is still split"
     assert {layout.streamed for line in Choices(16, 2, streamed=True).alternatives() for layout in line} == {True}
 

@@ -14,6 +14,7 @@ from small import small_dataset
 from sweeps import Listener
 
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig, SpecError, with_value
+from harness.data import inputs
 from harness.data.inputs import Inputs
 from harness.records import configs
 from harness.training import batches, cohort, cost, train
@@ -229,3 +230,40 @@ def test_the_cost_counts_every_parameter_of_the_network():
     by_hand = (9 * 4 + 4) + 2 * 4 + 9 * 16 + (16 + 4) + 2 * 4 + (4 * 4 + 4)
     assert counted.parameters == counted.trainable_parameters == by_hand
     assert counted.macs_per_example == 64 * 9 * 4 + 16 * 9 * 16 + 16 * 16 + 4 * 4
+
+
+class UnlistedNet(nnx.Module):
+    """A dense layer that nobody can look at."""
+
+    def __init__(self, inputs, classes, rngs):
+        self.linear = nnx.Linear(inputs, classes, rngs=rngs)
+        self.mean = nnx.Variable(jnp.ones(inputs))  # a constant
+
+    def __call__(self, x):
+        return self.linear(x.reshape(len(x), -1) - self.mean)
+
+    def rows(self, input_shape):
+        raise TypeError("no table")
+
+
+@dataclasses.dataclass(frozen=True)
+class UnlistedConfig:
+    def build(self, num_classes, input_shape, *, rngs):
+        return UnlistedNet(64, num_classes, rngs)
+
+
+def test_a_network_whose_layers_cannot_be_told_trains(tmp_path):
+    [run] = runs(dataclasses.replace(OWN, model=UnlistedConfig()), seeds=(0,))
+    told = []
+    assert cost.measure_all([run], {inputs.key(run.config): Inputs(DATA)}, told.append) == {}
+    assert "is unknown: TypeError: no table" in told[0]
+    [member] = fit.Trainer(DATA).fit([run], lambda run: tmp_path, Layout(1), Watcher())
+    assert member.programs.rows == []
+    assert int(member.state.epoch) == 4
+
+
+def test_gradients_may_accumulate_beside_a_constant():
+    config = dataclasses.replace(OWN, optimizer=OptimizerConfig("sgd", 0.05, gradient_accumulation_steps=2))
+    train.init(dataclasses.replace(config, model=UnlistedConfig()), 0, 4, (8, 8, 1))
+    with pytest.raises(ValueError, match="batch norm"):
+        train.init(config, 0, 4, (8, 8, 1))

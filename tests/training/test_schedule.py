@@ -112,3 +112,9 @@ def test_one_cycle_needs_updates_to_rise():
 def test_a_setting_that_its_kind_of_schedule_does_not_have_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         ScheduleConfig(**changes)
+
+
+def test_accumulation_that_leaves_no_update_is_named():
+    config = run(ScheduleConfig(), optimizer=OptimizerConfig(gradient_accumulation_steps=100))
+    with pytest.raises(ValueError, match=r"has 0, each of 100 steps by optimizer\.gradient_acc"):
+        schedule.check(config, EXAMPLES)

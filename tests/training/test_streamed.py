@@ -91,7 +91,7 @@ def test_whatever_a_run_is_made_of_it_trains_alike_on_streamed_data(tmp_path, co
 def memory_needed(dataset, layout, config=BASE, **more):
     kind = Streamed if layout.streamed else Programs
     programs = kind(*train.init(config, 0, dataset.num_classes, dataset.image_shape), dataset, layout, **more)
-    return programs.memory_bytes + programs._beside_bytes
+    return programs.memory_bytes + programs.beside_bytes
 
 
 def test_data_that_does_not_fit_beside_a_single_run_is_streamed_and_the_record_says_so(tmp_path):
