@@ -16,6 +16,8 @@ from harness.records.loaded import Apart
 
 METRICS = (*scores.RECORDED, *scores.NAMES)
 ABSENT = (*STATUSES[1:], "missing")  # of a cell's runs, what no mean contains
+# Levels that say nothing without their factor.
+_BARE = {"none", "no", "yes", "on", "off", "true", "false", "True", "False"}
 MARK = "\u2020"  # of a difference whose pairs of runs differ in more than the cell
 SELECTIONS = {"best_validation": "best", "last": "last"}
 
@@ -176,3 +178,8 @@ def ranked(summary: Summary) -> list[CellRow]:
     """Lists the cells that have done runs, the highest mean first; equal ones in the plan's order."""
     done = [row for row in summary.rows if row.test_accuracy.mean is not None]
     return sorted(done, key=lambda row: -(row.test_accuracy.mean or 0.0))
+
+
+def level_named(factor: str, label: str) -> str:
+    """Names a level, with its factor where a bare 0.1 or none would be lost."""
+    return label if label[:1].isalpha() and label not in _BARE else f"{factor}={label}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import claims, looks, stats
-from harness.analysis.cells import CellRow, Summary, View, ViewError
+from harness.analysis.cells import CellRow, Summary, View, ViewError, level_named
 from harness.analysis.compare import Comparison, Predictions, compare, corrected
 from harness.analysis.effects import Effects, Together, factorial_effects, is_full, sums
 from harness.analysis.scores import LOG_LOSS, RECORDED, estimated
@@ -171,7 +171,8 @@ def _baselines(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, s
                labels: Mapping[str, str]) -> dict[str, str]:
     """Maps each cell to the one that it is compared with, a baseline to itself; what has none is left out."""
     if view.baseline is not None:
-        named = next((cell for cell in cells if view.baseline in (cell, labels[cell])), None)
+        named = next((cell for cell, levels in cells.items()
+                      if view.baseline in (cell, labels[cell], *(levels.values() if len(levels) == 1 else ()))), None)
         if named is None:
             raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
         return dict.fromkeys(cells, named)
@@ -192,7 +193,7 @@ def _label(cell: str, labels: Mapping[str, str], factors: Sequence[str], plan: P
         return f"without {' and '.join(lost)}" if lost else "full model"
     if len(factors) > 1:
         return ", ".join(f"{name}={labels.get(name, '-')}" for name in factors)
-    return labels.get(factors[0], cell) if factors else cell
+    return level_named(factors[0], labels[factors[0]]) if factors and factors[0] in labels else cell
 
 
 def _judged(comparison: Comparison, cell: str, verdict: Verdict, unlike: tuple[str, ...]) -> Comparison:

@@ -73,10 +73,12 @@ def show_lying(lying: Sequence[Lying], devices: int, console: Console) -> None:
         table.add_row(Text(f"{one.cells[0]}{more}"), str(one.runs), str(one.idle),
                       "n/a" if one.memory_bytes is None else _mib(one.memory_bytes), str(one.layout))
     console.print(table, highlight=False)
-    runs, most = sum(one.runs for one in lying), max(one.memory_bytes or 0 for one in lying)
+    runs, known = sum(one.runs for one in lying), [one.memory_bytes for one in lying if one.memory_bytes is not None]
+    memory = (f"at most {_mib(max(known))} MiB on a device, data included, as XLA plans it for a CPU" if known else
+              "memory is not known")
     what = (f"On {devices} devices of one process: {runs} runs in {len(lying)} cohorts, one after another, each with 3 "
-            f"programs; at most {_mib(most)} MiB on a device, data included, as XLA plans it for a CPU. As tasks of a "
-            f"device each, with --executor=ray or slurm, they are cut into at most {min(runs, 3 * devices)} pieces.")
+            f"programs; {memory}. As tasks of a device each, with --executor=ray or slurm, they are cut into at most "
+            f"{min(runs, 3 * devices)} pieces.")
     console.print(f"\n{what}", markup=False, highlight=False)
 
 

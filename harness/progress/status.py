@@ -108,7 +108,8 @@ class Reader:
         question = plan.question if plan else ""
         if progress is None:
             runs = tuple(recorded.get(run_id, RunState(run_id, "missing")) for run_id in planned)
-            return Sweep(self._folder.ablation, question, runs, "no process has trained here yet", 0.0, None,
+            news = "" if recorded else "no process has trained here yet"
+            return Sweep(self._folder.ablation, question, runs, news, 0.0, None,
                          damaged=tuple(damaged))
         over = is_over(progress)
         runs = tuple(recorded.get(run_id) or _unrecorded(run_id, progress, now, alive=not over) for run_id in planned)

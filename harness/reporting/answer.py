@@ -5,7 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.cells import ABSENT, CellRow, Summary
+from harness.analysis.cells import ABSENT, CellRow, Summary, level_named
 from harness.analysis.claims import ClaimRow, is_score, unit
 from harness.analysis.compare import HALF_A_POINT
 from harness.analysis.effects import Effects, Together
@@ -33,11 +33,11 @@ def headline(summary: Summary) -> str:
 def sentences(summary: Summary) -> list[str]:
     """Answers in a few sentences: what the factors do, which cell is best, the source's claims, what seeds leave open.
 
-    Of one cell, its score; nothing without a done run, or where only one of several cells has any.
+    Of one cell, its score; that there is nothing to compare, where fewer than two of several cells have a done run.
     """
     verdict = summary.verdict
     if verdict.leader is None or (not verdict.behind and len(summary.rows) > 1):
-        return []
+        return ["Too few cells are done to compare them.", *filter(None, (uncounted(summary), claimed(summary)))]
     if not verdict.behind:
         [row] = summary.rows
         mean = f"Mean: {_scored(row, summary)}; nothing is compared."
@@ -243,28 +243,19 @@ def stated(claim: ClaimRow) -> str:
     if claim.value is None:
         return DASH
     if claim.kind == "about":
-        return text(claim.value) + (f" -+ {text(claim.within)}" if claim.within else "")
+        return text(claim.value) + (f" ± {text(claim.within)}" if claim.within else "")
     return f"{claim.kind.replace('_', ' ')} {text(claim.value)}"
 
 
 def named(row: CellRow, summary: Summary) -> str:
     """Names a cell within a sentence."""
-    if summary.leaves_out:
-        return shortened(printable(row.label))
-    if len(summary.factors) == 1:
-        return level(summary.factors[0], row.label, summary)
-    return shortened(row.label)
+    return shortened(printable(row.label)) if len(summary.factors) == 1 or summary.leaves_out else shortened(row.label)
 
 
 def level(factor: str, label: str, summary: Summary) -> str:
-    """Names a level within a sentence, with its factor where a bare 0.1 or none would be lost."""
+    """Names a level within a sentence, with its factor where it alone would be lost or taken for another's."""
     same = [name for name, levels in summary.levels.items() if label in levels]
-    clear = label[:1].isalpha() and label not in _BARE and len(same) < 2
-    return shortened(printable(label if clear else f"{factor}={label}"))
-
-
-# Levels that say nothing without their factor.
-_BARE = {"none", "no", "yes", "on", "off", "true", "false", "True", "False"}
+    return shortened(printable(level_named(factor, label) if len(same) < 2 else f"{factor}={label}"))
 
 
 def _on_average(factor: str, summary: Summary) -> str:
@@ -291,16 +282,21 @@ def _cell_by_cell(summary: Summary) -> list[str]:
     return [_judged(f"Against {named(rows[base], summary)}", tests, summary) for base, tests in groups.items()]
 
 
+_UNTESTED = "untested: one seed, or equal ones, show no spread to test by"
+
+
 def _judged(against: str, tests: Mapping[str, Contrast], summary: Summary) -> str:
     """Says which are clearly better or worse, and which are not; of each group the first with its interval."""
     sign = -1 if summary.view.lower_is_better else 1
-    groups: dict[str, list[str]] = {"clearly better": [], "clearly worse": [], "not clearly different": []}
+    groups: dict[str, list[str]] = {
+        "clearly better": [], "clearly worse": [], "not clearly different": [], _UNTESTED: []}
     order = sorted(tests.items(), key=lambda item: -abs(item[1].mean or 0.0))
     for name, test in order:
         if test.mean is None:
             continue
         side = "better" if sign * test.mean > 0 else "worse"
-        group = groups[f"clearly {side}" if is_clear(test) else "not clearly different"]
+        group = groups[f"clearly {side}" if is_clear(test) else _UNTESTED if test.p is None else
+                       "not clearly different"]
         size = rounded.score(estimated(test), summary.view.metric, sign="+")
         group.append(f"{name} ({size.partition(' ')[0] if group else size})")
     parts = [f"{listed(names)} {'are' if len(names) > 1 else 'is'} {words}"
@@ -347,4 +343,5 @@ def estimated(contrast: Contrast) -> Estimate:
 def listed(names: Sequence[str]) -> str:
     """Lists the first few names and counts the others."""
     between = " / " if any(", " in name.partition(" (")[0] for name in names) else ", "
-    return between.join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    shown = len(names) if len(names) <= _NAMED + 1 else _NAMED  # a last one is as short as its count
+    return between.join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

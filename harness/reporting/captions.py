@@ -1,5 +1,6 @@
 """The sentences below a table: what its numbers rest on."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from harness.analysis import scores
@@ -50,7 +51,7 @@ def weighty(summary: Summary) -> tuple[str, ...]:
     )
 
 
-_ALONE = "of this comparison alone, which may exclude zero by chance where there is no star"
+_ALONE = "the headline test's, of this comparison alone, and may exclude zero by chance where there is no star"
 _NOT_DONE = "Differences are n/a where the baseline has no done run:"
 _SELECTED = {
     "best_validation": "Scores are those of the state at the best validation epoch, the test set read once",
@@ -105,7 +106,10 @@ def _coverage(summary: Summary) -> str:
     unplanned = len(records.keys() - {run.run_id for run in plan.runs}) if plan else 0
     extra = f"; {unplanned} of them outside the plan" if unplanned else ""
     seeds = sorted({record.seed for record in records.values() if record.status == "done"})
-    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds done: {', '.join(map(str, seeds)) or 'none'}."
+    said = Counter(record.message for record in records.values() if record.status in ("error", "oom"))
+    failures = _several([f"{why} ({_runs(number)})" for why, number in said.most_common()])
+    failed = f" Failed with: {failures}." if failures else ""
+    return f"Runs: {planned}; {', '.join(counts)}{extra}. Seeds done: {', '.join(map(str, seeds)) or 'none'}.{failed}"
 
 
 def _prediction_sentences(summary: Summary) -> list[str]:
@@ -157,8 +161,8 @@ def _baseline_sentence(summary: Summary) -> str:
     of = f"percentage points of {name}" if view.is_fraction else name
     same = " and ".join(plan.within if plan else ())
     which = "the baseline" if len(baselines) == 1 else f"the baseline of the same {same}"
-    return (f"Differences are in {of} from {which} ({names}), paired by seed, with their 95 % interval"
-            f"{', widened for looks and cells' if summary.looked else f', {_ALONE}'}; "
+    return (f"Differences are in {of} from {which} ({names}), paired by seed; their 95 % interval is "
+            f"{'widened for looks and cells' if summary.looked else _ALONE}; "
             f"* is clear: p below 0.05 by {headline(summary)}{note}")
 
 
@@ -207,7 +211,8 @@ def _environment_sentences(records: Iterable[RunRecord]) -> list[str]:
     def text(machine: Environment) -> str:
         commit = (machine.git_commit or "")[:12] or f"unknown (version {machine.harness_version})"
         dirty = " with uncommitted changes" if machine.git_dirty else ""
-        return (f"Device: {machine.device_count} x {machine.device} ({machine.platform}); jax "
+        number = f"{machine.device_count} x " if machine.platform != "cpu" else ""  # jax has one for each core
+        return (f"Device: {number}{machine.device} ({machine.platform}); jax "
                 f"{machine.packages.get('jax', 'unknown')}; commit {commit}{dirty}.")
 
     return list(dict.fromkeys(text(record.environment) for record in records))
@@ -220,6 +225,7 @@ def _mixture_sentences(rows: Sequence[CellRow], records: Sequence[RunRecord]) ->
         counts = "; ".join(f"{number} with {value}" for value, number in values.items())
         within = "; ".join(row.label for row in rows if fact in row.mixed)
         marked = any(row.comparison and fact in row.comparison.unlike for row in rows)
-        found.append(f"Runs differ in {fact}: {counts}." + (f" Averaged all the same in {within}." if within else "")
+        found.append(f"{f'{MARK} ' if marked else ''}Runs differ in {fact}: {counts}."
+                     + (f" Averaged all the same in {within}." if within else "")
                      + (f" {MARK} marks differences between such runs." if marked else ""))
     return found

@@ -1,5 +1,6 @@
 """Numbers as text, rounded for readers. CSV files have numbers in full."""
 
+import math
 from collections.abc import Sequence
 
 from harness.analysis.scores import is_fraction
@@ -14,7 +15,15 @@ def percent(estimate: Estimate, sign: str = "") -> str:
 
 def plain(estimate: Estimate, sign: str = "") -> str:
     """Writes a loss, or another score that is no fraction, and its interval."""
-    return _with_interval(estimate, 1, f"{sign}.4f")
+    ends = [abs(value) for value in (estimate.mean, estimate.low, estimate.high) if value is not None]
+    return _with_interval(estimate, 1, f"{sign}.{_places(max(ends, default=0.0))}f")
+
+
+def _places(size: float) -> int:
+    """Says how many digits after the point suit numbers of a size: four, or what leaves some of them."""
+    if not 0 < size < math.inf or 1e-3 <= size < 1e4:
+        return 4
+    return max(0, 3 - math.floor(math.log10(size)))
 
 
 def score(estimate: Estimate, metric: str, sign: str = "") -> str:
@@ -35,7 +44,7 @@ def single(value: float | None, metric: str) -> str:
     """Writes a number in a metric's unit: points for fractions; n/a for None."""
     if value is None:
         return "n/a"
-    return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.4f}"
+    return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.{_places(abs(value))}f}"
 
 
 def p_value(p: float | None) -> str:
@@ -60,6 +69,6 @@ def size(value: float) -> str:
 
 def _scaled(value: float, step: int, units: Sequence[str]) -> str:
     power = 0
-    while value >= step and power < len(units) - 1:
+    while round(value) >= step and power < len(units) - 1:  # rounded, so that nothing is 1000 k
         value, power = value / step, power + 1
     return f"{digits(value) if power else round(value)}{units[power]}"

@@ -271,7 +271,7 @@ def test_the_table_names_what_was_measured_and_its_unit():
     assert [row[2:5] for row in table.rows] == [
         ("confusion rank of a/c, best validation epoch", "at most 2", "1.7 [1.0, 3.1]"),
         ("confusion share of a/c, b/j, best validation epoch", "at least 50.00", "87.18 [32.02, 100.00]"),
-        ("epochs trained", "8 -+ 1", "8.0 [n/a]"), ("layer parameters of conv_1", "896", DASH)]
+        ("epochs trained", "8 ± 1", "8.0 [n/a]"), ("layer parameters of conv_1", "896", DASH)]
     assert [note.partition(":")[0] for note in table.notes[1:]] == [
         "Precision, recall, F1, predicted counts and confusion come from the test predictions, which are those of the "
         "best validation epoch.", "Confusion rank"]

@@ -44,7 +44,7 @@ def caption(summary):
 
 
 def test_rows_are_in_the_plan_s_order_with_every_cell(summary):
-    assert [row.label for row in summary.rows] == LEVELS
+    assert [row.label for row in summary.rows] == ["regularizer=none", *LEVELS[1:]]
     assert [row.is_baseline for row in summary.rows] == [True, False, False, False, False]
 
 
@@ -111,7 +111,7 @@ def test_a_missing_baseline_is_stated(case):
         reason = "no planned cell has all reference levels"
     else:
         records = {name: record for name, record in records.items() if "none" not in name}
-        reason = "the baseline (none) has no done run"
+        reason = "the baseline (regularizer=none) has no done run"
     found = summarize("made_up", plan, records)
     assert f"Differences are n/a: {reason}" in caption(found)
     assert all(row.difference.mean is None for row in found.rows)
@@ -360,8 +360,8 @@ def test_runs_of_other_code_versions_or_settings_meet_only_with_a_line_that_says
     runs = [dataclasses.replace(run, environment=dataclasses.replace(usual, **(change if run in others else {})))
             for run in runs]
     found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
-    [said] = [sentence for sentence in captions.caption(found) if sentence.startswith("Runs differ in")]
-    assert said.startswith(f"Runs differ in {line}.")
+    [said] = [sentence for sentence in captions.caption(found) if "Runs differ in" in sentence]
+    assert said.startswith(f"\u2020 Runs differ in {line}."), "the mark first: of a long line the end is cut"
     assert ("Averaged all the same in x; y." in said) is (where == "within a cell")
     assert "\u2020 marks" in said
     assert "\u2020" in report.markdown(found).partition("| y ")[2].partition("\n")[0]

@@ -10,8 +10,9 @@ import synthetic
 from ablations.claim import Claim
 from harness.analysis.cells import View
 from harness.analysis.power import seeds_needed
+from harness.analysis.stats import Estimate
 from harness.analysis.summarize import summarize
-from harness.reporting import answer
+from harness.reporting import answer, rounded
 
 NOISE = (0.0, 0.001, -0.001)
 
@@ -262,3 +263,33 @@ def test_names_of_any_kind_are_printable_in_the_answer(name):
         assert words.startswith(("Against ", "On average "))
         assert words.isprintable()
         assert len(words) < 2000
+
+
+def test_what_one_seed_shows_is_called_untested_and_not_alike():
+    runs = [synthetic.record({"a": level}, 0, value) for level, value in {"x": 0.9, "y": 0.95, "z": 0.8}.items()]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y", "z"]}, runs), synthetic.as_read(*runs))
+    assert answer.sentences(found)[0] == (
+        "Against x: z (-10.00 [n/a]), y (+5.00) are untested: one seed, or equal ones, show no spread to test by.")
+
+
+def test_where_nothing_can_be_compared_yet_the_terminal_says_so_too():
+    runs = [synthetic.record({"a": level}, 0, 0.9) for level in "xy"]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(runs[0]))
+    assert answer.sentences(found) == ["Too few cells are done to compare them.", "In no mean: 1 run is missing."]
+
+
+def test_a_list_hides_no_single_name():
+    assert answer.listed("abcde") == "a, b, c, d, e"
+    assert answer.listed("abcdef") == "a, b, c, d and 2 more"
+
+
+@pytest.mark.parametrize(("mean", "low", "high", "written"), [
+    (0.3456789, 0.3, 0.4, "0.3457 [0.3000, 0.4000]"), (0.000012, 0.00001, 0.00002, "0.00001200 [0.00001000, 0.00002000]"),
+    (1234569.8, 1234567.8, 1234571.7, "1234570 [1234568, 1234572]"), (0.0, 0.0, 0.0, "0.0000 [0.0000, 0.0000]")])
+def test_a_score_of_any_size_keeps_digits(mean, low, high, written):
+    assert rounded.plain(Estimate(3, mean, None, low, high)) == written
+
+
+def test_no_count_is_a_thousand_of_its_unit():
+    assert (rounded.count(999_999), rounded.size(1024**2 - 1), rounded.count(999), rounded.count(1000)) == (
+        "1.00 M", "1.00 MiB", "999", "1.00 k")

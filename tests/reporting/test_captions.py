@@ -60,3 +60,20 @@ def test_what_is_said_of_features_is_said_of_the_cells_that_read_them():
     assert "Not so of block_13, where all of the network" in caption(
         summarize("made_up", plan, synthetic.as_read(*runs)))
     assert "Not so of" not in caption(summarize("made_up", plan, synthetic.as_read(*runs[:2])))
+
+
+def test_why_runs_failed_is_said_with_how_many_did():
+    runs = [synthetic.record({"a": level}, seed, None, status="error", message="boom" if seed else "bang")
+            for level in "xy" for seed in range(3)]
+    found = summarize("made_up", synthetic.plan({"a": ["x", "y"]}, runs), synthetic.as_read(*runs))
+    assert "Failed with: boom (4 runs); bang (2 runs)." in caption(found)
+    assert "Failed with: boom" in "\n".join(captions.weighty(found))
+
+
+def test_the_devices_of_a_cpu_are_its_cores_and_not_as_many_machines():
+    run = synthetic.record({"a": "x"}, 0, 0.9)
+    several = dataclasses.replace(run.environment, device_count=2)
+    gpus = dataclasses.replace(several, platform="gpu", device="H200")
+    for machine, said in ((several, f"Device: {several.device} (cpu)"), (gpus, "Device: 2 x H200 (gpu)")):
+        records = synthetic.as_read(dataclasses.replace(run, environment=machine))
+        assert said in caption(summarize("made_up", None, records))

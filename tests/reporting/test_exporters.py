@@ -112,7 +112,7 @@ def test_what_is_not_exported_is_told(results, tmp_path, monkeypatch):
 def test_without_the_package_the_remedy_is_named(results, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for tracker in exporters.TRACKERS:
-        with pytest.raises(exporters.ExportError, match=rf"pip install '\.\[{tracker}\]'"):
+        with pytest.raises(exporters.ExportError, match=rf"pip install -c constraints\.txt -e '\.\[{tracker}\]'"):
             exported(results, tracker, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -174,7 +174,7 @@ def test_mlflow_takes_a_factor_whose_name_it_does_not_allow(tmp_path, offline):
 
     there = tmp_path / "results"
     synthetic.write(there, None, synthetic.record({"norm+drop": "on"}, 0, 0.9, epochs=3, config=CONFIG, **STAMPS))
-    assert "1 runs exported" in exported(there, "mlflow", tmp_path / "out", ["made_up"])
+    assert "1 run exported" in exported(there, "mlflow", tmp_path / "out", ["made_up"])
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
     [one] = client.search_runs([one.experiment_id for one in client.search_experiments() if one.name == "made_up"])
     assert one.data.params["labels.norm_drop"] == "on"

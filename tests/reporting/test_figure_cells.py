@@ -49,7 +49,7 @@ def test_the_front_is_what_nothing_dominates_and_dominates_the_rest(points):
 def test_costs_are_counted_and_less_of_them_is_better():
     summary, _ = made_up([0.8, 0.9, 0.85], parameters=[1000, 3000, 4000])
     fronts = pareto.fronts(summary)
-    assert {title: [row.label for row in rows] for title, rows in fronts.items()} == {"parameters": ["001", "000"]}
+    assert {title: [row.label for row in rows] for title, rows in fronts.items()} == {"parameters": ["a=001", "a=000"]}
 
 
 def test_speed_is_no_cost_however_it_differs():
@@ -68,7 +68,7 @@ def test_every_cell_is_named_and_the_front_is_joined():
     summary, _ = made_up([0.8, 0.9, 0.85, 0.86], parameters=[1000, 3000, 4000, 2000])
     figure = pareto.pareto(summary)
     [axes] = figure.axes
-    assert {"000", "001", "002", "003"} <= set(texts(figure))
+    assert {"a=000", "a=001", "a=002", "a=003"} <= set(texts(figure))
     joined = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
     assert list(joined.get_xdata()) == [1000, 2000, 3000]
     assert np.all(np.diff(joined.get_ydata()) > 0)
@@ -78,7 +78,7 @@ def test_many_cells_have_numbers_and_a_key_that_names_each():
     numbers = range(1, 10)
     summary, _ = made_up([0.8 + 0.01 * number for number in numbers], parameters=[1000 * number for number in numbers])
     found = texts(pareto.pareto(summary))
-    assert {f"{number}: {9 - number:03}" for number in range(1, 10)} <= set(found)
+    assert {f"{number}: a={9 - number:03}" for number in range(1, 10)} <= set(found)
     assert {str(number) for number in range(1, 10)} <= set(found)
 
 
@@ -98,7 +98,7 @@ def test_a_cell_far_below_is_an_arrow():
     summary, _ = made_up([0.90, 0.902, 0.901, 0.10], parameters=[2000, 3000, 4000, 1000])
     figure = pareto.pareto(summary)
     assert figure.axes[0].get_ylim()[0] > 80
-    assert "003 ▼ 10.4" in texts(figure)
+    assert "a=003 ▼ 10.4" in texts(figure)
 
 
 def test_effects_draw_each_estimate_and_seed():
@@ -111,7 +111,7 @@ def test_effects_draw_each_estimate_and_seed():
     assert any(np.allclose(x, 100 * row.test_accuracy.mean) and list(y) == [1] for x, y in drawn if len(x) == 1)
     ends = [100 * row.difference.low, 100 * row.difference.high]
     assert any(len(line.get_xdata()) == 2 and np.allclose(line.get_xdata(), ends) for line in right.lines)
-    assert {"no done run", "000", "001", "002"} <= set(texts(figure))
+    assert {"no done run", "a=000", "a=001", "a=002"} <= set(texts(figure))
     assert "baseline" in [text.strip() for text in texts(figure)]
 
 
@@ -178,8 +178,8 @@ def test_a_seed_far_off_is_an_arrow_with_its_figure():
 def test_effects_show_every_cell_up_to_a_limit_and_then_the_highest(cells):
     summary, accuracies = made_up([0.7 + 0.001 * place for place in range(cells)])
     labels = [label.get_text() for label in plots_cells.effects(summary, accuracies).axes[0].get_yticklabels()]
-    highest = [f"{place:03}" for place in reversed(range(1, cells))][:plots_cells.MOST_ROWS - 1]
-    assert labels == ["a=000" if cells == 1 else "000",
+    highest = [f"a={place:03}" for place in reversed(range(1, cells))][:plots_cells.MOST_ROWS - 1]
+    assert labels == ["a=000",
                       *(highest if cells > plots_cells.MOST_ROWS else reversed(highest))]
 
 

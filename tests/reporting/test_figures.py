@@ -86,10 +86,10 @@ def test_captions_state_the_answer(tmp_path):
     assert answer.lead(given[1]) in told["confusion"]
     assert "norm (highest mean, n=2) " in told["calibration"] or "norm (best, n=2) " in told["calibration"]
     assert "by norm, seed 0" in told["test_images"]
-    assert "of dense_2, the first of its 256 units" in told["weights"]
+    assert "of dense_2, the first 41 of its 256 units" in told["weights"]
     known = given[0].predictions["regularizer=norm,seed=0"]
     wrong = int(np.sum(known["predicted"][:25] != known["label"][:25]))
-    assert f"the {wrong} wrong ones" in told["test_images"]
+    assert f"the wrong ones, {wrong};" in told["test_images"]
 
 
 def test_a_lead_within_its_interval_is_no_best(tmp_path):
@@ -172,7 +172,7 @@ def test_a_cell_whose_runs_kept_nothing_leaves_the_next(tmp_path):
     folder = material(tmp_path, *three_cells())[0].folder
     (folder.run("regularizer=norm,seed=0") / "exhibits.npz").unlink()
     caption = captions(read(folder))["test_images"]
-    assert "by none, seed 0" in caption
+    assert "by regularizer=none, seed 0" in caption
 
 
 def test_a_hundred_classes_and_colour_images_and_a_convolution(tmp_path, unrendered):

@@ -355,3 +355,48 @@ def test_the_page_of_predictions_is_filtered_and_sorted_and_shows_hostile_names_
         expect(tab.locator("#predictions tbody tr").nth(1)).to_contain_text("b.png")
         tab.get_by_label("Filter predictions").fill("a.png")
         expect(tab.locator("#predictions tbody tr")).to_have_count(1)
+
+
+def test_no_chart_offers_to_send_itself_anywhere(tab):
+    tab.locator("#accuracy-chart .nsewdrag").hover()
+    assert tab.locator(".modebar-btn").count() == 0
+    assert tab.locator("#accuracy-chart [tabindex], #accuracy-chart a").count() == 0, "a picture has no stops inside"
+
+
+def test_charts_follow_the_window_and_keep_their_names(browser, report):
+    with opened(browser, report) as tab:
+        names = tab.locator("#difference-chart .ytick text")
+        expect(names).to_have_count(0)  # it lies beside the other chart, which has them
+        tab.set_viewport_size({"width": 700, "height": 900})
+        expect(names).to_have_count(6)
+        width = tab.locator("#accuracy-chart").evaluate("chart => chart.clientWidth")
+        assert tab.locator("#accuracy-chart .main-svg").first.evaluate("svg => svg.clientWidth") == width
+
+
+def test_paper_is_white_and_has_all_rows_and_names_also_in_the_dark(browser, report):
+    with opened(browser, report, scheme="dark") as tab:
+        tab.locator("#curves-keys .key").first.wait_for()
+        tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        tab.emulate_media(media="print")
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        ink = tab.locator("#accuracy-chart .ytick text").first.evaluate("text => getComputedStyle(text).fill")
+        assert rgb(ink) < "#66", "names are dark"
+        assert len(column(tab, "#runs", 1)) == 16, "of ten a page"
+        assert tab.locator(".detail:visible").count() == 2
+        assert tab.locator("#difference-chart .ytick text").count() == 6
+        tab.evaluate("dispatchEvent(new Event('afterprint'))")
+        tab.emulate_media(media="screen")
+        assert len(column(tab, "#runs", 1)) == 10
+        assert tab.evaluate("document.documentElement.classList.contains('dark')")
+
+
+def test_a_cell_far_off_flattens_no_chart_and_is_named(browser, tmp_path):
+    runs = [synthetic.record({"a": level}, seed, value + 0.002 * seed)
+            for level, value in {"x": 0.90, "y": 0.91, "z": 0.905, "wild": 0.30}.items() for seed in range(3)]
+    records = synthetic.as_read(*runs)
+    content = page.ablation_page(summarize("made_up", synthetic.plan({"a": ["x", "y", "z", "wild"]}, runs), records),
+                                 records, {}, [], {})
+    with opened(browser, save(tmp_path, content)) as tab:
+        expect(tab.locator("#effects-note")).to_have_text("Beyond the axis: wild (30.20 [29.70, 30.70]\u202f%).")
+        ticks = [float(text) for text in tab.locator("#accuracy-chart .xtick text").all_text_contents()]
+        assert min(ticks) > 85

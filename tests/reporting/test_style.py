@@ -38,7 +38,7 @@ def test_more_cells_than_fit_are_all_drawn_and_two_are_named():
     lines = [segment[:, 1] for segment in collection.get_segments()]
     assert len(lines) == 50
     np.testing.assert_allclose(lines[7], drawn[summary.rows[7].cell][0]["validation_loss"])
-    assert {"000 (n=1), baseline", "049 (n=1), highest mean"} <= set(texts(figure))
+    assert {"size=000 (n=1), baseline", "size=049 (n=1), highest mean"} <= set(texts(figure))
 
 
 def test_curves_draw_the_mean_with_a_band_only_above_one_seed():
@@ -62,7 +62,7 @@ def test_the_contrast_has_both_splits_of_both_cells_and_metrics():
         expected = [factor * np.mean([curve[f"{split}_{metric}"] for curve in drawn[row.cell]], axis=0)
                     for row in summary.rows for split in ("train", "validation")]
         np.testing.assert_allclose([line.get_ydata() for line in axes.lines], expected)
-    assert {"baseline: 000 (n=2), training", "001 (n=2), validation"} <= set(texts(figure))
+    assert {"baseline: size=000 (n=2), training", "size=001 (n=2), validation"} <= set(texts(figure))
 
 
 def test_a_picture_is_the_same_whatever_the_readers_settings(monkeypatch):

@@ -6,6 +6,7 @@ run whose record has changed.
 
 import importlib.util
 import pathlib
+import shlex
 from collections.abc import Callable, Sequence
 
 from harness.records import Folder
@@ -22,8 +23,8 @@ class ExportError(Exception):
 Write = Callable[[Sequence[Exported], pathlib.Path], int]
 # What each tracker's name stands for: the package that must be there, what writes, and how to look at the outcome.
 TRACKERS: dict[str, tuple[Write, str]] = {
-    "mlflow": (mlflow.write, "mlflow ui --backend-store-uri sqlite:///{0}/mlflow.db"),
-    "wandb": (wandb.write, "wandb sync {0}/wandb/offline-run-*"),
+    "mlflow": (mlflow.write, "pip install mlflow; mlflow ui --backend-store-uri {0}"),
+    "wandb": (wandb.write, "wandb sync {1}/wandb/offline-run-*"),
 }
 
 
@@ -45,7 +46,8 @@ def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
     if not target:
         raise ExportError(f"--export={tracker} needs --export_dir=DIR, a folder for {tracker} to keep")
     if importlib.util.find_spec(tracker) is None:
-        raise ExportError(f"--export={tracker} needs the package {tracker}: pip install '.[{tracker}]'")
+        raise ExportError(f"--export={tracker} needs the package {tracker}: pip install -c constraints.txt -e "
+                          f"'.[{tracker}]'")
     loaded = [Loaded(folder) for folder in folders]
     runs = [run for one in loaded for run in describe(one)]
     damaged = [error for one in loaded for error in one.damaged]
@@ -57,8 +59,9 @@ def export(folders: Sequence[Folder], tracker: str, target: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     write, look = TRACKERS[tracker]
     written = write(runs, folder)
+    quoted = [shlex.quote(text) for text in (f"sqlite:///{folder}/mlflow.db", str(folder))]
     removed = sum(number for one in loaded for number in one.apart.removed.values())
-    return (f"{written} runs exported to {folder}, {len(runs) - written} were there already; "
-            f"to look at them: {look.format(folder)}"
+    return (f"{written} run{'' if written == 1 else 's'} exported to {folder}, {len(runs) - written} there already; "
+            f"to look at them: {look.format(*quoted)}"
             + (f"; damaged and left out: {', '.join(str(error.path) for error in damaged)}" if damaged else "")
             + (f"; left out of cells that their ablations no longer have: {removed}" if removed else ""))

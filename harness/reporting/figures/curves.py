@@ -77,7 +77,9 @@ def _key(figure: Any, handles: Sequence[Any], names: Sequence[str], title: str |
 
 def _overlay(summary: Summary, curves: Curves, metric: Metric) -> Figure:
     names = [_legend(row, curves) for row in summary.rows]
-    factor = fonts.fit(summary.factors[0], _WIDTH, _SIZE) if len(summary.factors) == 1 else None
+    alone = summary.factors[0] if len(summary.factors) == 1 else None
+    named = all(row.label.startswith(f"{alone}=") for row in summary.rows)
+    factor = fonts.fit(alone, _WIDTH, _SIZE) if alone and not named else None
     figure, panels = _two_panels(names, shared=True, heading=factor is not None)
     styles = by_cell(summary)
     for axes, split, title in zip(panels, ("train", "validation"), _SPLITS, strict=True):

@@ -179,7 +179,7 @@ def _test_images(material: Material) -> Sketch | str:
     return Sketch(
         "test images",
         f"The first {int(first.sum())} test images, predicted class and its probability, by {_run(material)}. "
-        + (f"A frame marks the {wrong} wrong ones; the true class stands below them." if wrong else "None is wrong."),
+        + (f"A frame marks the wrong ones, {wrong}; the true class stands below." if wrong else "None is wrong."),
         lambda: images.test_images(**shown, classes=material.classes), is_vector=False)
 
 
@@ -220,7 +220,8 @@ def _kernels(material: Material) -> tuple[np.ndarray, np.ndarray, str] | str:
         return "weights in exhibits.npz are not finite"
     units = int(stored["units"])
     layer = short(str(stored["layer"]), 40)
-    text = f"of {layer}, the first of its {units:,} units, before and after training: {_run(material)}"
+    shown = "" if initial.shape[-1] == units else f"the first {initial.shape[-1]} of "
+    text = f"of {layer}, {shown}its {units:,} units, before and after training: {_run(material)}"
     return initial, trained, text
 
 

@@ -17,11 +17,11 @@ _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"
           "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
           '"': r"\textquotedbl{}", "|": r"\textbar{}",
           # After the end of a row these would be read as its optional argument.
-          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--", "\u2020": r"\dag{}"}
+          "[": "{[}", "]": "{]}", "*": "{*}", DASH: "--", "\u2020": r"\dag{}", "±": r"$\pm$"}
 # The 8 pt design is wider than the 10 pt one made smaller, and bold wider than that: as pdflatex measures them.
 _DESIGN, BOLD = 1.0625, 1.16
 # What the fonts that come with matplotlib lack or have elsewhere -> a character of that width or a little more.
-_ALIKE = str.maketrans({**dict.fromkeys("_<>^~", "+"), DASH: "0", "\u2020": "0"})
+_ALIKE = str.maketrans({**dict.fromkeys("_<>^~", "+"), DASH: "0", "\u2020": "0", "±": "+"})
 
 
 def escape(text: str) -> str:

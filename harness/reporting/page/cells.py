@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.cells import CellRow, Summary
 from harness.analysis.stats import Estimate
 from harness.records import RunRecord
-from harness.reporting.answer import claimed, sentences
+from harness.reporting.answer import sentences
 from harness.reporting.page.words import told
 from harness.reporting.render import DASH, Cell
 from harness.reporting.tables import columns
@@ -22,7 +22,7 @@ _ELSEWHERE = ("cell", "label", "labels", "is_baseline", "is_best", "score", "dif
 
 def answer(summary: Summary) -> list[str]:
     """Says in a few sentences what the table says, and how the source's claims have fared."""
-    return sentences(summary) or ["Too few cells are done to compare them.", *filter(None, [claimed(summary)])]
+    return sentences(summary)
 
 
 def key_facts(summary: Summary, records: Mapping[str, RunRecord]) -> list[tuple[str, str]]:

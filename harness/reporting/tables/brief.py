@@ -32,7 +32,9 @@ def show(summary: Summary, console: Console, tables: Sequence[Table], where: Seq
     left = _counted("note", sum(len(one.notes) for one in tables) - len(weighty[:_NOTES]))
     tail = [Text(f"{left} and {_counted('table', len(tables) - 1)} more with --full", "dim"), *map(Text, where), Text()]
     if any(row.comparison for row in summary.rows):  # also without a star: an interval may exclude zero
-        tail.insert(0, terminal.sentence_text(_STAR_OF_LOOKS if summary.looked else _STAR, width, "dim"))
+        star = _STAR_OF_LOOKS if summary.looked else _STAR
+        unit = "Differences are in points; " if summary.view.is_fraction else ""
+        tail.insert(0, terminal.sentence_text(f"{unit}{star}", width, "dim"))
     for lines in (2, 1):  # cells come before the ends of notes
         notes = [Text(), *(terminal.sentence_text(note, width, "yellow", lines) for note in weighty[:_NOTES])]
         taken = sum(part.plain.count("\n") + 1 for part in (*head, *notes, *tail))

@@ -119,10 +119,10 @@ def shared(summary: Summary) -> Table | None:
         of("pairs with\np < 0.05", lambda shared: Cell(f"{shared.clear} of {shared.pairs}", shared.clear)),
     ], rows, notes=(
         "Gained and lost: examples that only the cell, and only the baseline, classifies correctly; means over pairs "
-        "of runs with the same seed, at the best validation epoch. Another question than the headline's: the interval "
-        "is over test examples, for the networks trained here, and tells whether these would differ on other images; "
-        "what other seeds would do is in the table above. p: exact McNemar tests of the pairs, merged by their median, "
-        "which allows for any dependence.",))
+        "of runs with the same seed, at the best validation epoch; differences are in points of accuracy. Another "
+        "question than the headline's: the interval is over test examples, for the networks trained here, and tells "
+        "whether these would differ on other images; what other seeds would do is in the table above. p: exact McNemar "
+        "tests of the pairs, merged by their median, which allows for any dependence.",))
 
 
 def spread(summary: Summary) -> Table | None:

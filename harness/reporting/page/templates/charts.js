@@ -72,12 +72,12 @@ function draw(id, traces, layout, tell) {
   const { height } = layout;
   target.style.height = `${height}px`;
   Plotly.react(target, traces, {
+    width: target.clientWidth || undefined,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("text") },
     margin: { l: 8, r: 12, t: 8, b: 8 }, showlegend: false, uirevision: id,
     ...layout,
-  }, { responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: false,
-       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] });
+  }, { displayModeBar: false, scrollZoom: false, plotlyServerURL: "" });  // a button of Plotly's bar sends charts away
   if (!isNew) return;
   target.on("plotly_hover", ({ points }) => charts.get(target)?.(points));
   target.on("plotly_unhover", () => charts.get(target)?.([]));

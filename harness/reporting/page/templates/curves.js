@@ -6,6 +6,9 @@ const pixels = (dash) => dash ? dash.replaceAll(",", "px,") + "px" : "solid";
 
 const curvesOf = Map.groupBy(data.runs.filter((run) => run.status === "done" && run.curve), (run) => run.cell);
 
+// Whole epochs alone, also where there are few.
+const epochs = (longest) => axis("epoch", { ...SPIKE, spikecolor: colour("muted"), dtick: longest <= 8 ? 1 : undefined });
+
 // Of very many runs the page has every so many epochs.
 const epochAt = (place) => (place + 1) * data.curve_step;
 
@@ -63,6 +66,7 @@ function drawCurves(places) {
   const all = places.filter((place) => curvesOf.has(place));
   const shown = all.slice(0, MOST_CURVES);
   $("#curves-note").textContent = [
+    !all.length && "No run is done.",
     shown.length < all.length && `The first ${shown.length} of ${all.length} cells of the table: sort or filter it to see others.`,
     data.curve_step > 1 && `Drawn is one epoch of ${data.curve_step}; the curve.csv of a run has all.`,
   ].filter(Boolean).join(" ");
@@ -85,7 +89,7 @@ function drawCurves(places) {
       $("output", key).textContent = values.has(key.dataset.cell) ? WRITTEN[kind(metric)](values.get(key.dataset.cell)) : "";
   };
   tell([]);
-  draw("curves-chart", traces, { height: 400, hovermode: "x", xaxis: axis("epoch", { ...SPIKE, spikecolor: colour("muted") }),
+  draw("curves-chart", traces, { height: 400, hovermode: "x", xaxis: epochs(Math.max(0, ...traces.flatMap(({ x }) => x))),
                                  yaxis: vertical(metric, traces) }, tell);
 }
 
@@ -106,7 +110,7 @@ function drawRun(target, run, quantity) {
   const traces = [trace("train", "training", colour("muted"), "dash"),
                   trace("validation", "validation", style(run.cell).colour, "solid")];
   draw(target, traces, {
-    height: 260, showlegend: true, hovermode: "x", xaxis: axis("epoch", { ...SPIKE, spikecolor: colour("muted") }),
+    height: 260, showlegend: true, hovermode: "x", xaxis: epochs(traces[0].x.at(-1) ?? 0),
     yaxis: vertical(`train_${quantity}`, traces), legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, shapes: chosen,
     uirevision: run.id,
   }, tell);

@@ -9,7 +9,7 @@ const POINT = "Point at a mark: it is told here.";
 function marks(cells, of, symbol, words) {
   return [...Map.groupBy(cells, (cell) => cell.ink)].map(([ink, alike]) => {
     const values = alike.map(of);
-    const reach = (end) => values.map((value) => value[end] === null ? 0 : Math.abs(value[end] - value.mean));
+    const reach = (end) => values.map((value) => value[end] === null ? NaN : Math.abs(value[end] - value.mean));
     return { x: values.map((value) => value.mean), y: alike.map((cell) => cell.row), mode: "markers", type: "scatter",
              hoverinfo: "none", customdata: alike.map(words),
              error_x: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), thickness: 2,
@@ -26,10 +26,23 @@ const interval = (value, sign = "") => {
     : `${signed(value.mean)} [${signed(value.low)}, ${signed(value.high)}]`;
 };
 
+const median = (values) => values.toSorted((one, other) => one - other)[values.length >> 1];
+
+// Where an axis ends if cells far off would flatten all others; nothing if none would.
+function near(values) {
+  const middle = median(values.map(({ mean }) => mean));
+  const widths = values.filter(({ low }) => low !== null).map(({ low, high }) => high - low);
+  const reach = Math.max(8 * median(values.map(({ mean }) => Math.abs(mean - middle))), widths.length ? 2 * median(widths) : 0, 1);
+  const kept = values.filter(({ mean }) => Math.abs(mean - middle) <= reach);
+  if (kept.length === values.length) return undefined;
+  const ends = kept.flatMap(({ mean, low, high }) => [mean, low ?? mean, high ?? mean]);
+  const [least, most] = [Math.max(Math.min(...ends), middle - reach), Math.min(Math.max(...ends), middle + reach)];
+  const margin = 0.06 * (most - least) + 0.05;
+  return [least - margin, most + margin];
+}
+
 function drawEffects(places) {
   const shown = places.slice(0, MOST_EFFECTS);
-  $("#effects-note").textContent = shown.length < places.length
-    ? `The first ${shown.length} of ${places.length} cells of the table below: sort or filter it to see others.` : "";
   const [chart, other] = [$("#accuracy-chart"), $("#difference-chart")];
   other.hidden = !shown.some((place) => data.cells[place].difference);
   const beside = !other.hidden && chart.offsetTop === other.offsetTop;
@@ -45,6 +58,14 @@ function drawEffects(places) {
   tell([]);
 
   const means = rows.filter((cell) => cell.accuracy);
+  const differences = rows.filter((cell) => cell.difference);
+  const [inView, differing] = [near(means.map((cell) => cell.accuracy)), near(differences.map((cell) => cell.difference))];
+  const beyond = inView ? means.filter(({ accuracy: { mean } }) => mean < inView[0] || mean > inView[1]) : [];
+  $("#effects-note").textContent = [
+    !means.length && "No run is done.",
+    shown.length < places.length && `The first ${shown.length} of ${places.length} cells of the table below: sort or filter it to see others.`,
+    beyond.length && `Beyond the axis: ${beyond.map((cell) => `${cell.label} (${interval(cell.accuracy)}\u202f%)`).join("; ")}.`,
+  ].filter(Boolean).join(" ");
   const dots = rows.flatMap((cell) => (scored.get(cell.place) ?? []).map((run) => ({ run, ...cell })));
   draw(chart, [
     { x: dots.map(({ run }) => 100 * run.best.test_accuracy), y: dots.map(({ row }) => row + 0.24), mode: "markers",
@@ -52,16 +73,17 @@ function drawEffects(places) {
       customdata: dots.map(({ run, label }) => `${label}, seed ${run.seed}: ${percent(run.best.test_accuracy)}\u202f%`) },
     ...marks(means, (cell) => cell.accuracy, (cell) => cell.baseline ? "square" : "circle", (cell) =>
       `${cell.label}: ${interval(cell.accuracy)}\u202f%, ${counted(cell.accuracy.n, "seed")}`),
-  ], { height, margin, xaxis: axis("test accuracy (%)", { automargin: false }), yaxis: side, hovermode: "closest" }, tell);
+  ], { height, margin, xaxis: axis("test accuracy (%)", { automargin: false, range: inView }), yaxis: side, hovermode: "closest" }, tell);
   if (other.hidden) return;
   const clear = (cell) => cell.clear ? "clear" : "not clear, corrected for all comparisons";
-  draw(other, marks(rows.filter((cell) => cell.difference), (cell) => cell.difference,
+  draw(other, marks(differences, (cell) => cell.difference,
     (cell) => cell.clear ? "circle" : "circle-open", (cell) =>
       `${cell.label}: ${interval(cell.difference, "+")} points, ${counted(cell.difference.n, "pair")}, ${clear(cell)}`), {
     height, margin: beside ? { ...margin, l: 12 } : margin,
     annotations: rows.filter((cell) => cell.baseline).map(({ row }) => (
       { x: 0, y: row, text: "baseline", showarrow: false, xanchor: "left", xshift: 6, font: { color: colour("muted") } })),
-    xaxis: axis(beside ? "difference from the baseline (points)" : "difference (points)", { automargin: false }),
+    xaxis: axis(beside ? "difference from the baseline (points)" : "difference (points)",
+                { automargin: false, range: differing && [Math.min(differing[0], -0.05), Math.max(differing[1], 0.05)] }),
     yaxis: beside ? { ...side, showticklabels: false } : side, hovermode: "closest",
     shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1,
                line: { color: colour("muted"), width: 1.5, dash: "dot" } }] }, tell);

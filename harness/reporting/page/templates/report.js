@@ -67,9 +67,15 @@ $("#cells tbody").addEventListener("click", (event) => {
     if (row) location.hash = `cell=${row.dataset.cell}`;
   }
 });
-addEventListener("themechange", () => {
+function paintAll() {
   paint();
   for (const drawing of drawPanel) drawing();
+}
+let resized;
+addEventListener("themechange", paintAll);
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(paintAll, 150);
 });
 document.documentElement.dataset.ready = "tables";
 

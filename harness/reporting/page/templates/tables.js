@@ -3,13 +3,14 @@ const { default: DataTable } = await fromPage("tables-library", (address) => imp
 DataTable.ext.errMode = "throw";
 
 const FEW = 10;  // rows that need neither a filter nor pages
+const MOST_PRINTED = 250;
 
 function makeTable(selector, noun, { filtered: wanted, ...options } = {}) {
   const rows = options.data ? options.data.length : $$(`${selector} tbody tr`).length;
   const { pageLength = 25 } = options;
   const filtered = wanted ?? rows > FEW;
   const paged = rows > pageLength;
-  return new DataTable(selector, {
+  const made = new DataTable(selector, {
     autoWidth: false,
     order: [],
     pageLength,
@@ -28,6 +29,11 @@ function makeTable(selector, noun, { filtered: wanted, ...options } = {}) {
     },
     ...options,
   });
+  if (paged && rows <= MOST_PRINTED) {  // paper has no next page to turn to
+    addEventListener("beforeprint", () => made.page.len(-1).draw());
+    addEventListener("afterprint", () => made.page.len(pageLength).draw());
+  }
+  return made;
 }
 
 // As the template writes them: an interval is not broken inside.
