@@ -58,9 +58,12 @@ class Claim:
     unaudited: str = ""
 
     def __post_init__(self) -> None:
-        if not self.source.strip():
+        if not isinstance(self.source, str) or not self.source.strip():
             raise ValueError("a claim needs a source")
-        if self.value is not None and not math.isfinite(self.value):
+        for name in ("labels", "over"):
+            if not isinstance(given := getattr(self, name), Mapping) and (name == "labels" or given is not None):
+                raise ValueError(f'{name} must be a dict such as {{"units": "512"}}, not {given!r}')
+        if self.value is not None and (not isinstance(self.value, int | float) or not math.isfinite(self.value)):
             raise ValueError(f"value must be a number, not {self.value!r}")
         if not self.unaudited:
             self._check_metric()

@@ -130,6 +130,8 @@ def picked(runs: Iterable[Named], texts: Sequence[str]) -> list[Named]:
         except re.error as error:
             raise SpecError(f"--only={text} is no regular expression: {error}") from None
 
+    if "" in texts:
+        raise SpecError("--only is empty, which picks everything: leave it out, or give a part of a run's name")
     tests = [matches(text) for text in texts]
     return [run for run in runs if not tests or any(test(run.run_id) for test in tests)]
 

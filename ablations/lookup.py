@@ -235,6 +235,9 @@ def _in_one_line(folder: pathlib.Path, named: object) -> Iterator[None]:
         yield
     except SyntaxError as error:
         raise SpecError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    except SystemExit as error:
+        raise SpecError(f"{named} ends Python (sys.exit) while it is read: guard what is for the command line by "
+                        'if __name__ == "__main__"') from error
     except Exception as error:
         _refuse(error, folder, named)
 

@@ -34,14 +34,14 @@ class ImageFolder:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", os.fspath(self.path))
-        if not self.path:
+        object.__setattr__(self, "path", os.fspath(self.path) if isinstance(self.path, os.PathLike) else self.path)
+        if not isinstance(self.path, str) or not self.path:
             raise ValueError("path must name the folder of the pictures")
         if not isinstance(self.size, tuple) or len(self.size) != 2:
             raise ValueError(f"size must be height and width, such as (64, 64), not {self.size!r}")
         for side in self.size:
             positive("size", side)
-        choice("channels", self.channels, (1, 3))
+        choice("channels", self.channels if type(self.channels) is int else repr(self.channels), (1, 3))
         choice("fit", self.fit, FITS)
         names = self.class_names
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):

@@ -242,6 +242,8 @@ class Ablation:
             if len(names) != expected:
                 raise SpecError(f"two {kind} have the same name: labels may not differ in spaces or in case alone")
         for claim in self.claims:
+            if not isinstance(claim, Claim):
+                raise SpecError(f"claims holds {claim!r:.80}, which is no Claim(...)")
             if claim.over is not None and claim.over.items() <= claim.labels.items():
                 raise SpecError(f"a claim of {claim.source} has over={dict(claim.over)}, which labels="
                                 f"{dict(claim.labels)} have too: it would compare each cell with itself")
@@ -347,6 +349,8 @@ def with_values(config: Any, values: Mapping[str, Any]) -> Any:
         own[head] = value
     for head, below in inner.items():
         into = own.get(head, getattr(config, head))
+        if head == "dataset":  # "folder:PATH" has fields, too
+            into = own_data.checked(into)
         # A path into the early stopping that a run does without switches it on.
         own[head] = with_values(EarlyStopping() if head == "early_stopping" and into is None else into, below)
     return dataclasses.replace(config, **own)

@@ -111,6 +111,8 @@ def _outputs() -> dict[str, pathlib.Path]:
     for flag, path in paths.items():
         if (other := found.setdefault(path.resolve(), flag)) != flag:
             raise cli.UsageError(f"--{other} and --{flag} both name {path}: give each a file of its own")
+        if path.is_file() and path.suffix.casefold() != f".{flag}":  # such as a picture, where a name was forgotten
+            raise cli.UsageError(f"--{flag}={path} is there and is no .{flag} file: give a name that ends in .{flag}")
     return paths
 
 
@@ -165,6 +167,9 @@ def _of_split(classifier: network.Classifier, split: str, topk: int) -> Iterator
     if loaded.fingerprint != kept.data_fingerprint:
         raise data.DataError(f"{kept.data} is not as it was when the run was trained: its fingerprint is "
                              f"{loaded.fingerprint[:16]}..., that of the run's data {kept.data_fingerprint[:16]}...")
+    if loaded.class_names != kept.class_names:
+        raise data.DataError(f"{kept.data} is not as it was when the run was trained: its classes are "
+                             f"{', '.join(loaded.class_names)}, then {', '.join(kept.class_names)}")
     return pictures.of_split(classifier, split, getattr(loaded, split), topk)
 
 

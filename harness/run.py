@@ -66,7 +66,6 @@ from absl import flags
 from rich.console import Console
 
 import ablations
-from ablations import design as designs
 from ablations import lookup, own_code, trial
 from ablations.lookup import Study
 from ablations.metrics import need_logits
@@ -240,12 +239,9 @@ def _asked(study: Study, devices: int, console: Console) -> Asked:
     if UNTIL_DECIDED.value is not None:
         return _asked_until_decided(study, folder, provenance, devices, console)
     every = study.runs()
-    runs = designs.picked(every, ONLY.value)
-    if not runs:
-        raise cli.UsageError(f'no run of {study.name} has "{", ".join(ONLY.value)}" in its name; the first is '
-                             f"{every[0].run_id}")
     seeds = tuple(dict.fromkeys((*own_seeds, *study.ablation.seeds)))
-    return Asked(study, runs, every, study.runs(seeds), folder, provenance, devices, console)
+    asked = Asked(study, every, every, study.runs(seeds), folder, provenance, devices, console)
+    return dataclasses.replace(asked, runs=overrides.picked(study.name, every, ONLY.value, asked.tell))
 
 
 def _asked_until_decided(study: Study, folder: records.Folder, provenance: records.Provenance, devices: int,
@@ -368,14 +364,18 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
         return _train(asked, launch, absent, found, costs, clock), absent, part
     # The question or a claim may have been edited since; a part without runs may be the first to write anything.
     if (folder.path.exists() or wanted) and processes.is_first():
-        leftovers.remove(folder.path)
-        _write_plan(asked)
+        try:
+            leftovers.remove(folder.path)
+            _write_plan(asked)
+        except OSError as error:  # a finished study may lie where nobody may write
+            tell(f"warning: the plan stays as it is: {error.strerror} ({error.filename})")
     return [], absent, part
 
 
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, inputs.Inputs],
            costs: Mapping[str, records.Cost], clock: Clock) -> list[records.RunRecord]:
     launch.folder.path.mkdir(parents=True, exist_ok=True)
+    executor.check(launch, absent, found)  # what is refused leaves the plan as it was
     if processes.is_first():
         leftovers.remove(launch.folder.path)
         _write_plan(asked)

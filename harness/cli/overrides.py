@@ -1,6 +1,6 @@
 """The flags of `harness.run` that derive an ablation from the one that is named."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -54,6 +54,21 @@ def derived(study: Study, data_dir: str | None, *, skip_unreadable: bool) -> Stu
     if SMOKE.value and trial.FIELD not in settings:
         settings[trial.FIELD] = _examples(found.runs(), data_dir, skip_unreadable)
     return lookup.overridden(study, settings, seeds[:1]) if trial.FIELD in settings else found
+
+
+def picked(name: str, runs: Sequence[Run], texts: Sequence[str], tell: Callable[[str], None]) -> list[Run]:
+    """Picks an ablation's runs as --only says; a text that picks none is told beside others that do.
+
+    Raises:
+      cli.UsageError: if no run is left.
+    """
+    found = designs.picked(runs, texts)
+    if not found:
+        raise cli.UsageError(f'no run of {name} has "{", ".join(texts)}" in its name; the first is {runs[0].run_id}')
+    for text in texts:
+        if not designs.picked(runs, [text]):
+            tell(f"warning: --only={text} picks no run of {name}; the first is {runs[0].run_id}")
+    return found
 
 
 def _examples(runs: Sequence[Run], data_dir: str | None, skip_unreadable: bool) -> int:

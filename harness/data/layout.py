@@ -252,7 +252,10 @@ class _Walk:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _entries(folder) if _is_folder(entry)]
+    """Lists folders by name, without links to others of them: each class stands once, by its own name."""
+    found = [entry for entry in _entries(folder) if _is_folder(entry)]
+    real = {os.path.realpath(entry.path) for entry in found if not entry.is_symlink()}
+    return [Path(entry.path) for entry in found if not entry.is_symlink() or os.path.realpath(entry.path) not in real]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -10,8 +10,6 @@ from harness.data import folder, layout, npz, splits
 from harness.data.decoded import DataError, Decoded
 from harness.records.files import in_home
 
-KINDS = ("folder", "npz", "object")
-
 
 class Origin(NamedTuple):
     """Where a data set comes from.

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,10 @@ def decoded(name: str, source: str, splits: Splits) -> Decoded:
     """
     arrays = {split: _pair(f"{name}: {split}", pair) for split in ("train", "validation", "test")
               if (pair := getattr(splits, split)) is not None or split == "train"}
-    if not isinstance(splits.class_names, Iterable) or isinstance(splits.class_names, str):
-        raise DataError(f'{name}: class_names must be a tuple such as ("cat", "dog"), or () for the numbers; not '
-                        f"{splits.class_names!r:.100}")
+    # Neither a set nor a dict has an order that means the labels.
+    if not isinstance(splits.class_names, Iterable) or isinstance(splits.class_names, str | bytes | Mapping | Set):
+        raise DataError(f'{name}: class_names must be a tuple such as ("cat", "dog"), of label 0, 1, ..., or () for '
+                        f"the numbers; not {splits.class_names!r:.100}")
     names = tuple(map(str, splits.class_names)) or tuple(
         map(str, range(1 + max(int(labels.max(initial=-1)) for _, labels in arrays.values()))))
     check_classes(name, names)
@@ -148,7 +149,9 @@ def _images(where: str, given: Any) -> np.ndarray:
         raise DataError(f"{where} images are {images.dtype}, not uint8 from 0 to 255; {_mended(images)}")
     if images.ndim not in (3, 4):
         raise DataError(f"{where} images have the shape {images.shape}, not [example, height, width, channel]")
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 2, 3, 4):
+    if 0 in images.shape[1:]:
+        raise DataError(f"{where} images have the shape {images.shape}: no pixels")
+    if images.ndim == 4 and images.shape[1] <= 4 < images.shape[3]:
         raise DataError(f"{where} images have the shape {images.shape}, with channels first; store "
                         "images.transpose(0, 2, 3, 1)")
     return images[..., np.newaxis] if images.ndim == 3 else images

@@ -7,16 +7,19 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+_PACKAGES = ("harness", "ablations", "models")
+
 
 def as_json(value: Any) -> Any:
-    """Turns dataclasses into plain JSON values; configs, data sets and what builds a network keep their type's name.
+    """Turns dataclasses into plain JSON values; those that may stand for each other keep their type's name.
 
-    It stands under "type".
+    These are configs, data sets, what builds a network, and whatever is a user's own. It stands under "type".
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        name = type(value).__name__
-        is_one_of_several = name.endswith("Config") or name == "ImageFolder" or {"load", "build"} & set(dir(value))
+        name, is_own = type(value).__name__, type(value).__module__.partition(".")[0] not in _PACKAGES
+        is_one_of_several = (name.endswith("Config") or name == "ImageFolder" or {"load", "build"} & set(dir(value))
+                             or is_own)
         return {"type": name} | plain if is_one_of_several else plain
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
@@ -41,9 +44,26 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
-    """Lists where two run configurations differ, as `differences` does; what one lacks counts as its default."""
+    """Lists where two run configurations differ, as `differences` does; what one lacks counts as its default.
+
+    So does the name of a type, which was once not kept of every class.
+    """
     found = differences(old, new, path)
-    return found and differences(completed(old), completed(new), path)
+    return found and differences(*_alike(completed(old), completed(new)), path)
+
+
+def _alike(old: Any, new: Any) -> tuple[Any, Any]:
+    """Leaves out the names of types that one of two values lacks."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [_alike(*pair) for pair in zip(old, new, strict=True)]
+        return [one for one, _ in pairs], [other for _, other in pairs]
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return old, new
+    both = {name: _alike(old[name], new[name]) for name in old.keys() & new.keys()}
+    lone = (old.keys() ^ new.keys()) & {"type"}
+    whole = [{name: both[name][place] if name in both else value for name, value in stored.items() if name not in lone}
+             for place, stored in enumerate((old, new))]
+    return whole[0], whole[1]
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:

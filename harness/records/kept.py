@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from harness.records import reading
+from harness.records import configs, reading
 from harness.records.record import BackboneFacts, Scores
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -94,7 +94,10 @@ def read(folder: pathlib.Path) -> KeptNetwork:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(stored, dict) or stored.get("format") != FORMAT:
             raise KeptError(f"{path} does not state format {FORMAT}, which this version of the harness reads")
-        return reading.structured(KeptNetwork, stored)
-    except (OSError, ValueError) as error:
+        kept = reading.structured(KeptNetwork, stored)
+        if kept.config_hash != configs.config_hash(kept.config):
+            raise ValueError("its config_hash is not its configuration's, so that one of them was edited")
+        return kept
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise KeptError(f"{path} cannot be read: {reason}; it is written beside {WEIGHTS} and belongs to it") from None

@@ -36,7 +36,7 @@ def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) ->
         return {"environment": {"platform": record.environment.platform, "device": record.environment.device}}
 
     def data(record: RunRecord) -> Any:
-        return {"dataset": {"fingerprint": record.dataset.fingerprint}}
+        return {"dataset": {"fingerprint": record.dataset.fingerprint, "class_names": record.dataset.class_names}}
 
     def cells_differ(one: RunRecord, other: RunRecord) -> list[str]:
         return [*config_differences(one.config, other.config, "config"),

@@ -1,6 +1,7 @@
 """All records as one table for pandas."""
 
 import os
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from harness.records.configs import as_json, completed
 from harness.records.fields import columns
+from harness.records.files import RecordError
 from harness.records.folder import Folder, ablations_in
 from harness.records.record import RunRecord
 
@@ -18,7 +20,21 @@ def nested(run_id: str, record: RunRecord) -> dict[str, Any]:
         "config": completed(record.config)}
 
 
-def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterable[str] | None = None) -> pd.DataFrame:
+def _named(results_dir: pathlib.Path, asked: str | Iterable[str] | None) -> list[str]:
+    if not results_dir.is_dir():
+        raise RecordError(f"there is no folder of results {results_dir}; looked for in {pathlib.Path.cwd()}")
+    if (results_dir / "plan.json").exists() or (results_dir / "runs").is_dir():
+        raise RecordError(f"{results_dir} is an ablation's own folder: give the one that it lies in, "
+                          f"{results_dir.parent}")
+    there = ablations_in(results_dir)
+    names = there if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    if absent := [name for name in names if name not in there]:
+        raise RecordError(f"{results_dir} has no ablation {absent[0]}; there are {', '.join(there) or 'none'}")
+    return names
+
+
+def read_all(results_dir: str | os.PathLike[str] = "results", ablations: str | Iterable[str] | None = None
+             ) -> pd.DataFrame:
     """Reads every record into one table, a row per finished run, in the order of ablation and run_id.
 
     Columns are `run_id` and the record's fields, nested ones joined by a dot, such as `best.test_accuracy`;
@@ -27,12 +43,12 @@ def read_all(results_dir: str | os.PathLike[str] = "results", ablations: Iterabl
 
     Args:
       results_dir: the folder that holds one folder per ablation.
-      ablations: names to read; None reads all.
+      ablations: names to read, or one; None reads all.
 
     Raises:
-      RecordError: if a record cannot be read, naming its file.
+      RecordError: if a record cannot be read, naming its file, or there is no such folder or ablation.
     """
-    names = ablations_in(results_dir) if ablations is None else ablations
+    names = _named(pathlib.Path(results_dir), ablations)
     table = pd.json_normalize([nested(run_id, record) for name in names
                                for run_id, record in Folder(results_dir, name).records().items()])
     ordered: list[str] = []

@@ -98,7 +98,8 @@ def _check(code: Code, found: Mapping[str, str], given: str, folder: pathlib.Pat
 
 def _stated_by(study: Study, kept: KeptNetwork, named: str) -> RunConfig:
     overrides = {path: _plain(value) for path, value in kept.overrides.items()}
-    for run in lookup.overridden(study, overrides, (kept.seed,)).runs():
+    runs = lookup.overridden(study, overrides, (kept.seed,)).runs()
+    for run in sorted(runs, key=lambda run: run.run_id != kept.run_id):  # of several alike the one of that name
         if not configs.config_differences(kept.config, configs.as_json(run.config)):
             return run.config
     raise KeptError(f"{named} states no run with the configuration of {kept.run_id}")

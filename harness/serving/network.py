@@ -70,6 +70,10 @@ class Classifier:
         if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (
                 *self.rule.size, self.rule.channels):
             return picture
+        if not isinstance(picture, str | os.PathLike | Image.Image | np.ndarray):
+            raise DataError(f"a picture is a path, an image of Pillow or an array, not {type(picture).__name__}")
+        if 0 in (picture.size if isinstance(picture, Image.Image) else getattr(picture, "shape", ())):
+            raise DataError("a picture without pixels, such as an empty crop, has no class")
         if self.rule.channels not in (1, 3):
             raise DataError(f"the network reads {self.rule.channels} channels, which no picture has: give uint8 arrays "
                             f"of {' x '.join(map(str, (*self.rule.size, self.rule.channels)))}")

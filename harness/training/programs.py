@@ -253,8 +253,9 @@ class Programs:
     @functools.cached_property
     def _others(self) -> Sequence[futures.Future[Callable[..., Any]]]:
         """Compiles validation and test."""
-        def compiled(split: Split, *arguments: Any, **more: Any) -> Callable[..., Any]:
-            made = self._compile(*arguments, (self._examples(split),), **more)
+        def compiled(split: Split, function: Callable[..., Any], one: tuple[Any, ...], *, donate: bool = True
+                     ) -> Callable[..., Any]:
+            made = self._compile(function, one, (self._examples(split),), donate=donate)
             beside = self.beside_bytes + split_bytes(self._train_split) - split_bytes(split)
             self._check_room((made.memory_bytes or 0) + beside)
             return made.run

@@ -190,6 +190,8 @@ def test_runs_are_picked_by_any_of_several_texts_or_expressions(texts, kept):
 def test_an_expression_that_is_none_is_told():
     with pytest.raises(SpecError, match=r"--only=/\(/ is no regular expression: "):
         design.picked(ablation().runs(), ["/(/"])
+    with pytest.raises(SpecError, match="--only is empty"):
+        design.picked(ablation().runs(), ["x", ""])
 
 
 def test_a_model_may_be_a_nested_factor_s_parent():

@@ -240,6 +240,7 @@ CONFIG = 'BASE = RunConfig(dataset="digits", {})\n'
     (HEAD + CONFIG.format("epochs=0"), r"bad\.py:4: epochs must be"),
     (HEAD + "import inner\n", r"inner\.py:2: invalid syntax"),
     (HEAD + "BAD = 1 + 'a'\n", r"bad\.py:4: unsupported operand"),
+    (HEAD + "import sys\nsys.exit()\n", r"bad\.py ends Python \(sys\.exit\) while it is read"),
 ])
 def test_what_is_wrong_with_a_file_is_one_line_with_its_place(folder, text, line):
     (folder / "bad.py").write_text(text)

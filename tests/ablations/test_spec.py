@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ablations import ABLATIONS, UnknownAblationError, get
+from ablations.own_data import ImageFolder
 from ablations.spec import (
     Ablation,
     AugmentConfig,
@@ -19,6 +20,7 @@ from ablations.spec import (
     SpecError,
     Uniform,
     with_value,
+    with_values,
 )
 from models import CNNConfig, MLPConfig
 
@@ -241,3 +243,21 @@ def test_an_unknown_ablation_lists_those_there_are():
         get("fashion_mpl")
     assert caught.value.choices[0] == "fashion_mlp"
     assert sorted(caught.value.choices) == sorted(ABLATIONS)
+
+
+def test_a_folder_of_pictures_has_fields_also_where_it_is_a_text():
+    changed = with_values(RunConfig("digits"), {"dataset": "folder:pets", "dataset.size": (8, 8)})
+    assert changed.dataset == ImageFolder("pets", size=(8, 8))
+
+
+@pytest.mark.parametrize(("make", "line"), [
+    (lambda: Ablation("Why?", RunConfig("digits"), {}, claims=("x",)), "claims holds 'x', which is no Claim"),
+    (lambda: Claim("a post", "test_accuracy", 0.9, "at_least", labels=("a", "b")), "labels must be a dict"),
+    (lambda: Claim("a post", "test_accuracy", 0.9, "at_least", over="dropout"), "over must be a dict"),
+    (lambda: Claim("a post", "test_accuracy", "0.9", "at_least"), "value must be a number"),
+    (lambda: Claim(None, "test_accuracy", 0.9), "needs a source"),
+    (lambda: ImageFolder("pets", channels=3.0), "channels must be one of 1, 3; not '3.0'"),
+    (lambda: ImageFolder(b"pets"), "path must name the folder")])
+def test_what_no_claim_or_folder_may_be_is_one_line(make, line):
+    with pytest.raises((SpecError, ValueError), match=line):
+        make()

@@ -133,6 +133,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (root / "a/neighbour").symlink_to("../b")
     (root / "a/round").symlink_to("round")
     (root / "b/again.png").symlink_to("../a/0.png")
+    (root / "0").symlink_to("a")  # first by name, and no class of its own
     loaded = load(ImageFolder(root))
     assert load.told[0] == "Found 9 files belonging to 2 classes."
     assert {pair for split in SPLITS for pair in labelled(getattr(loaded, split))} == {(0, 0), (20, 0), (1, 1)}

@@ -1,5 +1,6 @@
 """What a user gets wrong: one clear line, and nothing is written."""
 
+import json
 import pathlib
 
 import commands
@@ -129,3 +130,26 @@ def test_a_file_that_is_no_weights_is_one_line_and_fails(tmp_path):
     assert len(failed.stderr.splitlines()) == 1
     assert f"{name} is not an HDF5 file" in failed.stderr
     assert not list(tmp_path.glob("results/*/runs"))
+
+
+QUICK = ("--ablation=quickstart", "--only=network=mlp,regularizer=none", "--epochs=1")
+
+
+def test_what_is_refused_leaves_the_plan_as_it_was(tmp_path):
+    assert run(tmp_path, *QUICK, "--seeds=0").returncode == 0
+    [record] = tmp_path.glob("*/runs/*/record.json")
+    stored = json.loads(record.read_text())
+    stored["dataset"]["fingerprint"] = "0" * 64
+    record.write_text(json.dumps(stored))
+    [plan] = tmp_path.glob("*/plan.json")
+    before = plan.read_bytes()
+    refused = run(tmp_path, *QUICK, "--seeds=2,3")
+    assert refused.returncode == 1
+    assert "dataset.fingerprint" in refused.stderr
+    assert plan.read_bytes() == before
+
+
+def test_a_text_that_picks_nothing_beside_one_that_does_is_named(tmp_path):
+    told = run(tmp_path, *QUICK, "--only=sed=2", "--dry_run")
+    assert told.returncode == 0
+    assert "warning: --only=sed=2 picks no run of" in told.stdout

@@ -125,7 +125,16 @@ def test_read_all_is_a_row_per_run_of_every_ablation(tmp_path):
     assert set(table["labels.dropout"]) == {"0"}
     assert set(table["config.optimizer.learning_rate"]) == {0.001}
     assert len(records.read_all(tmp_path, ["two"])) == 2
-    assert records.read_all(tmp_path / "absent").empty
+    assert records.read_all(tmp_path, "two").equals(records.read_all(tmp_path, ["two"]))
+
+
+def test_read_all_names_what_is_not_there(tmp_path):
+    records.Folder(tmp_path, "one").write(f"{RUN.cell},seed=0", record(ablation="one"), CURVE, {})
+    for asked, line in (((tmp_path / "absent",), "there is no folder of results .*absent"),
+                        ((tmp_path, ["two"]), "has no ablation two; there are one"),
+                        ((tmp_path / "one",), f"is an ablation's own folder: give .*, {tmp_path}")):
+        with pytest.raises(records.RecordError, match=line):
+            records.read_all(*asked)
 
 
 def test_read_all_has_all_columns_in_their_types_whatever_the_runs_came_to(tmp_path):
@@ -135,6 +144,7 @@ def test_read_all_has_all_columns_in_their_types_whatever_the_runs_came_to(tmp_p
     outcomes = [[], [record(**failed)], [record(), record(seed=1, **failed)]]
     for number, written in enumerate(outcomes):
         folder = records.Folder(tmp_path / str(number), "fashion_mlp")
+        folder.path.mkdir(parents=True)
         for one in written:
             folder.write(f"{RUN.cell},seed={one.seed}", one, CURVE, {})
         table = records.read_all(tmp_path / str(number))

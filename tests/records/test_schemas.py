@@ -252,3 +252,28 @@ def test_the_shipped_records_are_those_of_todays_ablations(shipped):
     folder = records.Folder(ROOT / records.SHIPPED_RESULTS, shipped)
     runs = ABLATIONS[shipped].runs()
     assert len(executor.missing(runs, folder)) == len(runs) - len(folder.recorded())
+
+
+@dataclasses.dataclass(frozen=True)
+class Relu:
+    gain: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Sine:
+    gain: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnConfig:
+    act: Relu | Sine
+
+
+def test_parts_of_ones_own_that_hold_the_same_are_not_the_same():
+    relu, sine = ({"model": configs.as_json(OwnConfig(act))} for act in (Relu(), Sine()))
+    assert configs.config_hash(relu) != configs.config_hash(sine)
+    assert configs.config_differences(relu, sine) == ['model.act.type: "Relu" -> "Sine"']
+    before = {"model": {"type": "OwnConfig", "act": {"gain": 1.0}}}  # as such a class was once kept
+    assert configs.config_differences(before, relu) == configs.config_differences(relu, before) == []
+    assert configs.config_differences({"model": {"type": "OwnConfig", "act": {"gain": 2.0}}}, relu) == [
+        "model.act.gain: 2.0 -> 1.0"]

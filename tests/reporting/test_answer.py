@@ -284,7 +284,8 @@ def test_a_list_hides_no_single_name():
 
 
 @pytest.mark.parametrize(("mean", "low", "high", "written"), [
-    (0.3456789, 0.3, 0.4, "0.3457 [0.3000, 0.4000]"), (0.000012, 0.00001, 0.00002, "0.00001200 [0.00001000, 0.00002000]"),
+    (0.3456789, 0.3, 0.4, "0.3457 [0.3000, 0.4000]"),
+    (0.000012, 0.00001, 0.00002, "0.00001200 [0.00001000, 0.00002000]"),
     (1234569.8, 1234567.8, 1234571.7, "1234570 [1234568, 1234572]"), (0.0, 0.0, 0.0, "0.0000 [0.0000, 0.0000]")])
 def test_a_score_of_any_size_keeps_digits(mean, low, high, written):
     assert rounded.plain(Estimate(3, mean, None, low, high)) == written

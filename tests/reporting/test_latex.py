@@ -60,7 +60,8 @@ def test_nothing_sticks_out_of_a_page(tables, options, tmp_path):
 @functools.cache
 def set_width(cell):
     """Measures a cell of LaTeX as matplotlib sets it, in points; 8 pt letters are wider than 10 pt ones reduced."""
-    shown = cell.removeprefix(r"\textbf{").replace(r"\allowbreak{}", "").replace("$-$", "+").replace(r"$\pm$", "+").replace(r"\_", "+")
+    shown = cell.removeprefix(r"\textbf{").replace(r"\allowbreak{}", "")
+    shown = re.sub(r"\$-\$|\$\\pm\$|\\_", "+", shown)
     shown = re.sub(r"\\text(less|greater){}", "+", re.sub(r"\\dag{}|--", "0", shown))
     shown = re.sub(r"\\([%&#])|{([\[\]*])}|}$", lambda found: found[1] or found[2] or "", shown)
     wide, *_ = TextToPath().get_text_width_height_descent(shown, FONT, ismath=False)

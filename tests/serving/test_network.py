@@ -4,14 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from small import random_backbone, small_dataset
 
 from ablations.spec import Ablation, Factor, OptimizerConfig, RunConfig
 from harness import records
-from harness.data import features, inputs
+from harness.data import DataError, features, inputs
 from harness.data.inputs import Inputs
+from harness.data.resize import Rule
 from harness.records import kept
-from harness.serving.network import load, restored
+from harness.serving.network import Classifier, load, restored
 from harness.training import executor
 from harness.training.watcher import Watcher
 from models import TransferConfig, transfer
@@ -64,3 +66,13 @@ def test_a_head_on_a_frozen_backbone_is_kept_whole_and_scores_as_it_did(tmp_path
     assert (probabilities.argmax(1) == stored["predicted"]).all()
     assert np.ptp(probabilities[:, 0]) > 1e-4, "it tells pictures apart"
     np.testing.assert_allclose(probabilities.max(1), stored["probability"], rtol=2e-3)
+
+
+@pytest.mark.parametrize(("picture", "line"), [
+    (np.zeros((0, 8), np.uint8), "without pixels"), (Image.new("L", (0, 5)), "without pixels"),
+    (None, "a path, an image of Pillow or an array, not NoneType"), (b"a.png", "not bytes")])
+def test_what_is_no_picture_is_one_line(picture, line):
+    network = object.__new__(Classifier)
+    network.rule = Rule((8, 8), 1, "crop")
+    with pytest.raises(DataError, match=line):
+        network.read(picture)

@@ -310,6 +310,10 @@ def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     (copy / kept.WEIGHTS).write_bytes(b"no weights")
     with pytest.raises(KeptError, match="cannot be read"):
         harness.load(copy)
+    stated = json.loads((copy / kept.CONFIG).read_text())
+    (copy / kept.CONFIG).write_text(json.dumps(stated | {"config_hash": "0"}))
+    with pytest.raises(KeptError, match="config_hash is not its configuration's"):
+        harness.load(copy)
     (copy / kept.CONFIG).write_text('{"format": 99}')
     with pytest.raises(KeptError, match="does not state format 1"):
         harness.load(copy)
@@ -323,6 +327,7 @@ def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     (["--run=my_results/none", "a.png", "--csv=my_results"], "my_results: is a directory; give a file"),
     (["--run=my_results/none", "a.png", "--csv=/dev/null"], "/dev/null: is no plain file; give another name"),
     (["--run=my_results/none", "a.png", "--json=colours.py/a.json"], "colours.py"),
+    (["--run=my_results/none", "a.png", "--csv=colours.py"], "--csv=colours.py is there and is no .csv file: give a"),
     (["--run=my_results/none", "a.png", "--csv=a.out", "--html=my_results/../a.out"],
      "--csv and --html both name my_results/../a.out: give each a file of its own"),
     ([f"--run=my_results/colours/runs/{RUN}", "--split=test"],

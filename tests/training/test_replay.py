@@ -203,3 +203,14 @@ def test_a_replay_trains_the_record_again_and_fails_where_a_digit_differs(tmp_pa
     different = commands.here().run("harness.run", f"--replay={record}")
     assert different.returncode == 1
     assert different.stderr.startswith("error: different: train_loss of epoch 1, 9.25 and ")
+
+
+def test_nothing_that_lies_with_results_is_executed(tmp_path):
+    written = dataclasses.replace(RUN, origin="results/made_up/sources/study.py")
+    folder = records.Folder(tmp_path / "results", "made_up")
+    folder.write(ID, written, synthetic.curve(RUN), synthetic.predictions(RUN))
+    copy = tmp_path / "results/made_up/sources/study.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("raise SystemExit")
+    with pytest.raises(records.RecordError, match="lies with the results, and nothing there is executed"):
+        replay.find(str(folder.run(ID))).arguments()
