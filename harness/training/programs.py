@@ -123,6 +123,7 @@ class Programs:
       compilation: what it took, with what its owner has compiled before.
       compile_s: of it, what these took.
       memory_bytes: per device, arguments, outputs and temporaries of the training epoch; None if not told.
+      needed_bytes: per device, with all data, of what is compiled so far the program that needs most.
     """
 
     def __init__(self, program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset, layout: Layout,
@@ -144,6 +145,7 @@ class Programs:
         self.layout = layout
         self.compilation, self.compile_s = compilation or Compilation(), 0.0
         self._counting = threading.Lock()
+        self.needed_bytes = 0
         self._program, self._dataset, self._one = program, dataset, (state, traced)
         self.rows = known_rows(program, state, traced, dataset.image_shape)
         library = multiplied_by(self.rows)
@@ -235,6 +237,8 @@ class Programs:
         self.compilation.seconds += seconds
 
     def _check_room(self, needed: int) -> None:
+        with self._counting:
+            self.needed_bytes = max(self.needed_bytes, needed)
         if self._memory_limit is not None and needed > self._memory_limit:
             raise OutOfMemoryError(f"{self.layout} needs {needed / 2**20:,.0f} MiB on each device, which has "
                                    f"{self._memory_limit / 2**20:,.0f} MiB")

@@ -18,7 +18,7 @@ def absent(monkeypatch, package):
 
 def test_a_missing_extra_is_one_line_that_names_it(monkeypatch):
     absent(monkeypatch, "ray")
-    with pytest.raises(extras.MissingExtraError, match=r"--executor=ray needs ray.* --editable '\.\[ray\]'"), \
+    with pytest.raises(extras.MissingExtraError, match=r"--executor=ray needs ray.* -e '\.\[ray\]'"), \
             on_ray._connected("auto"):
         pass
 

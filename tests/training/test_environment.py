@@ -177,5 +177,5 @@ def test_a_platform_that_is_not_there_is_told_in_one_line(platform):
                           env=os.environ | {"JAX_PLATFORMS": platform}).stdout
     assert told.startswith(f"JAX_PLATFORMS={platform}: jax can use no such device here")
     assert told.endswith("unset JAX_PLATFORMS to train on what there is, or install jax for it: "
-                         "pip install --editable '.[cuda]' or '.[tpu]'\n")
+                         "pip install -c constraints.txt -e '.[cuda]' or '.[tpu]'\n")
     assert len(told.splitlines()) == 1

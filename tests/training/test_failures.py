@@ -25,7 +25,7 @@ from harness.training import checkpoint, cost, estimate, executor, probe, proces
 from harness.training import trainer as fit
 from harness.training.ahead import Ahead
 from harness.training.layout import Layout, smaller
-from harness.training.programs import Programs, split_bytes
+from harness.training.programs import Programs
 from harness.training.watcher import Watcher
 
 
@@ -296,7 +296,8 @@ def needed_bytes(layout):
     config = ABLATION.runs()[0].config
     data = small_dataset()
     programs = Programs(*train.init(config, 0, data.num_classes, data.image_shape), data, layout)
-    return programs.memory_bytes + sum(map(split_bytes, (data.validation, data.test)))
+    programs.compile_all()
+    return programs.needed_bytes
 
 
 def test_a_cohort_that_runs_out_of_memory_is_split_and_retried(folder):
