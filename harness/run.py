@@ -335,9 +335,9 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
-    for line in (planning.edited(asked.study, asked.runs, wanted, folder), sharing.elsewhere(folder, absent)):
-        if line:
-            tell(line)
+    for line in (*planning.changed(asked.study, asked.runs, wanted, folder, DATA_DIR.value),
+                 *filter(None, [sharing.elsewhere(folder, absent)])):
+        tell(line)
     if not asked.study.origin and (elsewhere := records.shipped_runs(folder)):
         tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
              f"these: python -m harness.report --results_dir={records.SHIPPED_RESULTS} --ablation={name}")

@@ -121,13 +121,15 @@ def settings(texts: Sequence[str]) -> dict[str, object]:
     """Reads what --set gives: path -> value.
 
     Raises:
-      UsageError: if one has another form.
+      UsageError: if one has another form, or a path is given twice.
     """
     found: dict[str, object] = {}
     for setting in texts:
         path, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set={setting} needs the form path=value, such as optimizer.learning_rate=0.01")
+        if path in found:
+            raise UsageError(f"--set={path}= is given twice: leave out one of them")
         found[path] = value(text)
     return found
 
