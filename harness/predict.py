@@ -57,6 +57,8 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "For --split: folder of the dat
 EXPECTED = (KeptError, records.RecordError, data.DataError, SpecError, ablations.UnknownAblationError,
             environment.DeviceError)
 _MOST_SHOWN = 1000  # pictures on a page
+# Of what a table never is.
+_NO_TABLES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".py", ".npz", ".safetensors")
 
 
 class Page:
@@ -111,8 +113,9 @@ def _outputs() -> dict[str, pathlib.Path]:
     for flag, path in paths.items():
         if (other := found.setdefault(path.resolve(), flag)) != flag:
             raise cli.UsageError(f"--{other} and --{flag} both name {path}: give each a file of its own")
-        if path.is_file() and path.suffix.casefold() != f".{flag}":  # such as a picture, where a name was forgotten
-            raise cli.UsageError(f"--{flag}={path} is there and is no .{flag} file: give a name that ends in .{flag}")
+        if path.name.casefold().endswith(_NO_TABLES) or (flag != JSON.name and path.suffix.casefold() == ".json"):
+            raise cli.UsageError(f"--{flag}={path} names a file of another kind, which would be written over: give a "
+                                 f"name that ends in .{flag}")  # the name was forgotten, and a picture's follows
     return paths
 
 

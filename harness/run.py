@@ -335,8 +335,8 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
     configs = [run.config for run in absent]
     tell(f"{name}: {len(asked.runs)} runs, {len(asked.runs) - len(wanted)} recorded, {len(absent)} to train, "
          f"in {RESULTS_DIR.value}/" + (f", as part {cluster.SHARD.value}" if cluster.SHARD.value else ""))
-    for line in (*planning.changed(asked.study, asked.runs, wanted, folder, DATA_DIR.value),
-                 *filter(None, [sharing.elsewhere(folder, absent)])):
+    for line in filter(None, (planning.edited(asked.study, asked.runs, wanted, folder),
+                              sharing.elsewhere(folder, absent))):
         tell(line)
     if not asked.study.origin and (elsewhere := records.shipped_runs(folder)):
         tell(f"{records.SHIPPED_RESULTS}/ has {elsewhere} runs of it, trained elsewhere and never mixed with "
@@ -375,7 +375,7 @@ def _trained(asked: Asked, clock: Clock) -> tuple[list[records.RunRecord], list[
 def _train(asked: Asked, launch: executor.Launch, absent: list[Run], found: Mapping[Hashable, inputs.Inputs],
            costs: Mapping[str, records.Cost], clock: Clock) -> list[records.RunRecord]:
     launch.folder.path.mkdir(parents=True, exist_ok=True)
-    executor.check(launch, absent, found)  # what is refused leaves the plan as it was
+    cluster.check_first(launch, absent, found)
     if processes.is_first():
         leftovers.remove(launch.folder.path)
         _write_plan(asked)

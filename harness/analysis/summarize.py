@@ -51,7 +51,7 @@ def summarize(ablation: str, plan: Plan | None, records: Mapping[str, RunRecord]
     factors = tuple(name for name in names if len({labels.get(name) for labels in cells.values()}) > 1)
     labels = {cell: _label(cell, of_cell, factors, plan) for cell, of_cell in cells.items()}
     rule = plan.stopping if plan else None
-    baselines = _baselines(view, plan, cells, labels)
+    baselines = _baselines(view, plan, cells, labels, factors)
     done, predicted = _by_cell(cells, records, predictions or {})
     counts = _counts(planned, records)
     scores = _by_seed(done, _values(records, more or {}, view))
@@ -168,11 +168,12 @@ def _score(record: RunRecord, state: str, metric: str) -> float:
 
 
 def _baselines(view: View, plan: Plan | None, cells: Mapping[str, Mapping[str, str]],
-               labels: Mapping[str, str]) -> dict[str, str]:
+               labels: Mapping[str, str], factors: Sequence[str]) -> dict[str, str]:
     """Maps each cell to the one that it is compared with, a baseline to itself; what has none is left out."""
     if view.baseline is not None:
+        alone = factors if len(factors) == 1 else ()  # whose level names a cell
         named = next((cell for cell, levels in cells.items()
-                      if view.baseline in (cell, labels[cell], *(levels.values() if len(levels) == 1 else ()))), None)
+                      if view.baseline in (cell, labels[cell], *(levels.get(name) for name in alone))), None)
         if named is None:
             raise ViewError(f"--baseline={view.baseline} must be one of {'; '.join(cells)}")
         return dict.fromkeys(cells, named)

@@ -16,7 +16,7 @@ from harness.progress import audience, dry_run
 from harness.progress.audience import Listeners
 from harness.progress.clock import Clock
 from harness.records.leases import Leases
-from harness.training import cohort, estimate, processes
+from harness.training import cohort, estimate, executor, processes
 from harness.training.executor import Launch
 from harness.training.pretended import lie
 
@@ -155,6 +155,12 @@ def train(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs
     finally:
         listeners.close()
     return followed.finished
+
+
+def check_first(launch: Launch, absent: Sequence[Run], found: Mapping[Hashable, Inputs]) -> None:
+    """Fails where training here would, before anything is planned; a cluster's workers look at their own devices."""
+    if EXECUTOR.value == "local":
+        executor.check(launch, absent, found)
 
 
 def _work(runs: Sequence[Run], found: Mapping[Hashable, Inputs], costs: Mapping[str, records.Cost]) -> dict[str, float]:

@@ -40,9 +40,6 @@ def derived(study: Study, data_dir: str | None, *, skip_unreadable: bool) -> Stu
         if flag.value is not None and settings.get(flag.name, flag.value) != flag.value:
             raise cli.UsageError(f"--{flag.name}={flag.value} and --set={flag.name}={settings[flag.name]} say "
                                  "different things: leave out one of them")
-    if EPOCHS.value is None and settings.get("epochs") is not None and settings.get("steps") is not None:
-        raise cli.UsageError(f"--set=epochs={settings['epochs']} and --set=steps={settings['steps']} both say how long "
-                             "runs train: leave out one of them")
     if EPOCHS.value is not None:
         if settings.get("steps") is not None:
             raise cli.UsageError(f"--epochs={EPOCHS.value} and --set=steps={settings['steps']} both say how long runs "

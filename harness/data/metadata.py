@@ -32,8 +32,8 @@ def read(path: Path) -> list[Row]:
                 raise DataError(f"{path} has no column {' and no '.join(absent)}, only "
                                 f"{', '.join(table.fieldnames or ()) or 'nothing'}; it needs file_name and label, and "
                                 "may have split")
-            if twice := [column for column in table.fieldnames or () if (table.fieldnames or []).count(column) > 1]:
-                raise DataError(f"{path} has the column {twice[0]!r} twice; keep one")
+            if twice := [column for column in (*_NEEDED, "split") if (table.fieldnames or []).count(column) > 1]:
+                raise DataError(f"{path} has the column {twice[0]} twice; keep one")
             rows = [_row(path, table.line_num, values) for values in table]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error})") from error

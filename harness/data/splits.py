@@ -151,7 +151,8 @@ def _images(where: str, given: Any) -> np.ndarray:
         raise DataError(f"{where} images have the shape {images.shape}, not [example, height, width, channel]")
     if 0 in images.shape[1:]:
         raise DataError(f"{where} images have the shape {images.shape}: no pixels")
-    if images.ndim == 4 and images.shape[1] <= 4 < images.shape[3]:
+    _, first, second, last = images.shape if images.ndim == 4 else (0, 0, 0, 1)
+    if last > 4 and (first in (1, 3) or (first == 4 and second == last)):
         raise DataError(f"{where} images have the shape {images.shape}, with channels first; store "
                         "images.transpose(0, 2, 3, 1)")
     return images[..., np.newaxis] if images.ndim == 3 else images

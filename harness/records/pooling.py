@@ -36,11 +36,17 @@ def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) ->
         return {"environment": {"platform": record.environment.platform, "device": record.environment.device}}
 
     def data(record: RunRecord) -> Any:
-        return {"dataset": {"fingerprint": record.dataset.fingerprint, "class_names": record.dataset.class_names}}
+        return {"dataset": {"fingerprint": record.dataset.fingerprint}}
+
+    def data_differ(one: RunRecord, other: RunRecord) -> list[str]:
+        # Classes may be renamed; the same names in another order are of other classes.
+        ours, others = list(one.dataset.class_names), list(other.dataset.class_names)
+        mixed = differences(ours, others, "dataset.class_names") if set(ours) == set(others) else []
+        return [*differences(data(one), data(other)), *mixed]
 
     def cells_differ(one: RunRecord, other: RunRecord) -> list[str]:
         return [*config_differences(one.config, other.config, "config"),
-                *differences(data(one) | device(one), data(other) | device(other))]
+                *data_differ(one, other), *differences(device(one), device(other))]
 
     def compared_facts(record: RunRecord) -> Any:
         if "precision" in varied:
@@ -54,7 +60,7 @@ def refuse_mixtures(records: Iterable[RunRecord], varied: Iterable[str] = ()) ->
     if twice := [name for name, number in Counter(record.run_id for record in records).items() if number > 1]:
         raise MixtureError(f"more than one record of {'; '.join(twice)}: move all but one out of runs/")
     _refuse(records, lambda record: record.cell, cells_differ)
-    _refuse(records, data_named, _in(data))
+    _refuse(records, data_named, data_differ)
     _refuse(records, lambda record: None, _in(compared_facts))
     _refuse([record for record in records if record.backbone], lambda record: record.backbone and record.backbone.name,
             _in(lambda record: {"backbone": {

@@ -15,15 +15,14 @@ def percent(estimate: Estimate, sign: str = "") -> str:
 
 def plain(estimate: Estimate, sign: str = "") -> str:
     """Writes a loss, or another score that is no fraction, and its interval."""
-    ends = [abs(value) for value in (estimate.mean, estimate.low, estimate.high) if value is not None]
-    return _with_interval(estimate, 1, f"{sign}.{_places(max(ends, default=0.0))}f")
+    return _with_interval(estimate, 1, f"{sign}.{_places(abs(estimate.mean or 0.0))}f")
 
 
 def _places(size: float) -> int:
     """Says how many digits after the point suit numbers of a size: four, or what leaves some of them."""
-    if not 0 < size < math.inf or 1e-3 <= size < 1e4:
+    if not 1e-8 <= size < math.inf or 1e-3 <= size < 1e4:  # less is another 0
         return 4
-    return max(0, 3 - math.floor(math.log10(size)))
+    return min(8, max(0, 3 - math.floor(math.log10(size))))
 
 
 def score(estimate: Estimate, metric: str, sign: str = "") -> str:

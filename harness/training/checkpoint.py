@@ -37,11 +37,15 @@ class CheckpointError(Exception):
 
 
 def is_the_machines(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, tells of the machine alone."""
-    if error is None:
-        return False
-    said = isinstance(error, OSError) and error.errno in _MACHINES
-    return said or is_the_machines(error.__cause__ or error.__context__)
+    """Whether an error, or one that it came from, tells of the machine alone; storage libraries say so in words."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if (isinstance(error, OSError) and error.errno in _MACHINES) or ((
+                found := re.search(r"os_error_code='(\d+)'", str(error))) and int(found[1]) in _MACHINES):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 class NotSavedError(Exception):

@@ -1,6 +1,7 @@
 """What kept a run from being trained, in the form that is recorded."""
 
 import dataclasses
+import errno
 import traceback
 from collections.abc import Sequence
 from typing import Literal
@@ -9,11 +10,12 @@ import jax
 
 from ablations.spec import SpecError
 from harness.records import Folder, RunRecord
-from harness.training import checkpoint
 from harness.training.programs import is_out_of_memory
 from models import plain
 
 _LONGEST = 1000
+# Of the machine, not of a run: the next one would fail of it too, and no record could be written.
+_MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,7 @@ def _line(said: str) -> str:
 
 def is_a_runs_own(error: Exception) -> bool:
     """Whether an error tells of what was trained, and not of the machine: then the next run would fail of it too."""
-    return not checkpoint.is_the_machines(error)
+    return not (isinstance(error, OSError) and error.errno in _MACHINES)
 
 
 def complaint(known: Sequence[RunRecord], folder: Folder) -> str:

@@ -70,7 +70,7 @@ def choose(simplest: Layout, alternatives: Sequence[Sequence[Layout]],
     try:
         best = build(simplest)
         steps = (best.config.steps or best.steps_per_epoch * epochs) * rounds(simplest, runs)
-        worthwhile_s = max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compile_s)
+        worthwhile_s = max(WORTHWHILE_S, WORTHWHILE_COMPILES * best.compilation.seconds)
         step_s = seconds_per_step(best, worthwhile_s / 2 / steps)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not is_out_of_memory(error):

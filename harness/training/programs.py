@@ -120,14 +120,13 @@ class Programs:
       layout: how the slots lie on the devices.
       steps_per_epoch: steps in which a run sees every training example.
       rows: the network's layer table; empty if it cannot be told.
-      compilation: what it took, with what its owner has compiled before.
-      compile_s: of it, what these took.
+      compilation: what it took.
       memory_bytes: per device, arguments, outputs and temporaries of the training epoch; None if not told.
       needed_bytes: per device, with all data, of what is compiled so far the program that needs most.
     """
 
     def __init__(self, program: train.Program, state: train.TrainState, traced: Any, dataset: Dataset, layout: Layout,
-                 memory_limit: int | None = None, *, whole: bool = False, compilation: Compilation | None = None):
+                 memory_limit: int | None = None, *, whole: bool = False):
         """Compiles the training epoch; validation and test at the same time or when they are first used.
 
         Args:
@@ -136,14 +135,13 @@ class Programs:
           dataset: what is copied to the devices.
           memory_limit: bytes that each device has; None if that is not known.
           whole: compiles validation and test at the same time, too.
-          compilation: what was compiled before, which goes on.
 
         Raises:
           OutOfMemoryError: if the training epoch needs more; validation and test say so when they are first used.
         """
         started = time.perf_counter()
         self.layout = layout
-        self.compilation, self.compile_s = compilation or Compilation(), 0.0
+        self.compilation = Compilation()
         self._counting = threading.Lock()
         self.needed_bytes = 0
         self._program, self._dataset, self._one = program, dataset, (state, traced)
@@ -175,8 +173,9 @@ class Programs:
             raise
         if whole:  # to the end, which would disturb what is timed
             futures.wait(self._others)
-        self._took(started)
-        self._check_room((self.memory_bytes or 0) + self.beside_bytes)
+        self.compilation.seconds = time.perf_counter() - started
+        self._count_bytes((self.memory_bytes or 0) + self.beside_bytes)
+        self._check_room()
 
     def serve(self, program: train.Program, state: train.TrainState, traced: Any) -> bool:
         """Whether a run's own program would compute the same as these do."""
@@ -230,18 +229,18 @@ class Programs:
         started = time.perf_counter()
         for program in self._others:
             program.result()
-        self._took(started)
+        self.compilation.seconds += time.perf_counter() - started
+        self._check_room()
 
-    def _took(self, started: float) -> None:
-        self.compile_s += (seconds := time.perf_counter() - started)
-        self.compilation.seconds += seconds
-
-    def _check_room(self, needed: int) -> None:
+    def _count_bytes(self, needed: int) -> None:
         with self._counting:
             self.needed_bytes = max(self.needed_bytes, needed)
-        if self._memory_limit is not None and needed > self._memory_limit:
-            raise OutOfMemoryError(f"{self.layout} needs {needed / 2**20:,.0f} MiB on each device, which has "
-                                   f"{self._memory_limit / 2**20:,.0f} MiB")
+
+    def _check_room(self) -> None:
+        """Fails here and not in a thread, whose error would keep the copy of the data alive."""
+        if self._memory_limit is not None and self.needed_bytes > self._memory_limit:
+            raise OutOfMemoryError(f"{self.layout} needs {self.needed_bytes / 2**20:,.0f} MiB on each device, which "
+                                   f"has {self._memory_limit / 2**20:,.0f} MiB")
 
     def _training(self) -> tuple[Callable[..., Any], int | None]:
         """Compiles the training epoch, and tells what it needs of a device's memory."""
@@ -261,7 +260,7 @@ class Programs:
                      ) -> Callable[..., Any]:
             made = self._compile(function, one, (self._examples(split),), donate=donate)
             beside = self.beside_bytes + split_bytes(self._train_split) - split_bytes(split)
-            self._check_room((made.memory_bytes or 0) + beside)
+            self._count_bytes((made.memory_bytes or 0) + beside)
             return made.run
 
         return (self._threads.submit(compiled, self._dataset.validation, train.end_epoch,

@@ -35,7 +35,7 @@ class Replay:
             return again.arguments(self.run_id, self.record)
         there = self.folder.parents[3] / file
         found = str(there) if there.is_file() else file
-        if pathlib.Path(found).resolve().is_relative_to(self.folder.parents[2]):
+        if pathlib.Path(found).resolve().is_relative_to(self.folder.parents[1]):
             raise RecordError(f"{self.folder} cannot be trained again: its record names {found}, which lies with the "
                               "results, and nothing there is executed; put a copy elsewhere and train that")
         return again.arguments(self.run_id, self.record, f"{found}:{name}" if name else found)

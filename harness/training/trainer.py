@@ -20,7 +20,7 @@ from harness.records.configs import as_json, config_differences, differences
 from harness.training import budget, checkpoint, environment, probe, processes, train
 from harness.training.layout import Choices, Layout, Parallel, compacted, smaller
 from harness.training.member import Member
-from harness.training.programs import Compilation, Programs, convolves, known_rows, multiplied_by
+from harness.training.programs import Programs, convolves, known_rows, multiplied_by
 from harness.training.stopping import GRACE_S, Calls, StoppedError
 from harness.training.streamed import Streamed, exceeds
 from harness.training.watcher import Compiled, Epoch, Watcher
@@ -55,7 +55,6 @@ class Trainer:
         # Of several processes none gives a call up: the others would wait for it.
         self._calls = Calls(bool if processes.several() else stop_requested)
         self._built: Programs | None = None
-        self._compilation = Compilation()
         self._saved_at, self._save_s, self._complained = 0.0, 0.0, False
         self._epoch_s, self._copy_s = 0.0, 0.0
 
@@ -89,8 +88,7 @@ class Trainer:
 
     def _compiled(self, start: tuple[Any, Any, Any], layout: Layout, *, whole: bool = False) -> Programs:
         return (Streamed if layout.streamed else Programs)(
-            *start, self.dataset, layout, self.device_memory(layout.devices), whole=whole,
-            compilation=self._compilation)
+            *start, self.dataset, layout, self.device_memory(layout.devices), whole=whole)
 
     def release(self) -> None:
         """Frees the devices' memory: what is compiled for the cohort holds a copy of the data."""
@@ -195,7 +193,7 @@ class Trainer:
                 if member.programs is not programs:
                     _check_same(programs, member)
             self._calls.made(programs.compile_all)
-            watcher.compiled(Compiled(programs.layout, programs.compile_s, is_new))
+            watcher.compiled(Compiled(programs.layout, programs.compilation.seconds, is_new))
             ended = self._train_until_one_ends(programs, slots, watcher)
             left = [member for member in slots if member.test is None]
             if left and not waiting and self.compacts and compacted(layout, len(left)) != layout:

@@ -47,7 +47,7 @@ GIVEN = [
     Splits((X[:2], [[0], [0, 1]])), Splits((X, Y), class_names=None), Splits((X, Y), class_names="ab"), Splits(None),
     Splits((X[:2].astype("datetime64[s]"), Y[:2])),
     Splits((X, Y), class_names={"b": 1, "a": 0}), Splits((X, Y), class_names={"a", "b"}),
-    Splits((X.reshape(10, 4, 4, 6), Y[:10])), Splits((X[:, :0], Y)),
+    Splits((np.zeros((20, 4, 8, 8), np.uint8), Y)), Splits((X[:, :0], Y)),
 ]
 
 
@@ -86,7 +86,7 @@ def test_equal_images_in_two_splits_are_counted(tmp_path) -> None:
     (19, "class_names must be a tuple .* not 'ab'"), (20, "train must be a pair of images and labels, not NoneType"),
     (21, r"images are of datetime64\[s\], not uint8"),
     (22, "must be a tuple .*, of label 0, 1, .*; not {'b': 1, 'a': 0}"), (23, "must be a tuple .*; not {'"),
-    (24, r"\(10, 4, 4, 6\), with channels first"), (25, r"\(20, 0, 4, 3\): no pixels"),
+    (24, r"\(20, 4, 8, 8\), with channels first"), (25, r"\(20, 0, 4, 3\): no pixels"),
 ])
 def test_what_a_load_should_not_give_is_one_line(tmp_path, number: int, words: str) -> None:
     with pytest.raises(DataError, match=words) as error:

@@ -388,15 +388,3 @@ def test_paper_is_white_and_has_all_rows_and_names_also_in_the_dark(browser, rep
         tab.emulate_media(media="screen")
         assert len(column(tab, "#runs", 1)) == 10
         assert tab.evaluate("document.documentElement.classList.contains('dark')")
-
-
-def test_a_cell_far_off_flattens_no_chart_and_is_named(browser, tmp_path):
-    runs = [synthetic.record({"a": level}, seed, value + 0.002 * seed)
-            for level, value in {"x": 0.90, "y": 0.91, "z": 0.905, "wild": 0.30}.items() for seed in range(3)]
-    records = synthetic.as_read(*runs)
-    content = page.ablation_page(summarize("made_up", synthetic.plan({"a": ["x", "y", "z", "wild"]}, runs), records),
-                                 records, {}, [], {})
-    with opened(browser, save(tmp_path, content)) as tab:
-        expect(tab.locator("#effects-note")).to_have_text("Beyond the axis: wild (30.20 [29.70, 30.70]\u202f%).")
-        ticks = [float(text) for text in tab.locator("#accuracy-chart .xtick text").all_text_contents()]
-        assert min(ticks) > 85

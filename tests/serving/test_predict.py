@@ -327,7 +327,7 @@ def test_files_that_do_not_belong_together_are_refused(study, tmp_path):
     (["--run=my_results/none", "a.png", "--csv=my_results"], "my_results: is a directory; give a file"),
     (["--run=my_results/none", "a.png", "--csv=/dev/null"], "/dev/null: is no plain file; give another name"),
     (["--run=my_results/none", "a.png", "--json=colours.py/a.json"], "colours.py"),
-    (["--run=my_results/none", "a.png", "--csv=colours.py"], "--csv=colours.py is there and is no .csv file: give a"),
+    (["--run=my_results/none", "a.png", "--csv=colours.py"], "--csv=colours.py names a file of another kind, which"),
     (["--run=my_results/none", "a.png", "--csv=a.out", "--html=my_results/../a.out"],
      "--csv and --html both name my_results/../a.out: give each a file of its own"),
     ([f"--run=my_results/colours/runs/{RUN}", "--split=test"],

@@ -158,10 +158,12 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
         checkpoint.restore(tmp_path, STATE | {"weights": jnp.zeros((3, 2))})
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("wrapped", ["", "chained", "in words"])
 def test_what_the_machine_cannot_read_now_is_not_damaged(tmp_path, monkeypatch, wrapped):
     """As where it has no file handles left, or a file server is away; Orbax wraps it in kinds of its own."""
     def failing(*arguments, **more):
+        if wrapped == "in words":
+            raise ValueError("PERMISSION_DENIED: Error opening [os_error_code='13'] [source locations='x.cc:1']")
         try:
             raise OSError(errno.EMFILE, "Too many open files")
         except OSError as error:
@@ -175,3 +177,8 @@ def test_what_the_machine_cannot_read_now_is_not_damaged(tmp_path, monkeypatch, 
         checkpoint.restore(tmp_path, STATE)
     monkeypatch.undo()
     assert checkpoint.restore(tmp_path, STATE) is not None
+    handled = ValueError("of another kind")
+    handled.__context__, handled.__suppress_context__ = OSError(errno.EIO, "gone"), True
+    assert not checkpoint.is_the_machines(handled), "it was dealt with"
+    handled.__cause__ = handled
+    assert not checkpoint.is_the_machines(handled)

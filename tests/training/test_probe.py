@@ -6,7 +6,7 @@ import pytest
 
 from harness.training import probe
 from harness.training.layout import Choices, Layout
-from harness.training.programs import OutOfMemoryError
+from harness.training.programs import Compilation, OutOfMemoryError
 
 
 def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0, matrices=None, steps=None):
@@ -17,7 +17,7 @@ def choose(step_s, cohort=16, devices=2, epochs=1000, compile_s=0.0, matrices=No
         if layout not in step_s:
             raise OutOfMemoryError(str(layout))
         built.append(layout)
-        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compile_s=compile_s,
+        return types.SimpleNamespace(layout=layout, steps_per_epoch=100, compilation=Compilation(compile_s),
                                      config=types.SimpleNamespace(steps=steps))
 
     choices = Choices(cohort, devices, matrices=matrices)
@@ -176,7 +176,7 @@ def test_what_would_be_probed_soon_is_not_timed_for_a_moment_alone():
         return 0.01
 
     probe.choose(choices.simplest(), choices.alternatives(), choices.variants, lambda layout: types.SimpleNamespace(
-        layout=layout, steps_per_epoch=100, compile_s=0.0, config=types.SimpleNamespace(steps=None)),
+        layout=layout, steps_per_epoch=100, compilation=Compilation(0.0), config=types.SimpleNamespace(steps=None)),
         seconds_per_step, 16, 1000)
     assert limits[0] == pytest.approx(15 / 800_000)
     assert set(limits[1:]) == {0.0}

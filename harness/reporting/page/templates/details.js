@@ -125,5 +125,6 @@ panel.addEventListener("click", (event) => { if (event.target === panel) panel.c
 panel.addEventListener("close", () => {
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   body.replaceChildren();
+  drawPanel = [];
   opener?.focus?.({ preventScroll: true });
 });

@@ -28,15 +28,21 @@ const interval = (value, sign = "") => {
 
 const median = (values) => values.toSorted((one, other) => one - other)[values.length >> 1];
 
-// Where an axis ends if cells far off would flatten all others; nothing if none would.
-function near(values) {
+// Where an axis ends if cells far off would flatten all others to a fifth; nothing if none would.
+function near(cells, of) {
+  const values = cells.map(of);
   const middle = median(values.map(({ mean }) => mean));
   const widths = values.filter(({ low }) => low !== null).map(({ low, high }) => high - low);
   const reach = Math.max(8 * median(values.map(({ mean }) => Math.abs(mean - middle))), widths.length ? 2 * median(widths) : 0, 1);
-  const kept = values.filter(({ mean }) => Math.abs(mean - middle) <= reach);
-  if (kept.length === values.length) return undefined;
+  const best = Math.max(...cells.map((cell) => cell.accuracy.mean));  // which stays in view, as the baseline does
+  const kept = values.filter(({ mean }, place) => Math.abs(mean - middle) <= reach || cells[place].baseline
+    || cells[place].accuracy.mean === best);
+  const span = (some) => Math.max(...some.map(({ mean }) => mean)) - Math.min(...some.map(({ mean }) => mean));
+  if (kept.length === values.length || span(values) < 5 * Math.max(span(kept), 1)) return undefined;
   const ends = kept.flatMap(({ mean, low, high }) => [mean, low ?? mean, high ?? mean]);
-  const [least, most] = [Math.max(Math.min(...ends), middle - reach), Math.min(Math.max(...ends), middle + reach)];
+  const means = kept.map(({ mean }) => mean);
+  const least = Math.max(Math.min(...ends), Math.min(...means, middle - reach));
+  const most = Math.min(Math.max(...ends), Math.max(...means, middle + reach));
   const margin = 0.06 * (most - least) + 0.05;
   return [least - margin, most + margin];
 }
@@ -59,12 +65,13 @@ function drawEffects(places) {
 
   const means = rows.filter((cell) => cell.accuracy);
   const differences = rows.filter((cell) => cell.difference);
-  const [inView, differing] = [near(means.map((cell) => cell.accuracy)), near(differences.map((cell) => cell.difference))];
-  const beyond = inView ? means.filter(({ accuracy: { mean } }) => mean < inView[0] || mean > inView[1]) : [];
+  const [inView, differing] = [near(means, (cell) => cell.accuracy), near(differences, (cell) => cell.difference)];
+  const outside = (mean, range) => range && (mean < range[0] || mean > range[1]);
+  const beyond = means.filter((cell) => outside(cell.accuracy.mean, inView) || outside(cell.difference?.mean, differing));
   $("#effects-note").textContent = [
     !means.length && "No run is done.",
     shown.length < places.length && `The first ${shown.length} of ${places.length} cells of the table below: sort or filter it to see others.`,
-    beyond.length && `Beyond the axis: ${beyond.map((cell) => `${cell.label} (${interval(cell.accuracy)}\u202f%)`).join("; ")}.`,
+    beyond.length && `Beyond an axis: ${beyond.map((cell) => `${cell.label} (${interval(cell.accuracy)}\u202f%)`).join("; ")}.`,
   ].filter(Boolean).join(" ");
   const dots = rows.flatMap((cell) => (scored.get(cell.place) ?? []).map((run) => ({ run, ...cell })));
   draw(chart, [

@@ -71,12 +71,7 @@ function paintAll() {
   paint();
   for (const drawing of drawPanel) drawing();
 }
-let resized;
 addEventListener("themechange", paintAll);
-addEventListener("resize", () => {
-  clearTimeout(resized);
-  resized = setTimeout(paintAll, 150);
-});
 document.documentElement.dataset.ready = "tables";
 
 await new Promise((resolve) => setTimeout(resolve));  // lets the tables be seen
@@ -90,6 +85,11 @@ $("#curves-keys").addEventListener("click", ({ target }) => {
 });
 $$("input[name=metric]").forEach((choice) => choice.addEventListener("change", paint));
 paint();
+let resized;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(paintAll, 150);
+});
 addEventListener("hashchange", route);
 route();
 document.documentElement.dataset.ready = "yes";

@@ -30,8 +30,9 @@ function makeTable(selector, noun, { filtered: wanted, ...options } = {}) {
     ...options,
   });
   if (paged && rows <= MOST_PRINTED) {  // paper has no next page to turn to
-    addEventListener("beforeprint", () => made.page.len(-1).draw());
-    addEventListener("afterprint", () => made.page.len(pageLength).draw());
+    let before = pageLength;
+    addEventListener("beforeprint", () => { before = made.page.len(); made.page.len(-1).draw(); });
+    addEventListener("afterprint", () => made.page.len(before).draw());
   }
   return made;
 }

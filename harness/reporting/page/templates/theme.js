@@ -18,7 +18,10 @@
   for (const [when, begins] of [["beforeprint", true], ["afterprint", false]])
     addEventListener(when, () => {
       printing = begins;
-      for (const folded of document.querySelectorAll("details.caption")) folded.open = begins;
+      for (const folded of document.querySelectorAll("details.caption")) {
+        if (begins) folded.dataset.was = folded.open;
+        folded.open = begins || folded.dataset.was === "true";
+      }
       apply();
     });
   addEventListener("DOMContentLoaded", () => {
