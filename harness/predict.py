@@ -36,6 +36,7 @@ from rich.console import Console
 import ablations
 from ablations.spec import SpecError
 from harness import cli, data, records
+from harness.data.layout import SUFFIXES
 from harness.records.files import in_home, opened_atomic
 from harness.records.kept import KeptError, KeptNetwork, read
 from harness.reporting.page.predictions import Shown, predictions_page
@@ -58,7 +59,7 @@ EXPECTED = (KeptError, records.RecordError, data.DataError, SpecError, ablations
             environment.DeviceError)
 _MOST_SHOWN = 1000  # pictures on a page
 # Of what a table never is.
-_NO_TABLES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".py", ".npz", ".safetensors")
+_NO_TABLES = (*SUFFIXES, ".py", ".npz", ".safetensors")
 
 
 class Page:

@@ -8,7 +8,6 @@
 Figures and what follows from them are in results/executors/README.md.
 """
 
-import csv
 import dataclasses
 import heapq
 import importlib.metadata
@@ -123,17 +122,6 @@ def simulate() -> None:
               f"{' | '.join(parts)} |")
 
 
-def append(row: dict[str, object]) -> None:
-    """Adds a row to the table that is shipped, and prints it."""
-    is_new = not OUT.exists()
-    with OUT.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row)
-
-
 def schedule(number: int = 1000) -> dict[str, object]:
     """Sends cohorts through Ray whose runs are recorded already, so that workers find nothing to train.
 
@@ -191,7 +179,9 @@ def schedule(number: int = 1000) -> dict[str, object]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["schedule"]:
-        append(schedule())
+        from rows import append
+
+        append(OUT, schedule())
     else:
         for folder in sys.argv[2:]:
             check(pathlib.Path(folder))

@@ -6,7 +6,6 @@ One report in a process of its own, pictures included; the folder is built anew 
 """
 
 import argparse
-import csv
 import dataclasses
 import itertools
 import os
@@ -18,6 +17,9 @@ import sys
 import tempfile
 
 import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "fixtures"))
+from rows import append
 
 from harness.records import SHIPPED_RESULTS, Folder, Plan, PlannedRun, RunRecord
 
@@ -80,15 +82,7 @@ def measure(runs: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
-    row = measure(parser.parse_args().runs)
-    is_new = not OUT.exists()
-    OUT.parent.mkdir(exist_ok=True)
-    with OUT.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row)
+    append(OUT, measure(parser.parse_args().runs))
 
 
 if __name__ == "__main__":

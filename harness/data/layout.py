@@ -21,7 +21,7 @@ SPLIT_WORDS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 _TWO_MEANINGS = ("eval", "evaluation")
-_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "recycler",
                "system volume information", "@eadir", "#recycle")
 _LAYOUTS = "a folder for each class, such as cat/1.jpg, below train/ and test/ if there are splits, or a metadata.csv"
@@ -67,7 +67,7 @@ def read(root: Path) -> Layout:
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read ({error.strerror or error})") from error
     if not found.files:
-        raise DataError(f"{root} has no pictures where they are looked for ({', '.join(_SUFFIXES)} in {_LAYOUTS})"
+        raise DataError(f"{root} has no pictures where they are looked for ({', '.join(SUFFIXES)} in {_LAYOUTS})"
                         + "".join(f"; {warning}" for warning in found.warnings))
     return found
 
@@ -271,4 +271,4 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return entry.name.casefold().endswith(_SUFFIXES)
+    return entry.name.casefold().endswith(SUFFIXES)

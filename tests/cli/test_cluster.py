@@ -48,3 +48,14 @@ def test_a_dry_run_tells_how_runs_would_lie_on_devices_that_are_not_there(tmp_pa
     assert told.returncode == 0, told.stderr
     assert "On 256 devices of one process: 3 runs in 1 cohorts" in told.stdout
     assert "3 devices, one run on each" in told.stdout
+
+
+@pytest.mark.parametrize("executor", ["local", "ray", "slurm"])
+def test_a_clusters_driver_holds_no_record_against_its_own_device(monkeypatch, executor):
+    """Its workers may have another one, and say themselves what does not belong together."""
+    asked = []
+    monkeypatch.setattr(cluster.executor, "check", lambda *of: asked.append(of))
+    with flagsaver.flagsaver():
+        flags.FLAGS(["run", f"--executor={executor}"])
+        cluster.check_first(None, [], {})
+    assert len(asked) == (executor == "local")
