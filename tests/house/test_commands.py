@@ -178,6 +178,35 @@ def test_make_carries_out_these_commands(clone):
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not DATA, reason="HARNESS_DATA_DIR names no folder of data sets")
+def test_make_gpu_trains_and_times_into_one_folder(clone):
+    """What it would carry out, told by a python that notes how it is called, is carried out here at small size."""
+    noting, noted = clone.folder.parent / "noting", clone.folder.parent / "noted"
+    noting.mkdir()
+    (noting / "python").write_text(f'#!/bin/sh\necho "$@" >> {noted}\n')
+    (noting / "python").chmod(0o755)
+    subprocess.run(
+        ["make", "--old-file=.venv/ready-cuda", "gpu", f"BIN={noting}", f"DATA_DIR={DATA}",
+         "GPU_PRECISIONS=float32 bfloat16", "GPU_BENCH=W1:1:float32 W2:2:bfloat16", "GPU_MORE=--seeds=7"],
+        cwd=clone.folder, capture_output=True, text=True, check=True)
+    told = noted.read_text().replace("-m harness.", "").splitlines()
+    assert [line.split()[:2] for line in told] == [
+        ["run", "--ablation=fashion_mlp"], *[["run", "--ablation=fashion_regularization"]] * 2,
+        ["bench", "--workloads=W1"], ["bench", "--workloads=W2"]]
+    small = {"fashion_mlp": CELL, "fashion_regularization": (
+        "--only=regularizer=none", *BRIEF, "--set=model.filters=8,8"), "W1": ("--rounds=1",), "W2": ("--rounds=1",)}
+    for line in told:
+        done = carry_out(clone, " ".join([line, *small[line.split()[1].partition("=")[2]]]))
+        assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in clone.folder.glob("my_results/*/runs/*seed=7*/record.json")]
+    assert sorted((one["ablation"].partition(",")[0], one["config"]["precision"]) for one in records) == [
+        ("fashion_mlp", "float32"), ("fashion_regularization", "bfloat16"), ("fashion_regularization", "float32")]
+    [table] = clone.folder.glob("my_results/bench/*/table.csv")
+    assert {"W1,float32,1,ours", "W2,bfloat16,2,ours"} <= {
+        line.rpartition("ours")[0] + "ours" for line in table.read_text().splitlines() if ",ours," in line}
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA, reason="HARNESS_DATA_DIR names no folder of data sets")
 def test_a_field_added_to_the_code_orphans_no_shipped_record(clone):
     """In the clone's own source; then its folder of shipped records is launched into."""
     source = clone.folder / "ablations" / "augmentation.py"
