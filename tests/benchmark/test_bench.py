@@ -277,7 +277,7 @@ def test_a_peer_asked_for_and_not_installed_is_one_line(tmp_path):
     assert failed.returncode == 1
     assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr
     assert "torch is absent: ModuleNotFoundError" in failed.stderr
-    assert "pip install '.[bench]'" in failed.stderr
+    assert "pip install -c constraints.txt -e '.[bench]'" in failed.stderr
 
 
 def test_a_file_that_is_no_measurement_is_one_line(tmp_path):
