@@ -1,5 +1,6 @@
 """Which examples a batch holds, where each of them stands, and the randomness that follows from that."""
 
+import math
 from typing import Any
 
 import jax
@@ -11,6 +12,16 @@ from jaxtyping import Array, Bool, Int, UInt32
 GENERATOR = "threefry2x32"
 # One stream of randomness per use, so that adding a use changes no other.
 INIT, SHUFFLE, DROPOUT, AUGMENT, MIXUP, STREAMS, CUTMIX = range(7)
+# Examples that validation and test score at once, if they are no larger than this many pixels.
+SCORED_AT_ONCE, SCORED_PIXELS = 500, 96 * 96
+
+
+def scored_at_once(shape: tuple[int, ...]) -> int:
+    """Says how many examples of a shape validation and test score at once.
+
+    Of large pictures fewer: what layers make of them would take more memory than training, whose batches are smaller.
+    """
+    return min(SCORED_AT_ONCE, max(1, SCORED_AT_ONCE * SCORED_PIXELS // math.prod(shape[:2])))
 
 
 def cut(order: Int[Array, " example"], batch_size: int, axis_name: str | None, whole: bool

@@ -48,7 +48,7 @@ def end_epoch(program: Program, state: TrainState, trained: Sums, validated: dic
       count: of these, as an input: XLA divides by a number that all runs share in another way than by one of each.
       size: the same.
     """
-    sums = _joined(validated["last"], size, axis_name).sums
+    sums = _joined(program, validated["last"], size, axis_name).sums
     state, _ = train.end_validated_epoch(program, state, trained, lambda state: sums._replace(examples=count))
     return state, sums
 
@@ -63,7 +63,7 @@ def score_chunk(program: Program, state: TrainState, traced: Any, examples: Exam
 def join_test(program: Program, tested: dict[str, Parts], axis_name: str | None = None, *, size: int
               ) -> dict[str, TestResult]:
     """Gives what `train.score_test` gives, from what has come of all test examples."""
-    return {name: _joined(parts, size, axis_name) for name, parts in tested.items()}
+    return {name: _joined(program, parts, size, axis_name) for name, parts in tested.items()}
 
 
 def _parts(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None,
@@ -72,7 +72,7 @@ def _parts(program: Program, weights: Weights, traced: Any, examples: Examples, 
     return lax.all_gather(parts, axis_name, axis=1) if axis_name else parts
 
 
-def _joined(parts: Parts, size: int, axis_name: str | None) -> TestResult:
+def _joined(program: Program, parts: Parts, size: int, axis_name: str | None) -> TestResult:
     if axis_name:  # each device goes on with its own: it adds that up before they add theirs up together
         parts = jax.tree.map(lambda leaf: leaf[:, lax.axis_index(axis_name)], parts)
-    return train.joined(parts, size, axis_name)
+    return train.joined(program, parts, size, axis_name)

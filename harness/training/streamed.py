@@ -17,7 +17,7 @@ from harness.data import Dataset, Split
 from harness.data.rows import Rows
 from harness.training import chunks, processes, train
 from harness.training.programs import Executable, OutOfMemoryError, Programs, split_bytes, train_split
-from harness.training.train import EVALUATION_BATCH, Examples
+from harness.training.train import Examples
 
 # Of a chunk on a device: larger ones train no faster, and the first of an epoch is waited for.
 MOST_BYTES = 64 * 2**20
@@ -142,7 +142,8 @@ class Streamed(Programs):
           a function of the states and traced values that gives the outcome of the whole split in every slot, and one
           such outcome of zeros.
         """
-        size = EVALUATION_BATCH * max(1, self._room // (EVALUATION_BATCH * _example_bytes(split)))
+        batch = self._program.scored_at_once
+        size = batch * max(1, self._room // (batch * _example_bytes(split)))
         pieces = [slice(first, min(first + size, len(split.labels))) for first in range(0, len(split.labels), size)]
         programs = {count: self._compile(function, self._one, shared=(self._everywhere(_shapes(split, count)),),
                                          donate=False) for count in {_count(piece) for piece in pieces}}

@@ -41,8 +41,6 @@ from models import plain, table
 from models.precision import number_type
 from models.transfer import is_backbone
 
-EVALUATION_BATCH = 500
-
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -52,6 +50,7 @@ class Program:
       streams: shapes of the network's streams of randomness, which every call sets anew.
       whole_batches: whether the network must be given batches as they are; see `plain.needs_whole_batches`.
       num_classes: of the data.
+      scored_at_once: examples of validation and test.
       keeps_logits: whether the outcome on the test set has them.
     """
 
@@ -60,6 +59,7 @@ class Program:
     streams: Any
     whole_batches: bool
     num_classes: int
+    scored_at_once: int
     keeps_logits: bool = False
 
     def network(self, weights: Weights, in_model: Any) -> nnx.Module:
@@ -114,7 +114,8 @@ def init(config: RunConfig, seed: int, num_classes: int, input_shape: models.Sha
         average=jax.tree.map(jnp.copy, weights) if config.ema_decay else None,
         non_finite=jnp.int32(0) if optimizer.survives_non_finite(config.optimizer) else None)
     drawn = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), drawn)
-    return Program(graph, config, drawn, plain.needs_whole_batches(network), num_classes), state, traced
+    return Program(graph, config, drawn, plain.needs_whole_batches(network), num_classes,
+                   batches.scored_at_once(input_shape)), state, traced
 
 
 def streams(seed: int) -> nnx.Rngs:
@@ -297,10 +298,7 @@ def end_validated_epoch(program: Program, state: TrainState, trained: Sums, vali
             best_epoch=jnp.where(better, epoch, state.best_epoch), anchor=jnp.where(advanced, value, state.anchor),
             waited=waited, stopped=stopped & (epoch < len(history)) & ~diverged, diverged=diverged), sums
 
-    def rest(state: TrainState) -> tuple[TrainState, Sums]:
-        return state, no_sums()
-
-    return lax.cond(is_active(state), ended, rest, state)
+    return lax.cond(is_active(state), ended, lambda state: (state, no_sums()), state)
 
 
 def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None = None,
@@ -310,7 +308,8 @@ def evaluate(program: Program, weights: Weights, traced: Any, examples: Examples
     Args:
       tta: what else each image is shown as; nothing but `tta_predicted` depends on it.
     """
-    return joined(evaluate_parts(program, weights, traced, examples, axis_name, tta), examples.labels.size, axis_name)
+    parts = evaluate_parts(program, weights, traced, examples, axis_name, tta)
+    return joined(program, parts, examples.labels.size, axis_name)
 
 
 def evaluate_parts(program: Program, weights: Weights, traced: Any, examples: Examples, axis_name: str | None,
@@ -320,8 +319,7 @@ def evaluate_parts(program: Program, weights: Weights, traced: Any, examples: Ex
     Returns:
       of each part that `batches.cut` makes, the outcome [step, ...] on this device's share of the batches.
     """
-    size = examples.labels.shape[0]
-    parts = batches.cut(jnp.arange(size), EVALUATION_BATCH, axis_name, program.whole_batches)
+    parts = batches.cut(jnp.arange(examples.labels.size), program.scored_at_once, axis_name, program.whole_batches)
     cast = _cast(weights, traced["model"], program.config.precision)
 
     def score(chosen: tuple[Array, Array]) -> TestResult:
@@ -341,7 +339,7 @@ def evaluate_parts(program: Program, weights: Weights, traced: Any, examples: Ex
     return [lax.map(score, part) for part in parts]
 
 
-def joined(results: Sequence[TestResult], size: int, axis_name: str | None) -> TestResult:
+def joined(program: Program, results: Sequence[TestResult], size: int, axis_name: str | None) -> TestResult:
     """Adds up and joins what `evaluate_parts` gives of so many examples."""
     sums = functools.reduce(functools.partial(jax.tree.map, jnp.add),
                              [jax.tree.map(lambda total: total.sum(0), part.sums) for part in results])
@@ -352,7 +350,7 @@ def joined(results: Sequence[TestResult], size: int, axis_name: str | None) -> T
 
     def in_a_row(*values: Array) -> Array:
         # A batch may have been padded to an equal share for every device.
-        whole = [each[:, :EVALUATION_BATCH].reshape(-1, *each.shape[2:]) for each in values]
+        whole = [each[:, :program.scored_at_once].reshape(-1, *each.shape[2:]) for each in values]
         return jnp.concatenate(whole)[:size]
 
     return TestResult(sums, *jax.tree.map(in_a_row, *outcomes))

@@ -94,6 +94,22 @@ def test_evaluation_sees_every_example_once_in_order(dataset):
     assert int(result.sums.correct) == int((logits.argmax(-1) == split.labels).sum())
 
 
+def test_large_pictures_are_scored_fewer_at_once_in_the_memory_of_small_ones():
+    """1,007 of 160 px, of which three are not black: each in its place, and no batch holds 500 of them."""
+    config, needed = dataclasses.replace(CNN, model=CNNConfig(filters=(4,), batch_norm=True)), []
+    for width in (96, 160):
+        program, state, traced = train.init(config, 0, 4, (width, width, 1))
+        images = np.zeros((1007, width, width, 1), np.uint8)
+        images[[3, 499, 1006]] = np.arange(100, 103)[:, None, None, None]
+        shown = train.Examples(jnp.asarray(images), jnp.zeros(len(images), jnp.int32))
+        score = jax.jit(functools.partial(train.evaluate, program)).lower(state.weights, traced, shown).compile()
+        needed.append(score.memory_analysis().temp_size_in_bytes)
+    assert needed[1] < 1.1 * needed[0]
+    result = score(state.weights, traced, shown)
+    assert int(result.sums.examples) == 1007
+    assert set(np.flatnonzero(result.probability != result.probability[0])) == {3, 499, 1006}
+
+
 @pytest.mark.parametrize("config", [PLAIN, CNN, dataclasses.replace(CNN, precision="bfloat16")],
                          ids=["mlp", "cnn", "bfloat16"])
 def test_training_learns(dataset, config):
