@@ -16,7 +16,7 @@ from harness.training.programs import Programs, is_out_of_memory
 WORTHWHILE_S, WORTHWHILE_COMPILES = 30.0, 10.0
 # A layout must be this much faster than the best so far, each time that both are timed: a tie is not worth a change of
 # the numbers' rounding.
-MARGIN = 1.1
+MARGIN = 1.05
 # Time to spend on each measurement, the faster of two counts; and on one of what ends long before it would be probed.
 MEASURE_S, BRIEFLY_S = 0.3, 0.02
 

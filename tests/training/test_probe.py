@@ -34,7 +34,7 @@ ONE, FOUR, EIGHT = (Layout(2, members=number) for number in (1, 4, 8))
     ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.03}, EIGHT),  # each does more runs per second than the one before
     ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05}, FOUR),
     ({ONE: 0.01, FOUR: 0.05, EIGHT: 0.01}, ONE),
-    ({ONE: 0.01, FOUR: 0.038, EIGHT: 0.07}, ONE),  # 5 % faster is a tie
+    ({ONE: 0.01, FOUR: 0.0385, EIGHT: 0.07}, ONE),  # 4 % faster is a tie
     ({ONE: 0.01, FOUR: 0.02}, FOUR),  # the last has too little memory
     ({ONE: 0.01}, ONE),
 ])
@@ -101,9 +101,9 @@ def test_a_last_round_of_few_runs_is_compacted_and_costs_less():
     assert choose({ONE: 0.01, FOUR: 0.03}, cohort=18)[0].layout == FOUR
 
 
-@pytest.mark.parametrize(("split_s", "splits"), [(0.011, True), (0.0125, False)])
+@pytest.mark.parametrize(("split_s", "splits"), [(0.011, True), (0.013, False)])
 def test_what_three_runs_take_on_two_devices_counts_the_idle_one(split_s, splits):
-    """Two at once for 20 ms a step, then one; or each on both devices: 40 against 33 or 37.5 ms, which is a tie."""
+    """Two at once for 20 ms a step, then one; or each on both devices: 40 against 33 or 39 ms, which is a tie."""
     choice, _ = choose({Layout(2): 0.02, Layout(1, data=2): split_s}, cohort=3)
     assert choice.layout == (Layout(1, data=2) if splits else Layout(2))
     assert "2 devices, one run on each: 75.0 steps/s" in choice.why
@@ -114,7 +114,7 @@ def test_of_the_fastest_layout_the_other_library_is_tried_last():
     choice, built = choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.015}, matrices="XLA")
     assert (choice.layout, built) == (other, [ONE, FOUR, EIGHT, other])
     assert "2 devices, 4 runs under vmap on each, matrices by YNNPACK: 533.3 steps/s" in choice.why
-    assert choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.019}, matrices="XLA")[0].layout == FOUR, "a tie"
+    assert choose({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05, other: 0.0195}, matrices="XLA")[0].layout == FOUR, "a tie"
     assert choose({Layout(2): 0.02, Layout(2, matrices="XLA"): 0.01}, cohort=2, matrices="YNNPACK")[0].layout == Layout(
         2, matrices="XLA"), "a choice also where runs can lie in one way alone"
 
