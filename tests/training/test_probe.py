@@ -35,6 +35,7 @@ ONE, FOUR, EIGHT = (Layout(2, members=number) for number in (1, 4, 8))
     ({ONE: 0.01, FOUR: 0.02, EIGHT: 0.05}, FOUR),
     ({ONE: 0.01, FOUR: 0.05, EIGHT: 0.01}, ONE),
     ({ONE: 0.01, FOUR: 0.0385, EIGHT: 0.07}, ONE),  # 4 % faster is a tie
+    ({ONE: 0.01, FOUR: 0.0377, EIGHT: 0.08}, FOUR),  # 6 % is none
     ({ONE: 0.01, FOUR: 0.02}, FOUR),  # the last has too little memory
     ({ONE: 0.01}, ONE),
 ])
